@@ -1,0 +1,252 @@
+//! A layer: one weight tensor seen as the matrix that compression works on.
+
+use super::{DType, TensorId};
+use serde::Serialize;
+
+/// Position of a layer in [`super::Model::layers`]; module order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayerId(pub usize);
+
+/// What a weight does in its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Token, patch or type embedding.
+    Embedding,
+    /// Learned positions.
+    Position,
+    /// Attention query.
+    Query,
+    /// Attention key.
+    Key,
+    /// Attention value.
+    Value,
+    /// Query, key and value stored as one matrix.
+    QueryKeyValue,
+    /// Key and value stored as one matrix.
+    KeyValue,
+    /// Attention output.
+    Output,
+    /// Gate of a gated feed-forward part.
+    Gate,
+    /// Gate and up stored as one matrix.
+    GateUp,
+    /// First (widening) matrix of a feed-forward part.
+    Up,
+    /// Second (narrowing) matrix of a feed-forward part.
+    Down,
+    /// Router of a mixture of experts.
+    Router,
+    /// Convolution.
+    Convolution,
+    /// A recurrent layer's matrix.
+    Recurrent,
+    /// Normalisation gain (and its statistics).
+    Norm,
+    /// Language-model or classification head.
+    Head,
+    /// Fully connected layer outside the patterns above.
+    Dense,
+    /// Anything else.
+    Other,
+}
+
+impl Role {
+    /// The word used in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Position => "position",
+            Self::Query => "query",
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::QueryKeyValue => "query_key_value",
+            Self::KeyValue => "key_value",
+            Self::Output => "output",
+            Self::Gate => "gate",
+            Self::GateUp => "gate_up",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Router => "router",
+            Self::Convolution => "convolution",
+            Self::Recurrent => "recurrent",
+            Self::Norm => "norm",
+            Self::Head => "head",
+            Self::Dense => "dense",
+            Self::Other => "other",
+        }
+    }
+    /// At most five letters for table heads.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Embedding => "embed",
+            Self::Position => "pos",
+            Self::Query => "q",
+            Self::Key => "k",
+            Self::Value => "v",
+            Self::QueryKeyValue => "qkv",
+            Self::KeyValue => "kv",
+            Self::Output => "o",
+            Self::Gate => "gate",
+            Self::GateUp => "g+up",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Router => "route",
+            Self::Convolution => "conv",
+            Self::Recurrent => "recur",
+            Self::Norm => "norm",
+            Self::Head => "head",
+            Self::Dense => "dense",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What operation the weight belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// y = W x.
+    Linear,
+    /// One-dimensional convolution.
+    Conv1d,
+    /// Two-dimensional convolution.
+    Conv2d,
+    /// A convolution over more than two axes.
+    Conv3d,
+    /// Table look-up.
+    Embedding,
+    /// Gain of a normalisation.
+    Norm,
+    /// Matrix of a recurrent cell.
+    Recurrent,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// The word used in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Conv1d => "conv1d",
+            Self::Conv2d => "conv2d",
+            Self::Conv3d => "conv3d",
+            Self::Embedding => "embedding",
+            Self::Norm => "norm",
+            Self::Recurrent => "recurrent",
+            Self::Other => "other",
+        }
+    }
+    /// Whether the weight is a convolution kernel.
+    pub fn is_conv(self) -> bool {
+        matches!(self, Self::Conv1d | Self::Conv2d | Self::Conv3d)
+    }
+}
+
+/// How the stored axes map to the matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Orientation {
+    /// Stored `[out_features, in_features, …]`, as PyTorch's `Linear` and convolutions are.
+    #[serde(rename = "out,in")]
+    OutIn,
+    /// Stored `[in_features, out_features]`, as GPT-2's `Conv1D` is; transposed when decoded.
+    #[serde(rename = "in,out")]
+    InOut,
+}
+
+/// Geometry of a convolution, where config.json gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvGeometry {
+    /// Output height and width.
+    pub output: [usize; 2],
+    /// Input height and width.
+    pub input: [usize; 2],
+    /// Stride along height and width.
+    pub stride: [usize; 2],
+    /// Padding on each side.
+    pub padding: [usize; 2],
+    /// Dilation.
+    pub dilation: [usize; 2],
+    /// Groups.
+    pub groups: usize,
+    /// Whether the padding wraps around.
+    pub circular: bool,
+}
+
+/// One weight tensor with its meaning.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// Position in module order.
+    pub id: LayerId,
+    /// Module name: the tensor's without `.weight`.
+    pub name: String,
+    /// Last parts of the name that tell it apart within its block, such as `q_proj`.
+    pub label: String,
+    /// The weight; for a tied copy that is not stored, the tensor it shares.
+    pub tensor: TensorId,
+    /// The bias, when stored.
+    pub bias: Option<TensorId>,
+    /// Block number, when the name holds one.
+    pub block: Option<usize>,
+    /// Role in the block.
+    pub role: Role,
+    /// Kind of operation.
+    pub kind: Kind,
+    /// Axis order in the file.
+    pub orientation: Orientation,
+    /// Shape as stored.
+    pub shape: Vec<usize>,
+    /// `[rows, columns]` of the matrix view, out_features × in_features; a convolution is o × (i·kh·kw).
+    pub matrix: [usize; 2],
+    /// Element type.
+    pub dtype: DType,
+    /// Parameters of the weight; 0 for a tied copy.
+    pub params: u64,
+    /// Parameters stored with it (bias, batch-norm shift), never compressed.
+    pub extra_params: u64,
+    /// Bytes of the weight; 0 for a tied copy.
+    pub bytes: u64,
+    /// Multiply-accumulates per token (per example for images), dense; `None` where the geometry is unknown.
+    pub macs: Option<u64>,
+    /// How often each weight is used per token: 1 for a linear layer, output positions for a convolution.
+    pub uses: Option<u64>,
+    /// Convolution geometry, when known.
+    pub conv: Option<ConvGeometry>,
+    /// The layer that this one shares its tensor with and that counts it.
+    pub tied_to: Option<LayerId>,
+    /// Why it cannot be compressed; `None` when it can.
+    pub why_not: Option<String>,
+}
+
+impl Layer {
+    /// Whether the plan may treat it.
+    pub fn eligible(&self) -> bool {
+        self.why_not.is_none()
+    }
+    /// Whether it can be measured as a matrix: floating point, two or more axes, not empty.
+    pub fn measurable(&self) -> bool {
+        self.dtype.is_float() && self.shape.len() >= 2 && self.matrix.iter().all(|&e| e > 0)
+    }
+    /// Rows of the matrix view (out_features).
+    pub fn rows(&self) -> usize {
+        self.matrix[0]
+    }
+    /// Columns of the matrix view (in_features).
+    pub fn cols(&self) -> usize {
+        self.matrix[1]
+    }
+    /// The largest possible rank, `min(rows, columns)`.
+    pub fn full_rank(&self) -> usize {
+        self.rows().min(self.cols())
+    }
+    /// ⌊mn/(m+n)⌋: at or above this rank two factors hold no fewer parameters than the matrix.
+    pub fn break_even_rank(&self) -> usize {
+        let (m, n) = (self.rows(), self.cols());
+        if m + n == 0 { 0 } else { ((m as u128 * n as u128) / (m + n) as u128) as usize }
+    }
+    /// Bytes of one stored element.
+    pub fn element_bytes(&self) -> f64 {
+        self.dtype.bits() as f64 / 8.0
+    }
+}

@@ -1,0 +1,9 @@
+//! Mathematics on arrays: knows no layer, thread or colour.
+
+pub mod conv;
+pub mod interrupt;
+pub mod lanczos;
+pub mod norms;
+pub mod svd;
+
+pub use interrupt::{KeepGoing, Stopped};

@@ -1,0 +1,25 @@
+//! What can be done to a layer: the treated matrix Ŵ, its cost, and what an exact run tells about it.
+
+pub mod refine;
+
+pub use refine::{Refined, refine};
+
+/// What the plan does to one layer. Both fields `None`: the layer stays dense.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Treatment {
+    /// Rank kept; the layer is stored as two factors.
+    pub rank: Option<usize>,
+    /// Share of the entries removed, smallest magnitudes first; with a rank, of the residual W − W_r.
+    pub prune: Option<f64>,
+}
+
+impl Treatment {
+    /// Whether nothing is done.
+    pub fn is_dense(&self) -> bool {
+        self.rank.is_none() && self.prune.is_none()
+    }
+    /// Entries that `prune` removes from a matrix of `entries`: `round(ratio · entries)`.
+    pub fn removed(ratio: f64, entries: u64) -> u64 {
+        ((ratio * entries as f64).round() as u64).min(entries)
+    }
+}

@@ -1,0 +1,1 @@
+//! Brushes: know ratatui and numbers, nothing of models.
