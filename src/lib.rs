@@ -9,8 +9,10 @@
 
 pub mod known;
 
+pub mod engine;
 pub mod model;
 pub mod numerics;
+pub mod plan;
 pub mod probe;
 pub mod source;
 pub mod treat;

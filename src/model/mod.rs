@@ -1,11 +1,14 @@
 //! What was loaded, as plain data: tensors, the layers read from their names, and sizes. No I/O, no mathematics.
 
 pub mod architecture;
+mod build;
 pub mod cost;
 pub mod dtype;
 pub mod layer;
 pub mod matrix;
 pub mod naming;
+mod order;
+mod roles;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,6 +85,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// A model from what its headers say: reads layers out of the tensors' names, shapes and the config.
+    pub fn from_header(mut self) -> Self {
+        build::build(&mut self);
+        self
+    }
     /// The layer with this id.
     pub fn layer(&self, id: LayerId) -> Option<&Layer> {
         self.layers.get(id.0)

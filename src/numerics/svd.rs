@@ -1,7 +1,7 @@
 //! All singular values of a matrix: one function that everything else calls.
 
 use super::KeepGoing;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 /// Why there are no singular values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,4 +35,32 @@ pub fn singular_values(
     let mut sigma = full.singular_values().map_err(|_| SvdError::NoConvergence)?;
     sigma.sort_by(|a, b| b.total_cmp(a));
     Ok(sigma)
+}
+
+/// The best approximation of rank at most `rank` (Eckart–Young), as a dense matrix in row-major order.
+///
+/// The decomposition itself cannot be interrupted; `keep_going` is asked before and after it.
+pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>) -> Result<Array2<f32>, SvdError> {
+    let (m, n) = a.dim();
+    if rank == 0 || m == 0 || n == 0 {
+        return Ok(Array2::zeros((m, n)));
+    }
+    if rank >= m.min(n) {
+        return Ok(a.to_owned());
+    }
+    if !keep_going() {
+        return Err(SvdError::Stopped);
+    }
+    if a.iter().any(|x| !x.is_finite()) {
+        return Err(SvdError::NotFinite);
+    }
+    let full = faer::Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
+    let svd = full.thin_svd().map_err(|_| SvdError::NoConvergence)?;
+    if !keep_going() {
+        return Err(SvdError::Stopped);
+    }
+    let sigma = svd.S().column_vector();
+    let scaled = faer::Mat::<f64>::from_fn(m, rank, |i, j| svd.U()[(i, j)] * sigma[j]);
+    let product = &scaled * svd.V().subcols(0, rank).transpose();
+    Ok(Array2::from_shape_fn((m, n), |(i, j)| product[(i, j)] as f32))
 }

@@ -3,6 +3,9 @@
 use super::{Ask, Fact, Probe, ProbeError, ProbeId};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
+use crate::numerics::conv::{self, Kernel, Operator};
+use crate::numerics::{Stopped, lanczos, norms};
+use std::sync::Arc;
 
 /// Lipschitz constants of one layer between common norms. For a linear layer these are norms of its matrix; for a
 /// convolution those of the operator on whole images, not of the matrix view.
@@ -10,17 +13,22 @@ use crate::model::{Layer, Matrix};
 pub struct Lipschitz {
     /// ℓ2 → ℓ2, from above. For a linear layer the exact σ₁ of the spectrum replaces it.
     pub l2_upper: Known,
-    /// ℓ2 → ℓ2 from below.
-    pub l2_lower: Known,
+    /// ℓ2 → ℓ2, from below; `None` for a convolution of unknown geometry.
+    pub l2_lower: Option<Known>,
     /// ℓ∞ → ℓ∞.
     pub linf: Known,
     /// ℓ1 → ℓ1.
     pub l1: Known,
-    /// √(in/out) · ℓ2, for the norm ‖x‖_RMS = ‖x‖₂/√d.
-    pub rms_upper: Known,
+    /// √(in/out), which turns ℓ2 → ℓ2 into RMS → RMS; `None` for a convolution of unknown geometry.
+    pub rms_factor: Option<f64>,
     /// How `l2_upper` was found, in a few words.
     pub method: &'static str,
 }
+
+/// Frequencies along each axis of the grid on which symbols are evaluated.
+const GRID: usize = 16;
+/// Above this many channels on both sides the symbol's many decompositions are left out.
+const SYMBOL_CHANNELS: usize = 96;
 
 /// Measures [`Lipschitz`].
 pub struct LipschitzProbe;
@@ -36,12 +44,98 @@ impl Probe for LipschitzProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        40.0 * layer.rows() as f64 * layer.cols() as f64
+        60.0 * layer.rows() as f64 * layer.cols() as f64
     }
     fn workspace(&self, layer: &Layer) -> u64 {
-        ((layer.rows() + layer.cols()) * 8 * 40) as u64
+        // the Lanczos bases: up to 160 vectors on either side
+        ((layer.rows() + layer.cols()) * 8 * 160) as u64
     }
-    fn measure(&self, _layer: &Layer, _matrix: &Matrix, _ask: &Ask) -> Result<Fact, ProbeError> {
-        Err(ProbeError::NoConvergence)
+    fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError> {
+        if matrix.data.iter().any(|w| !w.is_finite()) {
+            let count = matrix.data.iter().filter(|w| !w.is_finite()).count() as u64;
+            return Err(ProbeError::NotFinite { count });
+        }
+        let fact = if layer.kind.is_conv() { convolution(layer, matrix, ask)? } else { linear(matrix, ask)? };
+        Ok(Fact::Lipschitz(Arc::new(fact)))
     }
+}
+
+impl From<Stopped> for ProbeError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+fn linear(matrix: &Matrix, ask: &Ask) -> Result<Lipschitz, ProbeError> {
+    let view = matrix.view();
+    let (linf, l1) = (norms::max_row_sum(view), norms::max_col_sum(view));
+    let frobenius = norms::frobenius_squared(view).sqrt();
+    let schur = (linf * l1).sqrt();
+    let lower = lanczos::norm(view, ask.keep_going)?.value;
+    let (upper, method) =
+        if schur < frobenius { (schur, "√(‖W‖₁‖W‖∞)") } else { (frobenius, "Frobenius norm") };
+    Ok(Lipschitz {
+        // Both bounds are attained by some matrices: never let rounding put the upper below the lower one.
+        l2_upper: Known::upper(upper.max(lower)),
+        l2_lower: Some(Known::lower(lower)),
+        linf: Known::exact(linf),
+        l1: Known::exact(l1),
+        rms_factor: Some((matrix.cols as f64 / matrix.rows.max(1) as f64).sqrt()),
+        method,
+    })
+}
+
+fn convolution(layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Lipschitz, ProbeError> {
+    let groups = layer.conv.map_or(1, |c| c.groups.max(1));
+    let (kh, kw) = match layer.shape.as_slice() {
+        [_, _, w] => (1, *w),
+        [_, _, h, w] => (*h, *w),
+        [_, _, rest @ ..] => (1, rest.iter().product()),
+        _ => (1, 1),
+    };
+    let inp = layer.shape.get(1).copied().unwrap_or(1);
+    let kernel = Kernel { data: &matrix.data, out: layer.rows(), inp, kh, kw, groups };
+    let schur = (kernel.max_row_sum() * kernel.max_col_sum()).sqrt();
+    let mut best = (schur, "Schur: √(row sum · column sum)");
+    let unfold = conv::four_unfoldings(&kernel, ask.keep_going)?;
+    if unfold < best.0 {
+        best = (unfold, "four unfoldings × √(kh·kw)");
+    }
+    if inp.min(layer.rows() / groups) <= SYMBOL_CHANNELS {
+        let symbol = conv::symbol_bound(&kernel, GRID, ask.keep_going)?;
+        if symbol < best.0 {
+            best = (symbol, "symbol on a 16×16 grid, any image size");
+        }
+    }
+    let lower = layer.conv.map(|g| {
+        let operator = Operator {
+            kernel,
+            input: g.input,
+            output: g.output,
+            stride: g.stride,
+            padding: g.padding,
+            dilation: g.dilation,
+            circular: g.circular,
+        };
+        conv::operator_norm(operator, ask.keep_going)
+    });
+    let lower = lower.transpose()?.map(Known::lower);
+    let strided = layer.conv.is_none_or(|g| g.stride != [1, 1]);
+    let rms_factor = layer.conv.map(|g| {
+        let (ins, outs) = (inp * groups * g.input[0] * g.input[1], layer.rows() * g.output[0] * g.output[1]);
+        (ins as f64 / outs.max(1) as f64).sqrt()
+    });
+    let large_enough = layer.conv.is_some_and(|g| g.input[0] >= 2 * kh && g.input[1] >= 2 * kw);
+    Ok(Lipschitz {
+        l2_upper: Known::upper(best.0.max(lower.map_or(0.0, |l| l.value))),
+        l2_lower: lower,
+        linf: if large_enough { Known::exact(kernel.max_row_sum()) } else { Known::upper(kernel.max_row_sum()) },
+        l1: if large_enough && !strided {
+            Known::exact(kernel.max_col_sum())
+        } else {
+            Known::upper(kernel.max_col_sum())
+        },
+        rms_factor,
+        method: best.1,
+    })
 }

@@ -1,25 +1,11 @@
 //! One pass over the entries: magnitudes, norms of rows and columns, zeros, N:M errors.
 
-use super::{Ask, Fact, Probe, ProbeError, ProbeId};
+use super::bins::{self, Bins};
+use super::{Ask, Fact, Probe, ProbeError, ProbeId, nm, pq};
 use crate::known::Known;
-use crate::model::{Layer, Matrix};
-
-/// Bits of |w| (as `f32`) dropped to get a bin: 8 exponent and 10 mantissa bits stay, so every F16, BF16 and F8
-/// magnitude has a bin of its own.
-pub const BIN_SHIFT: u32 = 13;
-
-/// Cumulative table of the non-zero magnitudes, ascending. Three parallel arrays.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Bins {
-    /// `|w|.to_bits() >> BIN_SHIFT` of each bin that holds an entry.
-    pub key: Vec<u32>,
-    /// Entries in this bin and all before it (zeros not counted).
-    pub count: Vec<u64>,
-    /// Sum of squares of those entries.
-    pub energy: Vec<f64>,
-    /// Whether each bin holds a single magnitude, so that any threshold is answered exactly.
-    pub exact: bool,
-}
+use crate::model::{DType, Layer, Matrix};
+use crate::treat::Treatment;
+use std::sync::Arc;
 
 /// What one pass tells.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,8 +14,6 @@ pub struct Magnitude {
     pub entries: u64,
     /// Entries that are exactly zero.
     pub zeros: u64,
-    /// Entries that are NaN or infinite; when not 0 nothing else is meaningful.
-    pub non_finite: u64,
     /// Σ w².
     pub sum_squares: f64,
     /// Smallest non-zero |w|; 0 for a zero matrix.
@@ -46,24 +30,31 @@ pub struct Magnitude {
     pub linf: f64,
     /// Largest column sum of |w|: ‖W‖_{1→1}.
     pub l1: f64,
-    /// PQ index with p = ½, q = 1 (Diao et al. 2023).
-    pub pq_index: Option<f64>,
+    /// PQ index with p = ½, q = 1 (Diao et al. 2023); 0 for a zero matrix.
+    pub pq_index: f64,
     /// Relative error ‖W−Ŵ‖_F/‖W‖_F of keeping N of every M consecutive columns: `(n, m, error)`.
     pub nm_error: Vec<(usize, usize, f64)>,
     /// Relative error of removing 30, 50, 70, 90 % of the entries, smallest magnitudes first: `(ratio, error)`, exact.
     pub prune_error: Vec<(f64, f64)>,
 }
 
+/// Ratios at which every layer's error is told.
+pub const RATIOS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
+/// Patterns whose error every layer tells: keep N of M.
+pub const PATTERNS: [(usize, usize); 4] = [(1, 2), (2, 4), (4, 8), (1, 4)];
+
 /// What removing the smallest entries comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PruneProjection {
-    /// Entries removed or already zero.
+    /// Entries removed, those already zero included.
     pub removed: u64,
     /// Entries left that are not zero.
     pub nonzeros: u64,
-    /// Σ w² of the removed entries.
+    /// Σ w² of the removed entries; exact where each bin holds one magnitude.
     pub removed_energy: Known,
-    /// Largest |w| removed (0 when nothing but zeros is).
+    /// Between what the removed energy surely lies.
+    pub range: (f64, f64),
+    /// Magnitude at which the cut lies: every entry below it is removed.
     pub threshold: f32,
 }
 
@@ -72,14 +63,44 @@ impl Magnitude {
     pub fn frobenius(&self) -> f64 {
         self.sum_squares.sqrt()
     }
+
     /// Removes `round(ratio · entries)` entries, zeros first, then the smallest magnitudes: one binary search.
     pub fn prune(&self, ratio: f64) -> PruneProjection {
-        let _ = ratio;
-        PruneProjection { removed: 0, nonzeros: self.entries, removed_energy: Known::exact(0.0), threshold: 0.0 }
+        let removed = Treatment::removed(ratio, self.entries);
+        let from_bins = removed.saturating_sub(self.zeros);
+        let cut = self.bins.lowest(from_bins);
+        let value = f64::midpoint(cut.energy.0, cut.energy.1);
+        let removed_energy = if self.bins.exact || cut.energy.0 == cut.energy.1 {
+            Known::exact(cut.energy.1)
+        } else {
+            Known::estimate(value)
+        };
+        PruneProjection {
+            removed,
+            nonzeros: self.entries - removed.max(self.zeros),
+            removed_energy,
+            range: cut.energy,
+            threshold: cut.threshold,
+        }
     }
-    /// The magnitude below which the share `q` of all entries lies; exact where the bins are.
+
+    /// The magnitude below which the share `q` of all entries lies; exact where each bin holds one magnitude.
     pub fn quantile(&self, q: f64) -> Known {
-        Known::estimate(q)
+        let rank = ((q * self.entries as f64).ceil() as u64).clamp(1, self.entries.max(1));
+        if rank <= self.zeros || self.bins.is_empty() {
+            return Known::exact(0.0);
+        }
+        let threshold = f64::from(self.bins.lowest(rank - self.zeros).threshold);
+        if self.bins.exact { Known::exact(threshold) } else { Known::estimate(threshold) }
+    }
+
+    /// Σ of the `k` largest column norms: the L₁,₂ estimate of the nuclear norm (an upper bound where no column is
+    /// left out, that is for k ≥ columns).
+    pub fn l12_nuclear(&self, k: usize) -> Known {
+        let mut norms: Vec<f64> = self.col_squares.iter().map(|s| s.sqrt()).collect();
+        norms.sort_by(|a, b| b.total_cmp(a));
+        let value = norms.iter().take(k).sum();
+        if k >= norms.len() { Known::upper(value) } else { Known::estimate(value) }
     }
 }
 
@@ -97,12 +118,80 @@ impl Probe for MagnitudeProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        4.0 * layer.rows() as f64 * layer.cols() as f64
+        30.0 * layer.rows() as f64 * layer.cols() as f64
     }
     fn workspace(&self, _layer: &Layer) -> u64 {
         4 << 20
     }
-    fn measure(&self, _layer: &Layer, _matrix: &Matrix, _ask: &Ask) -> Result<Fact, ProbeError> {
-        Err(ProbeError::NoConvergence)
+    fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError> {
+        Ok(Fact::Magnitude(Arc::new(magnitude(matrix, one_magnitude_per_bin(layer.dtype), ask)?)))
     }
 }
+
+/// Whether the type has so few mantissa bits that a bin holds a single magnitude.
+fn one_magnitude_per_bin(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2)
+}
+
+/// Measures a matrix; `exact` says that every bin holds a single magnitude.
+pub fn magnitude(matrix: &Matrix, exact: bool, ask: &Ask) -> Result<Magnitude, ProbeError> {
+    let mut counter = bins::Counter::new();
+    let mut out = Magnitude { entries: matrix.data.len() as u64, ..Magnitude::default() };
+    let mut col_abs = vec![0.0f64; matrix.cols];
+    out.col_squares = vec![0.0; matrix.cols];
+    let mut pq = pq::Sums::default();
+    let mut bad = 0;
+    // About a megabyte of entries between two questions.
+    let rows = (262_144 / matrix.cols.max(1)).max(1);
+    for block in matrix.data.chunks(rows * matrix.cols.max(1)) {
+        if !(ask.keep_going)() {
+            return Err(ProbeError::Stopped);
+        }
+        bad += block.iter().filter(|w| !w.is_finite()).count() as u64;
+        if bad > 0 {
+            continue;
+        }
+        for row in block.chunks_exact(matrix.cols.max(1)) {
+            let (mut squares, mut abs) = (0.0, 0.0);
+            for ((&w, column), column_abs) in row.iter().zip(&mut out.col_squares).zip(&mut col_abs) {
+                let a = f64::from(w.abs());
+                squares += a * a;
+                abs += a;
+                *column += a * a;
+                *column_abs += a;
+            }
+            out.row_squares.push(squares);
+            out.linf = out.linf.max(abs);
+            pq.absolute += abs;
+        }
+        counter.add(block);
+        pq.roots += block.iter().map(|w| f64::from(w.abs().sqrt())).sum::<f64>();
+    }
+    if bad > 0 {
+        return Err(ProbeError::NotFinite { count: bad });
+    }
+    out.sum_squares = out.row_squares.iter().sum();
+    out.l1 = col_abs.iter().copied().fold(0.0, f64::max);
+    out.pq_index = pq.index(out.entries);
+    (out.zeros, out.min_nonzero, out.max) = (counter.zeros, counter.min_nonzero(), counter.max);
+    out.bins = counter.finish(exact);
+    out.nm_error = nm::errors(matrix, &PATTERNS, out.sum_squares, ask)?;
+    out.prune_error = exact_errors(matrix, &out, ask)?;
+    Ok(out)
+}
+
+/// Errors at [`RATIOS`]: from the table where it is exact, else by reading the entries of the bins that are cut.
+fn exact_errors(matrix: &Matrix, known: &Magnitude, ask: &Ask) -> Result<Vec<(f64, f64)>, ProbeError> {
+    let relative =
+        |energy: f64| if known.sum_squares > 0.0 { (energy.max(0.0) / known.sum_squares).sqrt() } else { 0.0 };
+    if known.bins.exact {
+        return Ok(RATIOS.iter().map(|&p| (p, relative(known.prune(p).removed_energy.value))).collect());
+    }
+    let cuts: Vec<u64> =
+        RATIOS.iter().map(|&p| Treatment::removed(p, known.entries).saturating_sub(known.zeros)).collect();
+    let energies = known.bins.lowest_exactly(&cuts, &matrix.data, ask.keep_going).ok_or(ProbeError::Stopped)?;
+    Ok(RATIOS.iter().zip(energies).map(|(&p, (energy, _))| (p, relative(energy))).collect())
+}
+
+#[cfg(test)]
+mod tests;

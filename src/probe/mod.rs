@@ -1,7 +1,13 @@
 //! What is measured of a layer, independent of any knob: one file per probe.
 
+pub mod bins;
+pub mod book;
 pub mod lipschitz;
 pub mod magnitude;
+mod marchenko_pastur;
+mod nm;
+mod power_law;
+mod pq;
 pub mod spectrum;
 
 use crate::model::{Layer, Matrix};

@@ -1,31 +1,11 @@
 //! All singular values, and everything that follows from them alone.
 
-use super::{Ask, Fact, Probe, ProbeError, ProbeId};
+pub use super::marchenko_pastur::MarchenkoPastur;
+pub use super::power_law::PowerLaw;
+use super::{Ask, Fact, Probe, ProbeError, ProbeId, marchenko_pastur, power_law};
 use crate::model::{Layer, Matrix};
-
-/// A power law fitted to the upper tail of λ = σ² (Clauset, Shalizi, Newman 2009).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PowerLaw {
-    /// Exponent of the density.
-    pub alpha: f64,
-    /// Smallest λ of the tail.
-    pub xmin: f64,
-    /// Kolmogorov–Smirnov distance of the fit.
-    pub ks: f64,
-    /// Eigenvalues in the tail.
-    pub tail: usize,
-}
-
-/// The noise bulk by the median rule (Marchenko–Pastur).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MarchenkoPastur {
-    /// Estimated standard deviation of a noise entry.
-    pub sigma: f64,
-    /// Upper edge of the bulk, as a singular value.
-    pub edge: f64,
-    /// Singular values above the edge.
-    pub spikes: usize,
-}
+use crate::numerics::svd::{SvdError, singular_values};
+use std::sync::Arc;
 
 /// The spectrum of a layer's matrix view.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,7 +32,39 @@ pub struct Spectrum {
     pub marchenko_pastur: Option<MarchenkoPastur>,
 }
 
+/// Shares of the energy whose rank is told.
+pub const ENERGIES: [f64; 3] = [0.90, 0.95, 0.99];
+
 impl Spectrum {
+    /// Everything that follows from the singular values (descending) of a `rows × cols` matrix whose entries are
+    /// stored with spacing `epsilon` at 1.
+    pub fn from_sigma(sigma: Vec<f64>, rows: usize, cols: usize, epsilon: f64) -> Self {
+        let mut tail = vec![0.0; sigma.len() + 1];
+        for (i, s) in sigma.iter().enumerate().rev() {
+            tail[i] = tail[i + 1] + s * s;
+        }
+        let largest = sigma.first().copied().unwrap_or(0.0);
+        let nuclear: f64 = sigma.iter().rev().sum();
+        let floor = largest * rows.max(cols) as f64 * epsilon;
+        let energy = tail[0];
+        let rank_for_energy = ENERGIES.map(|e| tail.partition_point(|&t| t > (1.0 - e) * energy * (1.0 + 1e-12)));
+        Self {
+            nuclear,
+            stable_rank: (largest > 0.0).then(|| energy / (largest * largest)),
+            effective_rank: (nuclear > 0.0).then(|| effective_rank(&sigma, nuclear)),
+            condition: sigma.last().filter(|&&s| s > floor).map(|s| largest / s),
+            numerical_rank: sigma.partition_point(|&s| s > floor),
+            rank_for_energy,
+            power_law: power_law::fit(&sigma),
+            marchenko_pastur: marchenko_pastur::fit(&sigma, rows, cols),
+            tail,
+            sigma,
+        }
+    }
+    /// ‖W‖_F² as the spectrum has it.
+    pub fn energy(&self) -> f64 {
+        self.tail.first().copied().unwrap_or(0.0)
+    }
     /// σ₁ (0 for an empty spectrum).
     pub fn norm(&self) -> f64 {
         self.sigma.first().copied().unwrap_or(0.0)
@@ -65,6 +77,12 @@ impl Spectrum {
     pub fn cut(&self, rank: usize) -> f64 {
         self.sigma.get(rank).copied().unwrap_or(0.0)
     }
+}
+
+/// exp(−Σ q ln q) with q = σ/Σσ (Roy & Vetterli 2007).
+fn effective_rank(sigma: &[f64], nuclear: f64) -> f64 {
+    let entropy: f64 = sigma.iter().map(|s| s / nuclear).filter(|&q| q > 0.0).map(|q| -q * q.ln()).sum();
+    entropy.exp()
 }
 
 /// Measures [`Spectrum`].
@@ -88,7 +106,59 @@ impl Probe for SpectrumProbe {
         // a copy in f64, the square core in f64, and panels
         (layer.rows() * layer.cols() * 8 + layer.full_rank() * layer.full_rank() * 8) as u64
     }
-    fn measure(&self, _layer: &Layer, _matrix: &Matrix, _ask: &Ask) -> Result<Fact, ProbeError> {
-        Err(ProbeError::NoConvergence)
+    fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError> {
+        let sigma = singular_values(matrix.view(), ask.keep_going, ask.threads)?;
+        let epsilon = layer.dtype.epsilon();
+        Ok(Fact::Spectrum(Arc::new(Spectrum::from_sigma(sigma, layer.rows(), layer.cols(), epsilon))))
+    }
+}
+
+impl From<SvdError> for ProbeError {
+    fn from(error: SvdError) -> Self {
+        match error {
+            SvdError::Stopped => Self::Stopped,
+            // Magnitudes are counted first and tell how many; reached only when the probe runs alone.
+            SvdError::NotFinite => Self::NotFinite { count: 1 },
+            SvdError::NoConvergence => Self::NoConvergence,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worked_spectrum_has_its_ranks() {
+        // METHODS-COMPRESSION §5.1 and §2.12
+        let s = Spectrum::from_sigma(vec![4.0, 2.0, 1.0, 0.5], 4, 4, 1e-7);
+        assert!((s.stable_rank.unwrap() - 1.328_125).abs() < 1e-12);
+        assert!((s.effective_rank.unwrap() - 3.117_142_110_5).abs() < 1e-9);
+        assert_eq!((s.nuclear, s.numerical_rank, s.condition), (7.5, 4, Some(8.0)));
+        let s = Spectrum::from_sigma(vec![3.0, 2.0, 1.0, 0.5], 4, 4, 1e-7);
+        assert_eq!(s.rank_for_energy[0], 2);
+        assert_eq!((s.tail_energy(2), s.cut(2), s.tail_energy(4)), (1.25, 1.0, 0.0));
+    }
+
+    #[test]
+    fn the_small_matrix_has_its_numbers() {
+        let (root, go) = (5f64.sqrt(), || true);
+        let ask = Ask { keep_going: &go, threads: 1 };
+        let m = Matrix::new(2, 2, vec![3.0, 0.0, 4.0, 5.0]).unwrap();
+        let sigma = singular_values(m.view(), ask.keep_going, 1).unwrap();
+        let s = Spectrum::from_sigma(sigma, 2, 2, 1e-7);
+        assert!((s.sigma[0] - 3.0 * root).abs() < 1e-12 && (s.sigma[1] - root).abs() < 1e-12);
+        assert!((s.stable_rank.unwrap() - 10.0 / 9.0).abs() < 1e-12);
+        assert!((s.effective_rank.unwrap() - 1.754_765_35).abs() < 1e-8);
+        assert!((s.nuclear - 8.944_271_91).abs() < 1e-8);
+        assert!((s.condition.unwrap() - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_zero_matrix_leaves_its_ratios_undefined() {
+        let s = Spectrum::from_sigma(vec![0.0; 5], 5, 9, 1e-7);
+        assert_eq!((s.stable_rank, s.effective_rank, s.condition, s.numerical_rank), (None, None, None, 0));
+        assert_eq!(s.rank_for_energy, [0; 3]);
+        assert_eq!((s.power_law, s.marchenko_pastur), (None, None));
     }
 }

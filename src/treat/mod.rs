@@ -1,5 +1,7 @@
-//! What can be done to a layer: the treated matrix Ŵ, its cost, and what an exact run tells about it.
+//! What can be done to a layer: the treated matrix Ŵ, and what an exact run tells about it.
 
+pub mod low_rank;
+pub mod prune;
 pub mod refine;
 
 pub use refine::{Refined, refine};
@@ -20,6 +22,6 @@ impl Treatment {
     }
     /// Entries that `prune` removes from a matrix of `entries`: `round(ratio · entries)`.
     pub fn removed(ratio: f64, entries: u64) -> u64 {
-        ((ratio * entries as f64).round() as u64).min(entries)
+        ((ratio * entries as f64).round().max(0.0) as u64).min(entries)
     }
 }

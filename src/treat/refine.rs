@@ -1,8 +1,12 @@
 //! The exact consequences of a treatment: what a projection can only estimate.
 
 use super::Treatment;
+use super::low_rank::low_rank;
+use super::prune::{Pruned, prune};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
+use crate::numerics::svd::singular_values;
+use crate::numerics::{lanczos, norms};
 use crate::probe::{Ask, ProbeError, Spectrum};
 
 /// What really treating the matrix shows.
@@ -18,14 +22,14 @@ pub struct Refined {
     pub sigma: Vec<f64>,
     /// ‖W − Ŵ‖₂.
     pub delta_norm: Known,
-    /// Largest |w| removed by pruning.
+    /// Largest magnitude removed by pruning.
     pub threshold: f32,
     /// Share of nonzeros in each row of the sparse part.
     pub row_density: Vec<f32>,
     /// Share of nonzeros in each column of the sparse part.
     pub col_density: Vec<f32>,
-    /// Largest row sum and column sum of |Ŵ|: (ℓ∞, ℓ1).
-    pub linf_l1: (f64, f64),
+    /// Largest row sum and column sum of |Ŵ|: its ℓ∞ and ℓ1 norms as a matrix; `None` for factors alone.
+    pub linf_l1: Option<(f64, f64)>,
 }
 
 /// Treats the matrix and measures the result. `dense` is the spectrum of the untreated matrix where already known.
@@ -36,6 +40,83 @@ pub fn refine(
     dense: Option<&Spectrum>,
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
-    let _ = (layer, matrix, treatment, dense, ask);
-    Err(ProbeError::NoConvergence)
+    match (treatment.rank, treatment.prune) {
+        (Some(rank), None) => truncate(layer, matrix, rank, treatment, dense, ask),
+        (rank, ratio) => sparsify(layer, matrix, rank, ratio.unwrap_or(0.0), treatment, ask),
+    }
 }
+
+/// Rank alone: everything follows from the dense spectrum.
+fn truncate(
+    layer: &Layer,
+    matrix: &Matrix,
+    rank: usize,
+    treatment: Treatment,
+    dense: Option<&Spectrum>,
+    ask: &Ask,
+) -> Result<Refined, ProbeError> {
+    let computed;
+    let dense = if let Some(dense) = dense {
+        dense
+    } else {
+        let sigma = singular_values(matrix.view(), ask.keep_going, ask.threads)?;
+        computed = Spectrum::from_sigma(sigma, layer.rows(), layer.cols(), layer.dtype.epsilon());
+        &computed
+    };
+    let mut sigma = dense.sigma.clone();
+    sigma.iter_mut().skip(rank).for_each(|s| *s = 0.0);
+    Ok(Refined {
+        treatment,
+        error_energy: dense.tail_energy(rank),
+        params: rank as u64 * (layer.rows() + layer.cols()) as u64,
+        sigma,
+        delta_norm: Known::exact(dense.cut(rank)),
+        threshold: 0.0,
+        row_density: Vec::new(),
+        col_density: Vec::new(),
+        linf_l1: None,
+    })
+}
+
+/// Pruning, alone or of what a low rank leaves.
+fn sparsify(
+    layer: &Layer,
+    matrix: &Matrix,
+    rank: Option<usize>,
+    ratio: f64,
+    treatment: Treatment,
+    ask: &Ask,
+) -> Result<Refined, ProbeError> {
+    let base = rank.map(|r| low_rank(matrix, r, ask.keep_going)).transpose()?;
+    let mut sparse = matrix.clone();
+    if let Some(base) = &base {
+        sparse.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
+    }
+    let removed = Treatment::removed(ratio, sparse.data.len() as u64);
+    let Pruned { threshold, nonzeros, rows, cols, .. } = prune(&mut sparse, removed, ask.keep_going)?;
+    let mut treated = sparse;
+    if let Some(base) = &base {
+        treated.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w += b);
+    }
+    let mut delta = matrix.clone();
+    delta.data.iter_mut().zip(&treated.data).for_each(|(w, t)| *w -= t);
+    let error_energy = norms::frobenius_squared(delta.view());
+    let delta_norm = Known::lower(lanczos::norm(delta.view(), ask.keep_going)?.value);
+    drop(delta);
+    let sigma = singular_values(treated.view(), ask.keep_going, ask.threads)?;
+    let share = |counts: &[u32], of: usize| counts.iter().map(|&c| c as f32 / of.max(1) as f32).collect();
+    Ok(Refined {
+        treatment,
+        error_energy,
+        params: rank.map_or(0, |r| r as u64 * (layer.rows() + layer.cols()) as u64) + nonzeros,
+        sigma,
+        delta_norm: if error_energy == 0.0 { Known::exact(0.0) } else { delta_norm },
+        threshold,
+        row_density: share(&rows, matrix.cols),
+        col_density: share(&cols, matrix.rows),
+        linf_l1: Some((norms::max_row_sum(treated.view()), norms::max_col_sum(treated.view()))),
+    })
+}
+
+#[cfg(test)]
+mod tests;

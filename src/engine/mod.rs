@@ -1,0 +1,217 @@
+//! Who does the work, and when: one coordinator thread decides what is wanted most, a rayon pool computes it.
+
+mod budget;
+mod coordinator;
+mod job;
+mod queue;
+
+use crate::model::{LayerId, Model};
+use crate::probe::{Fact, PROBES, Probe};
+use crate::source::Weights;
+use crate::treat::{Refined, Treatment};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+pub use budget::default_memory;
+
+/// What the interface asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Measure these layers, most wanted first; the first is the one under the cursor, the first `visible` are on
+    /// screen. Layers not named come last.
+    Focus {
+        /// Layers in order of interest.
+        order: Vec<LayerId>,
+        /// How many of them are on screen.
+        visible: usize,
+    },
+    /// Run this treatment exactly. Makes every earlier refinement stale.
+    Refine {
+        /// The layer.
+        layer: LayerId,
+        /// What the plan does to it.
+        treatment: Treatment,
+    },
+    /// Nobody wants the running refinement any more.
+    CancelRefine,
+}
+
+/// What the engine has to say.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// A layer was measured.
+    Fact {
+        /// The layer.
+        layer: LayerId,
+        /// What was found.
+        fact: Fact,
+    },
+    /// A layer could not be measured.
+    Failed {
+        /// The layer.
+        layer: LayerId,
+        /// Why, for the user.
+        why: String,
+    },
+    /// A treatment was run; `generation` counts the requests for refinements.
+    Refined {
+        /// Which refinement request it answers.
+        generation: u64,
+        /// The layer.
+        layer: LayerId,
+        /// What was found, or why nothing was.
+        result: Result<Arc<Refined>, String>,
+    },
+    /// How far the measurements are.
+    Progress(Progress),
+    /// Nothing is left to do for the first `requests` requests.
+    Idle {
+        /// How many requests had been received.
+        requests: u64,
+    },
+}
+
+/// How far the measurements are.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Progress {
+    /// Measurements done and in all.
+    pub done: usize,
+    /// Measurements in all.
+    pub total: usize,
+    /// Share of the work done, by cost.
+    pub share: f64,
+    /// Bytes of weights measured per second so far.
+    pub bytes_per_second: f64,
+    /// Time left at this rate; `None` until there is a rate.
+    pub left: Option<Duration>,
+    /// Title of the probe that runs on the most wanted layer.
+    pub title: &'static str,
+    /// Jobs running now.
+    pub running: usize,
+}
+
+/// Settings of an engine.
+#[derive(Clone)]
+pub struct Settings {
+    /// Worker threads; at least one.
+    pub threads: usize,
+    /// Bytes that running jobs may hold together.
+    pub memory: u64,
+    /// What to measure.
+    pub probes: &'static [&'static dyn Probe],
+    /// How long a refinement waits for the next knob movement.
+    pub debounce: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            threads: default_threads(),
+            memory: default_memory(),
+            probes: PROBES,
+            debounce: Duration::from_millis(120),
+        }
+    }
+}
+
+/// All cores but one, which stays with the interface; at least one.
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).max(1)
+}
+
+/// Why the engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The threads could not be created.
+    #[error("cannot start {threads} worker threads: lower --threads")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Signals shared between the asking side, the coordinator and the jobs.
+#[derive(Default)]
+struct Signals {
+    /// Number of the newest refinement; a job with another number is stale.
+    refinement: AtomicU64,
+    /// Everything stops.
+    quit: AtomicBool,
+}
+
+enum Message {
+    Request(Request, u64),
+    Finished(job::Finished),
+    Quit,
+}
+
+/// The handle that the interface holds. Dropping it cancels everything.
+pub struct Engine {
+    messages: mpsc::Sender<Message>,
+    signals: Arc<Signals>,
+    requests: u64,
+}
+
+impl Engine {
+    /// Starts measuring `model`; `report` is called on the coordinator's thread and must not block.
+    pub fn start(
+        model: Arc<Model>,
+        weights: Weights,
+        settings: Settings,
+        report: impl Fn(Report) + Send + 'static,
+    ) -> Result<Self, EngineError> {
+        let threads = settings.threads.max(1);
+        let failed = |source| EngineError::Threads { threads, source };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("analysis-{i}"))
+            .build()
+            .map_err(|e| failed(e.into()))?;
+        let (messages, inbox) = mpsc::channel();
+        let signals = Arc::new(Signals::default());
+        let coordinator = coordinator::Coordinator::new(
+            job::Shared { model, weights, signals: Arc::clone(&signals), probes: settings.probes },
+            pool,
+            settings,
+            messages.clone(),
+            Box::new(report),
+        );
+        std::thread::Builder::new()
+            .name("coordinator".into())
+            .spawn(move || coordinator.run(&inbox))
+            .map_err(|e| failed(e.into()))?;
+        Ok(Self { messages, signals, requests: 0 })
+    }
+
+    /// Asks for something; returns the number of requests made so far, which [`Report::Idle`] refers to.
+    pub fn ask(&mut self, request: Request) -> u64 {
+        if matches!(request, Request::Refine { .. } | Request::CancelRefine) {
+            // Before the coordinator sees it, so that running work stops at once.
+            self.signals.refinement.fetch_add(1, Ordering::Relaxed);
+        }
+        self.requests += 1;
+        let generation = self.generation();
+        // A coordinator that is gone has nobody left to answer.
+        let _ = self.messages.send(Message::Request(request, generation));
+        self.requests
+    }
+
+    /// Number of the newest refinement request; answers with another number are stale.
+    pub fn generation(&self) -> u64 {
+        self.signals.refinement.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.signals.quit.store(true, Ordering::Relaxed);
+        let _ = self.messages.send(Message::Quit);
+    }
+}
+
+#[cfg(test)]
+mod tests;
