@@ -72,6 +72,10 @@ pub fn largest(map: &mut dyn Map, keep_going: KeepGoing<'_>) -> Result<Largest, 
         v = w;
         basis.push(v.clone());
     }
+    if betas.len() == alphas.len() {
+        // Out of steps: the last product with Aᵀ is known as well, and ‖Aᵀu‖ is a lower bound just as good.
+        best.value = top_of_bidiagonal(&alphas, &betas).0;
+    }
     Ok(best)
 }
 
@@ -156,13 +160,13 @@ fn normalise(v: &mut [f64]) -> f64 {
     norm
 }
 
-/// Largest singular value of the upper bidiagonal matrix and the last entry of its left singular vector, by bisection
+/// Largest singular value of the upper bidiagonal matrix (square, or with one column more) and the last entry of its left singular vector, by bisection
 /// on the tridiagonal B Bᵀ and its eigenvector recurrence.
 fn top_of_bidiagonal(alphas: &[f64], betas: &[f64]) -> (f64, f64) {
     let k = alphas.len();
     // T = B Bᵀ: diagonal αᵢ² + βᵢ², off-diagonal βᵢ αᵢ₊₁.
     let diagonal: Vec<f64> =
-        (0..k).map(|i| alphas[i].powi(2) + betas.get(i).filter(|_| i + 1 < k).map_or(0.0, |b| b * b)).collect();
+        (0..k).map(|i| alphas[i].powi(2) + betas.get(i).map_or(0.0, |b| b * b)).collect();
     let off: Vec<f64> = (0..k.saturating_sub(1)).map(|i| betas[i] * alphas[i + 1]).collect();
     let reach = |i: usize| off.get(i).copied().unwrap_or(0.0).abs() + if i > 0 { off[i - 1].abs() } else { 0.0 };
     let mut hi = (0..k).map(|i| diagonal[i] + reach(i)).fold(0.0, f64::max);
