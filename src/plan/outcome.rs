@@ -2,7 +2,7 @@
 
 use crate::known::{Bound, Known};
 use crate::model::cost::{Cost, cost};
-use crate::model::{Layer, Model};
+use crate::model::{Layer, LayerId, Model};
 use crate::plan::{Plan, Treatment};
 use crate::probe::book::{FactBook, LayerFacts};
 use crate::treat::Refined;
@@ -25,6 +25,10 @@ pub struct LayerOutcome {
     pub norm_after: Option<Known>,
     /// ‖W − Ŵ‖₂.
     pub delta_norm: Option<Known>,
+    /// ℓ2 Lipschitz constant of the layer as a map: ‖W‖₂, or a convolution's operator norm on images.
+    pub lipschitz_before: Option<Known>,
+    /// The same under the plan.
+    pub lipschitz_after: Option<Known>,
 }
 
 impl LayerOutcome {
@@ -91,8 +95,50 @@ pub fn project(model: &Model, facts: &FactBook, refined: &[Option<Arc<Refined>>]
     Outcome { layers, totals }
 }
 
+impl Outcome {
+    /// Projects these layers again, after their facts or treatments changed, and sums up.
+    pub fn update(
+        &mut self,
+        model: &Model,
+        facts: &FactBook,
+        refined: &[Option<Arc<Refined>>],
+        plan: &Plan,
+        changed: impl IntoIterator<Item = LayerId>,
+    ) {
+        for id in changed {
+            let (Some(layer), Some(slot)) = (model.layer(id), self.layers.get_mut(id.0)) else { continue };
+            let treatment = plan.treatment(id);
+            let exact = refined.get(id.0).and_then(Option::as_deref).filter(|r| r.treatment == treatment);
+            *slot = project_layer(layer, facts.of(id), treatment, exact);
+        }
+        self.totals = sum(model, &self.layers);
+    }
+}
+
 /// Projects one treatment of one layer.
 pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
+    let mut out = project_matrix(layer, facts, treatment, exact);
+    if !layer.kind.is_conv() {
+        (out.lipschitz_before, out.lipschitz_after) = (out.norm_before, out.norm_after);
+        return out;
+    }
+    out.lipschitz_before = facts.lipschitz.as_ref().map(|l| l.l2_upper);
+    out.lipschitz_after = out.lipschitz_before;
+    if !treatment.is_dense() {
+        // Every input position lies in at most kh·kw patches, so the operator norm of a kernel is at most √(kh·kw)
+        // times the norm of its matrix view; of Ŵ directly, or of the change added to the norm before.
+        let patches = layer.shape.iter().skip(2).product::<usize>().max(1) as f64;
+        let direct = out.norm_after.map(|n| n.value * patches.sqrt());
+        let changed = out.lipschitz_before.zip(out.delta_norm);
+        let changed = changed.filter(|(_, d)| d.bound != Bound::Lower).map(|(l, d)| l.value + d.value * patches.sqrt());
+        let sound = out.norm_after.is_some_and(|n| matches!(n.bound, Bound::Exact | Bound::Upper));
+        let best = direct.into_iter().chain(changed).reduce(f64::min);
+        out.lipschitz_after = best.map(|v| if sound { Known::upper(v) } else { Known::estimate(v) });
+    }
+    out
+}
+
+fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
     let before = cost(layer, None, None);
     let norm_before = norm(layer, facts);
     let energy = facts.magnitude.as_ref().map(|m| m.sum_squares);
@@ -104,6 +150,8 @@ pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, ex
         norm_before,
         norm_after: norm_before,
         delta_norm: Some(Known::exact(0.0)),
+        lipschitz_before: None,
+        lipschitz_after: None,
     };
     if treatment.is_dense() || !layer.eligible() {
         return out;
@@ -217,12 +265,17 @@ pub fn gaussian_removed_energy(s: f64) -> f64 {
         let inner: f64 = (1..n).map(|i| density(f64::from(i) * h) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
         2.0 * h / 3.0 * (density(0.0) + inner + density(t))
     };
-    let (mut lo, mut hi) = (0.0, 9.0);
-    for _ in 0..50 {
-        let mid = (lo + hi) / 2.0;
-        if mass(mid) < s { lo = mid } else { hi = mid }
+    let (mut lo, mut hi, mut t) = (0.0, 9.0, 1.0);
+    for _ in 0..60 {
+        let miss = mass(t) - s;
+        if miss.abs() < 1e-12 {
+            break;
+        }
+        if miss < 0.0 { lo = t } else { hi = t }
+        // Newton's step where it stays inside the bracket, its middle otherwise.
+        let step = t - miss / (2.0 * density(t)).max(1e-300);
+        t = if step > lo && step < hi { step } else { f64::midpoint(lo, hi) };
     }
-    let t = (lo + hi) / 2.0;
     (s - 2.0 * t * density(t)).max(0.0)
 }
 
@@ -267,12 +320,12 @@ fn sum(model: &Model, layers: &[LayerOutcome]) -> Totals {
     totals
 }
 
-/// log₁₀ Π‖W_l‖₂ over the eligible layers, before and after.
+/// log₁₀ of the product of the eligible layers' Lipschitz constants, before and after.
 fn product(model: &Model, layers: &[LayerOutcome]) -> Option<(Known, Known)> {
     let mut logs = (Known::exact(0.0), Known::exact(0.0));
     let mut any = false;
     for (_, out) in model.layers.iter().zip(layers).filter(|(l, _)| l.eligible()) {
-        let (b, a) = (out.norm_before?, out.norm_after?);
+        let (b, a) = (out.lipschitz_before?, out.lipschitz_after?);
         any = true;
         logs.0 = Known { value: logs.0.value + b.value.log10(), bound: logs.0.bound.and(b.bound) };
         logs.1 = Known { value: logs.1.value + a.value.log10(), bound: logs.1.bound.and(a.bound) };
