@@ -9,11 +9,14 @@
 
 pub mod known;
 
+pub mod app;
 pub mod engine;
+pub mod lens;
 pub mod model;
 pub mod numerics;
 pub mod plan;
 pub mod probe;
+pub mod screen;
 pub mod source;
 pub mod treat;
 pub mod widgets;

@@ -102,6 +102,40 @@ impl Sequential {
     }
 }
 
+/// Why the product of the layers' norms does not bound the whole model; `None` when it does: a feed-forward chain of
+/// linear maps, convolutions and activations that do not stretch.
+pub fn why_no_product(model: &super::Model) -> Option<String> {
+    let Some(config) = &model.config else { return Some("no config.json says how its layers are joined".to_owned()) };
+    let sequential = match Sequential::from_config(config, &|_| None) {
+        Ok(Some(sequential)) => sequential,
+        Ok(None) => {
+            let kind = model.architecture().unwrap_or("this architecture");
+            return Some(format!("{kind} adds residual branches, attention or normalisation between its layers"));
+        }
+        Err(why) => return Some(why),
+    };
+    let stretching = |l: &&SeqLayer| {
+        !matches!(
+            l.kind.as_str(),
+            "linear" | "conv2d" | "relu" | "leaky_relu" | "tanh" | "sigmoid" | "softplus" | "maxmin" | "groupsort"
+                | "householder" | "flatten" | "max_pool2d" | "avg_pool2d" | "global_avg_pool2d"
+        )
+    };
+    if let Some(kind) = &sequential.unknown {
+        return Some(format!("its layer type {kind} is not known"));
+    }
+    sequential.layers.iter().find(stretching).map(|l| match l.kind.as_str() {
+        "batch_norm" => "batch normalisation between its layers rescales them".to_owned(),
+        "residual" => "residual branches run beside its layers".to_owned(),
+        kind => format!("{kind} between its layers may stretch distances"),
+    })
+}
+
+/// Whether the product of the layers' norms bounds the whole model.
+pub fn is_chain(model: &super::Model) -> bool {
+    why_no_product(model).is_none()
+}
+
 /// Follows height and width through the chain; `None` once they are not known.
 fn walk(list: &[Value], kernel: Kernel, at: &mut Option<[usize; 2]>, unknown: &mut Option<String>) -> Vec<SeqLayer> {
     let mut layers = Vec::new();

@@ -7,6 +7,7 @@ pub mod heatmap;
 pub mod meter;
 pub mod number;
 pub mod panel;
+pub mod phrase;
 pub mod plot;
 pub mod slider;
 pub mod spark;
@@ -14,6 +15,7 @@ pub mod theme;
 pub mod transcript;
 
 pub use glyphs::Glyphs;
+pub use phrase::Phrase;
 pub use theme::{Depth, Ink, Theme};
 
 use ratatui::buffer::Buffer;

@@ -26,6 +26,8 @@ pub struct Mark {
     pub ink: Ink,
     /// Whether the x axis points at it.
     pub pointed: bool,
+    /// Whether it is only a stroke at the foot of the plot.
+    pub short: bool,
 }
 
 /// A plot with its axes.
@@ -161,7 +163,8 @@ impl Plot<'_> {
         for mark in &self.marks {
             let Some(x) = self.column(inside, mark.x) else { continue };
             let style = theme.style(mark.ink);
-            for y in inside.top()..inside.bottom() {
+            let top = if mark.short { inside.bottom() - 1 } else { inside.top() };
+            for y in top..inside.bottom() {
                 put(buf, x, y, inside.right(), "┆", style);
             }
             let before = width(&mark.before) as u16 + 1;

@@ -108,7 +108,7 @@ fn a_plot_shows_axes_marks_and_the_dead_zone() {
         x: Axis::new(1.0, 100.0, true),
         y: Axis::new(0.4, 4.0, true),
         curves: vec![Curve { values: &values, ink: Ink::Accent, kept: Some(20) }],
-        marks: vec![Mark { x: 20.0, before: "kept 20".into(), after: "cut 80".into(), ink: Ink::Accent, pointed: true }],
+        marks: vec![Mark { x: 20.0, before: "kept 20".into(), after: "cut 80".into(), ink: Ink::Accent, pointed: true, short: false }],
         level: Some((0.8, "noise edge .80".into())),
         dead_from: Some(50.0),
         dead_label: "no gain",

@@ -1,0 +1,156 @@
+//! Everything a key can mean, with the words of the help page.
+
+use super::LensId;
+
+/// What a key means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Leave the program.
+    Quit,
+    /// Stop until the shell continues the program.
+    Suspend,
+    /// Show or hide the help page.
+    Help,
+    /// Explain the numbers of this lens.
+    Explain,
+    /// One step back: overlay, expanded panel, filter.
+    Back,
+    /// Start typing a filter.
+    Filter,
+    /// Show a lens.
+    Lens(LensId),
+    /// Move through the list by so many rows.
+    Move(i32),
+    /// Move by a page.
+    Page(i32),
+    /// The first row.
+    First,
+    /// The last row.
+    Last,
+    /// The layer of the same role in the next (+1) or previous (−1) block.
+    SameRole(i32),
+    /// Move the active knob by so many steps of 1 %.
+    Scrub(i32),
+    /// The other knob.
+    NextKnob,
+    /// Type a value for the active knob.
+    TypeValue,
+    /// Make the layers in scope dense again.
+    Dense,
+    /// Protect the layer from scopes larger than itself.
+    Pin,
+    /// Take the last edit back.
+    Undo,
+    /// Make it again.
+    Redo,
+    /// The next scope: layer, role, block, all.
+    NextScope,
+    /// Expand the panel, or open the layer from the map.
+    Expand,
+    /// Fold or unfold the block.
+    Fold,
+    /// Fold or unfold all blocks.
+    FoldAll,
+    /// The next order of the list.
+    Sort,
+    /// Show tensors that are never compressed.
+    ShowAll,
+    /// The next metric of the map.
+    Metric,
+    /// The next kind of axes.
+    Axes,
+    /// Values, or cumulative energy.
+    Cumulative,
+    /// Overlay the same role of other blocks.
+    Overlay,
+    /// Move the cursor along the spectrum by so many values.
+    Cursor(i32),
+    /// Switch the mouse on or off.
+    Mouse,
+}
+
+impl Action {
+    /// What it does, for the help page.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Quit => "quit",
+            Self::Suspend => "suspend (fg brings it back)",
+            Self::Help => "this help",
+            Self::Explain => "what the numbers of this lens mean",
+            Self::Back => "one step back: overlay, panel, filter",
+            Self::Filter => "filter layers by name, role or block",
+            Self::Lens(LensId::Spectrum) => "spectrum: singular values, rank, noise edge",
+            Self::Lens(LensId::Sparsity) => "sparsity: magnitudes, threshold, patterns",
+            Self::Lens(LensId::Lipschitz) => "Lipschitz: norms before and after",
+            Self::Lens(LensId::Map) => "map: any metric by depth and role",
+            Self::Lens(LensId::Frontier) => "frontier: size against error",
+            Self::Lens(LensId::Quality) => "quality: measured loss",
+            Self::Move(n) if n < 0 => "previous layer",
+            Self::Move(_) => "next layer",
+            Self::Page(n) if n < 0 => "a page up",
+            Self::Page(_) => "a page down",
+            Self::First => "first layer",
+            Self::Last => "last layer",
+            Self::SameRole(n) if n < 0 => "same role, previous block",
+            Self::SameRole(_) => "same role, next block",
+            Self::Scrub(-1) => "knob left by 1 %",
+            Self::Scrub(1) => "knob right by 1 %",
+            Self::Scrub(n) if n < 0 => "knob left by 10 %",
+            Self::Scrub(_) => "knob right by 10 %",
+            Self::NextKnob => "other knob: rank or prune",
+            Self::TypeValue => "type a value: 64, 50%, .5, dense",
+            Self::Dense => "make the layers in scope dense again",
+            Self::Pin => "pin: larger scopes leave the layer alone",
+            Self::Undo => "undo",
+            Self::Redo => "redo",
+            Self::NextScope => "scope: layer, same role, block, all eligible",
+            Self::Expand => "expand the panel; in the map open the layer",
+            Self::Fold => "fold or unfold the block",
+            Self::FoldAll => "fold or unfold all blocks",
+            Self::Sort => "sort the list",
+            Self::ShowAll => "show tensors that are never compressed",
+            Self::Metric => "next metric of the map",
+            Self::Axes => "axes: log·log, linear, log σ",
+            Self::Cumulative => "values or cumulative energy",
+            Self::Overlay => "overlay the same role of other blocks",
+            Self::Cursor(-1) => "cursor left by one value",
+            Self::Cursor(1) => "cursor right by one value",
+            Self::Cursor(n) if n < 0 => "cursor left by a tenth",
+            Self::Cursor(_) => "cursor right by a tenth",
+            Self::Mouse => "mouse on or off",
+        }
+    }
+
+    /// The word for frames and the hint bar, where the action has a place there.
+    pub fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Quit => "quit",
+            Self::Help => "help",
+            Self::Explain => "explain",
+            Self::Filter => "filter",
+            Self::SameRole(_) => "same role",
+            Self::Scrub(1 | -1) => "step",
+            Self::Scrub(_) => "coarse",
+            Self::NextKnob => "knob",
+            Self::TypeValue => "type",
+            Self::Dense => "dense",
+            Self::Pin => "pin",
+            Self::Undo => "undo",
+            Self::Redo => "redo",
+            Self::NextScope => "scope",
+            Self::Expand => "expand",
+            Self::Fold => "fold",
+            Self::Sort => "sort",
+            Self::ShowAll => "all tensors",
+            Self::Metric => "metric",
+            Self::Axes => "axes",
+            Self::Cumulative => "cumulative",
+            Self::Overlay => "overlay role",
+            Self::Cursor(1 | -1) => "cursor",
+            Self::Back => "back",
+            Self::Lens(_) => "lens",
+            Self::Mouse => "mouse",
+            _ => return None,
+        })
+    }
+}

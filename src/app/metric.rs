@@ -1,0 +1,142 @@
+//! Numbers that every layer has: what the map shades and the list sorts by. A new one is one entry of [`METRICS`].
+
+use crate::known::Known;
+use crate::model::Layer;
+use crate::plan::LayerOutcome;
+use crate::probe::book::LayerFacts;
+
+/// What a metric is computed from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The layer.
+    pub layer: &'a Layer,
+    /// What was measured of it.
+    pub facts: &'a LayerFacts,
+    /// What the plan makes of it.
+    pub outcome: &'a LayerOutcome,
+}
+
+/// How a metric's values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Three significant digits.
+    Number,
+    /// Two decimals.
+    Ratio,
+    /// Percent.
+    Percent,
+    /// A whole number in short.
+    Count,
+}
+
+/// A number that every layer has.
+pub struct Metric {
+    /// Its name on screen.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub words: &'static str,
+    /// How it is written.
+    pub form: Form,
+    /// Whether shades follow its logarithm.
+    pub log: bool,
+    /// Its value; `None` while it is not known or where it is undefined.
+    pub value: fn(Source) -> Option<Known>,
+}
+
+fn spectral(s: Source, f: fn(&crate::probe::Spectrum) -> Option<f64>) -> Option<Known> {
+    s.facts.spectrum.as_ref().and_then(|x| f(x)).map(Known::exact)
+}
+
+/// All metrics; the first is the one that the list's last column shows.
+pub static METRICS: &[Metric] = &[
+    Metric {
+        name: "error",
+        words: "relative error of the plan, ‖W−Ŵ‖/‖W‖ of each layer",
+        form: Form::Ratio,
+        log: false,
+        value: |s| s.outcome.relative_error(),
+    },
+    Metric {
+        name: "keep",
+        words: "parameters kept under the plan",
+        form: Form::Percent,
+        log: false,
+        value: |s| Some(Known::exact(s.outcome.keep())),
+    },
+    Metric {
+        name: "stable rank",
+        words: "‖W‖_F²/σ₁²: few directions carry the energy when small",
+        form: Form::Number,
+        log: true,
+        value: |s| spectral(s, |x| x.stable_rank),
+    },
+    Metric {
+        name: "effective rank",
+        words: "exp of the entropy of σ/Σσ",
+        form: Form::Number,
+        log: true,
+        value: |s| spectral(s, |x| x.effective_rank),
+    },
+    Metric {
+        name: "rank 95%",
+        words: "share of the rank that holds 95 % of the energy",
+        form: Form::Percent,
+        log: false,
+        value: |s| spectral(s, |x| Some(x.rank_for_energy[1] as f64 / x.sigma.len().max(1) as f64)),
+    },
+    Metric {
+        name: "α",
+        words: "tail exponent of the eigenvalue density (heavier tail when small)",
+        form: Form::Number,
+        log: false,
+        value: |s| {
+            let fit = s.facts.spectrum.as_ref()?.power_law.as_ref()?;
+            Some(Known::estimate(fit.alpha))
+        },
+    },
+    Metric {
+        name: "MP spikes",
+        words: "singular values above the Marchenko–Pastur noise edge",
+        form: Form::Count,
+        log: true,
+        value: |s| {
+            let fit = s.facts.spectrum.as_ref()?.marchenko_pastur.as_ref()?;
+            Some(Known::estimate(fit.spikes as f64))
+        },
+    },
+    Metric {
+        name: "zeros",
+        words: "share of the entries that are exactly zero",
+        form: Form::Percent,
+        log: false,
+        value: |s| s.facts.magnitude.as_ref().map(|m| Known::exact(m.zeros as f64 / m.entries.max(1) as f64)),
+    },
+    Metric {
+        name: "PQ index",
+        words: "sparsity of the entries, 0 when all are equal, near 1 when few matter",
+        form: Form::Ratio,
+        log: false,
+        value: |s| s.facts.magnitude.as_ref().map(|m| Known::exact(m.pq_index)),
+    },
+    Metric {
+        name: "σ₁",
+        words: "largest singular value of the matrix view",
+        form: Form::Number,
+        log: true,
+        value: |s| s.outcome.norm_before,
+    },
+    Metric {
+        name: "condition",
+        words: "σ₁ over the smallest singular value",
+        form: Form::Number,
+        log: true,
+        value: |s| spectral(s, |x| x.condition),
+    },
+    Metric {
+        name: "parameters",
+        words: "parameters of each layer",
+        form: Form::Count,
+        log: true,
+        value: |s| Some(Known::exact(s.layer.params as f64)),
+    },
+];

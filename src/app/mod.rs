@@ -1,0 +1,378 @@
+//! State, and the one way it changes: [`App::update`]. No threads, no files, no clock, no terminal.
+
+mod action;
+pub mod keymap;
+mod knobs;
+mod lens_id;
+mod list;
+pub mod message;
+pub mod metric;
+mod overlay;
+pub mod prompt;
+mod reports;
+pub mod shape;
+mod spectrum_view;
+
+pub use action::Action;
+pub use knobs::{Reading, Scope};
+pub use lens_id::LensId;
+pub use list::{List, Row, Sort};
+pub use message::{Code, Effect, Key, Msg, Target};
+pub use overlay::{Overlay, entries as help_entries};
+pub use shape::Shape;
+pub use spectrum_view::{Axes, SpectrumView};
+
+use crate::engine::Progress;
+use crate::model::{LayerId, Model};
+use crate::plan::{Knob, Outcome, Plan, Treatment, project};
+use crate::probe::book::FactBook;
+use crate::treat::Refined;
+use prompt::{Prompt, Typed};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is being typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Typing {
+    /// The list's filter; holds the filter before.
+    Filter(Prompt, String),
+    /// A value for the active knob.
+    Value(Prompt),
+}
+
+/// The whole state of the dashboard.
+pub struct App {
+    /// What was loaded.
+    pub model: Arc<Model>,
+    /// What is known so far.
+    pub facts: FactBook,
+    /// The last exact run of each layer, of whatever treatment it was.
+    pub refined: Vec<Option<Arc<Refined>>>,
+    /// What the user proposes.
+    pub plan: Plan,
+    /// What follows.
+    pub outcome: Outcome,
+    /// The layer list.
+    pub list: List,
+    /// The selected layer.
+    pub selected: LayerId,
+    /// The active knob.
+    pub knob: Knob,
+    scope: Scope,
+    /// The lens on screen.
+    pub lens: LensId,
+    /// Index of the map's metric in [`metric::METRICS`].
+    pub map_metric: usize,
+    /// How the spectrum is looked at.
+    pub spectrum: SpectrumView,
+    /// Whether the lens has the whole width.
+    pub expanded: bool,
+    /// What lies over the panels.
+    pub overlay: Option<Overlay>,
+    /// What is being typed.
+    pub typing: Option<Typing>,
+    /// A word to the user, until the next key.
+    pub status: Option<String>,
+    /// How far the engine is; `None` when idle.
+    pub progress: Option<Progress>,
+    /// Whether the pointer is reported.
+    pub mouse: bool,
+    /// Columns and rows of the window.
+    pub size: (u16, u16),
+    /// The refinement that was asked for and has not answered.
+    pub awaited: Option<(LayerId, Treatment)>,
+    /// A treatment that could not be run, and why.
+    pub refine_failure: Option<(LayerId, Treatment, String)>,
+    now: Duration,
+    dragging: Option<Target>,
+    focus: Option<(LayerId, usize, usize, (u16, u16))>,
+}
+
+impl App {
+    /// The dashboard of a model, nothing measured yet.
+    pub fn new(model: Arc<Model>, size: (u16, u16)) -> Self {
+        let layers = model.layers.len();
+        let (facts, plan, refined) = (FactBook::new(layers), Plan::new(layers), vec![None; layers]);
+        let outcome = project(&model, &facts, &refined, &plan);
+        let first = model.layers.iter().find(|l| l.eligible()).or(model.layers.first());
+        let selected = first.map_or(LayerId(0), |l| l.id);
+        let mut app = Self {
+            model,
+            facts,
+            refined,
+            plan,
+            outcome,
+            list: List::default(),
+            selected,
+            knob: Knob::Rank,
+            scope: Scope::default(),
+            lens: LensId::Spectrum,
+            map_metric: 0,
+            spectrum: SpectrumView::default(),
+            expanded: false,
+            overlay: None,
+            typing: None,
+            status: None,
+            progress: None,
+            mouse: false,
+            size,
+            awaited: None,
+            refine_failure: None,
+            now: Duration::ZERO,
+            dragging: None,
+            focus: None,
+        };
+        app.rebuild_rows();
+        app
+    }
+
+    /// How the window divides; `None` when it is too small.
+    pub fn shape(&self) -> Option<Shape> {
+        Shape::of(self.size, self.expanded)
+    }
+
+    /// Rows of the list that show layers.
+    pub fn list_rows(&self) -> usize {
+        Shape::of(self.size, false).map_or(10, |s| s.list_rows())
+    }
+
+    /// Takes what happened at `now` (since the start) and says what the world should do.
+    pub fn update(&mut self, now: Duration, msg: Msg) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        match msg {
+            Msg::Key(key) => self.key(key, &mut effects),
+            Msg::Act(action) => self.act(action, &mut effects),
+            Msg::Paste(text) => self.paste(&text),
+            Msg::Press(target) => self.press(target, &mut effects),
+            Msg::Release => self.dragging = None,
+            Msg::Scroll(down) => self.move_cursor(if down { 3 } else { -3 }),
+            Msg::Resize(w, h) => {
+                self.size = (w, h);
+                self.scroll();
+            }
+            Msg::Report(report) => self.report(report),
+            Msg::Tick => {}
+        }
+        self.follow_up(&mut effects);
+        effects
+    }
+
+    /// Says something to the user until the next key.
+    pub(crate) fn say(&mut self, text: impl Into<String>) {
+        self.status = Some(text.into());
+    }
+
+    fn key(&mut self, key: Key, effects: &mut Vec<Effect>) {
+        self.status = None;
+        if self.typing.is_some() {
+            self.type_key(key, effects);
+        } else if self.overlay.is_some() {
+            self.overlay_key(key, effects);
+        } else if let Some(action) = keymap::action(key) {
+            self.act(action, effects);
+        } else {
+            self.say(format!("{} does nothing here: ? shows the keys", key.label()));
+        }
+    }
+
+    fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        match action {
+            Action::Quit => effects.push(Effect::Quit),
+            Action::Suspend => effects.push(Effect::Suspend),
+            Action::Help => self.overlay = Some(Overlay::help()),
+            Action::Explain => self.overlay = Some(Overlay::Explain { scroll: 0 }),
+            Action::Back => self.back(),
+            Action::Filter => {
+                let before = self.list.filter.clone();
+                self.typing = Some(Typing::Filter(Prompt { text: before.clone() }, before));
+            }
+            Action::Lens(lens) => self.lens = lens,
+            Action::Move(n) => self.move_cursor(n),
+            Action::Page(n) => self.move_cursor(n * (self.list_rows().saturating_sub(2).max(1) as i32)),
+            Action::First => self.go_to_row(0),
+            Action::Last => self.go_to_row(usize::MAX),
+            Action::SameRole(n) => self.same_role(n),
+            Action::Scrub(n) => self.scrub(n),
+            Action::NextKnob => self.knob = self.knob.other(),
+            Action::TypeValue => self.typing = Some(Typing::Value(Prompt::default())),
+            Action::Dense => self.make_dense(),
+            Action::Pin => self.pin(),
+            Action::Undo => self.undo(),
+            Action::Redo => self.redo(),
+            Action::NextScope => self.next_scope(),
+            Action::Expand => self.expand(),
+            Action::Fold => self.fold(),
+            Action::FoldAll => self.fold_all(),
+            Action::Sort => {
+                self.list.sort = self.list.sort.next();
+                self.rebuild_rows();
+            }
+            Action::ShowAll => {
+                self.list.all = !self.list.all;
+                self.rebuild_rows();
+            }
+            Action::Metric => {
+                self.map_metric = (self.map_metric + 1) % metric::METRICS.len();
+                self.lens = LensId::Map;
+                if self.list.sort == Sort::Metric {
+                    self.rebuild_rows();
+                }
+            }
+            Action::Axes => self.spectrum.next_axes(),
+            Action::Cumulative => self.spectrum.cumulative = !self.spectrum.cumulative,
+            Action::Overlay => self.spectrum.overlay = !self.spectrum.overlay,
+            Action::Cursor(n) => self.move_spectrum_cursor(n),
+            Action::Mouse => {
+                self.mouse = !self.mouse;
+                let on = if self.mouse { "on: hold shift to select text" } else { "off" };
+                self.say(format!("mouse {on}"));
+                effects.push(Effect::Mouse(self.mouse));
+            }
+        }
+    }
+
+    fn back(&mut self) {
+        if self.expanded {
+            self.expanded = false;
+        } else if !self.list.filter.is_empty() {
+            self.list.filter.clear();
+            self.rebuild_rows();
+        } else if self.spectrum.cursor.is_some() {
+            self.spectrum.cursor = None;
+        }
+    }
+
+    fn expand(&mut self) {
+        if self.lens == LensId::Map && !self.expanded {
+            self.lens = LensId::Spectrum;
+        } else {
+            self.expanded = !self.expanded;
+        }
+    }
+
+    fn type_key(&mut self, key: Key, effects: &mut Vec<Effect>) {
+        let Some(mut typing) = self.typing.take() else { return };
+        let (Typing::Filter(prompt, _) | Typing::Value(prompt)) = &mut typing;
+        match prompt.key(key) {
+            Typed::Changed => {
+                if let Typing::Filter(prompt, _) = &typing {
+                    self.filter(prompt.text.clone());
+                }
+                self.typing = Some(typing);
+            }
+            Typed::Done => {
+                if let Typing::Value(prompt) = &typing {
+                    match prompt::value(self.knob, &prompt.text) {
+                        Ok(value) => self.set(value, false),
+                        Err(why) => self.say(why),
+                    }
+                }
+            }
+            Typed::Given => {
+                if let Typing::Filter(_, before) = typing {
+                    self.filter(before);
+                }
+            }
+            // Arrows and the like keep their meaning while a filter is typed; a typed value stays a value.
+            Typed::Other => {
+                self.typing = Some(typing);
+                if let Some(action @ (Action::Move(_) | Action::Page(_) | Action::First | Action::Last)) =
+                    keymap::action(key)
+                {
+                    self.act(action, effects);
+                }
+            }
+        }
+    }
+
+    fn filter(&mut self, text: String) {
+        self.list.filter = text;
+        self.rebuild_rows();
+    }
+
+    fn paste(&mut self, text: &str) {
+        match &mut self.typing {
+            Some(Typing::Filter(prompt, _)) => {
+                prompt.paste(text);
+                let text = prompt.text.clone();
+                self.filter(text);
+            }
+            Some(Typing::Value(prompt)) => prompt.paste(text),
+            // Pasted text is no command.
+            None => {}
+        }
+    }
+
+    fn press(&mut self, target: Target, effects: &mut Vec<Effect>) {
+        // A drag stays with what it began on, wherever the pointer goes.
+        let target = match (self.dragging, target) {
+            (Some(Target::Slider(knob, _)), Target::Slider(_, share)) => Target::Slider(knob, share),
+            (Some(Target::Plot(_)), Target::Plot(share)) => Target::Plot(share),
+            (Some(_), _) => return,
+            (None, target) => target,
+        };
+        if self.dragging.is_none() {
+            self.dragging = Some(target);
+            self.status = None;
+        }
+        match target {
+            Target::Row(row) => self.go_to_row(row),
+            Target::Lens(lens) => self.act(Action::Lens(lens), effects),
+            Target::Layer(id) => self.select(id),
+            Target::Slider(knob, share) => {
+                self.knob = knob;
+                let value = match knob {
+                    Knob::Rank if share >= 1.0 => prompt::Value::Dense,
+                    Knob::Prune if share <= 0.0 => prompt::Value::Dense,
+                    _ => prompt::Value::Share((share * 200.0).round() / 200.0),
+                };
+                self.set(value, true);
+            }
+            Target::Plot(share) => self.point_spectrum(share),
+            Target::Nothing => {}
+        }
+    }
+
+    /// Tells the engine what is wanted now, where that has changed.
+    fn follow_up(&mut self, effects: &mut Vec<Effect>) {
+        let focus = (self.selected, self.list.top, self.list.rows.len(), self.size);
+        if self.focus != Some(focus) {
+            self.focus = Some(focus);
+            let (order, visible) = self.by_interest();
+            effects.push(Effect::Focus { order, visible });
+        }
+        let wanted = self.wanted_refinement();
+        if wanted != self.awaited {
+            self.awaited = wanted;
+            effects.push(match wanted {
+                Some((layer, treatment)) => Effect::Refine { layer, treatment },
+                None => Effect::CancelRefine,
+            });
+        }
+    }
+
+    /// The exact run worth having now: of the selected layer; on the Lipschitz lens of a chain then of the others.
+    fn wanted_refinement(&self) -> Option<(LayerId, Treatment)> {
+        let chain = self.lens == LensId::Lipschitz && crate::model::architecture::is_chain(&self.model);
+        let others = self.model.layers.iter().map(|l| l.id).filter(|_| chain);
+        std::iter::once(self.selected).chain(others).find_map(|id| {
+            let treatment = self.plan.treatment(id);
+            let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
+            let wanted = treatment.prune.is_some()
+                && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
+                && self.current_refinement(id).is_none()
+                && !failed;
+            wanted.then_some((id, treatment))
+        })
+    }
+
+    /// The exact run of a layer's present treatment, when there is one.
+    pub fn current_refinement(&self, id: LayerId) -> Option<&Arc<Refined>> {
+        let treatment = self.plan.treatment(id);
+        self.refined.get(id.0)?.as_ref().filter(|r| r.treatment == treatment)
+    }
+}
+
+#[cfg(test)]
+mod tests;

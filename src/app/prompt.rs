@@ -1,0 +1,129 @@
+//! A line of text being typed, and what a typed value means.
+
+use super::message::{Code, Key};
+use crate::plan::Knob;
+
+/// A line being typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// What stands there.
+    pub text: String,
+}
+
+/// What a key did to the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed {
+    /// The text changed.
+    Changed,
+    /// It is finished.
+    Done,
+    /// It is given up.
+    Given,
+    /// The key is none of the line's business.
+    Other,
+}
+
+impl Prompt {
+    /// Takes a key.
+    pub fn key(&mut self, key: Key) -> Typed {
+        match key.code {
+            Code::Enter => Typed::Done,
+            Code::Esc => Typed::Given,
+            Code::Char('c') if key.ctrl => Typed::Given,
+            Code::Char('u') if key.ctrl => {
+                self.text.clear();
+                Typed::Changed
+            }
+            Code::Char('w') if key.ctrl => {
+                let kept = self.text.trim_end().rfind(' ').map_or(0, |i| i + 1);
+                self.text.truncate(kept);
+                Typed::Changed
+            }
+            Code::Char(c) if !key.ctrl && !c.is_control() => {
+                self.text.push(c);
+                Typed::Changed
+            }
+            Code::Backspace if self.text.pop().is_none() => Typed::Given,
+            Code::Backspace => Typed::Changed,
+            _ => Typed::Other,
+        }
+    }
+
+    /// Adds pasted text, line breaks as blanks.
+    pub fn paste(&mut self, text: &str) {
+        self.text.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+    }
+}
+
+/// A typed value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// Back to dense.
+    Dense,
+    /// A rank.
+    Rank(usize),
+    /// A share, 0 to 1: of the full rank kept, or of the entries removed.
+    Share(f64),
+}
+
+/// Reads `64`, `50%`, `.5`, `dense`, `off`. For the rank a whole number is a rank; for pruning a number above 1 is a
+/// percentage.
+pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
+    let text = text.trim().trim_start_matches('=').trim();
+    if matches!(text, "dense" | "off" | "d") {
+        return Ok(Value::Dense);
+    }
+    let (digits, percent) = text.strip_suffix('%').map_or((text, false), |t| (t.trim_end(), true));
+    let number: f64 = digits.parse().map_err(|_| format!("\"{text}\" is no number: type 64, 50%, .5 or dense"))?;
+    if !number.is_finite() || number < 0.0 {
+        return Err(format!("{text} is out of range"));
+    }
+    let whole = number.fract() == 0.0 && !digits.contains('.');
+    let share = match knob {
+        _ if percent => number / 100.0,
+        Knob::Rank if whole => return Ok(Value::Rank(number as usize)),
+        Knob::Prune if whole && number > 1.0 => number / 100.0,
+        _ => number,
+    };
+    if share > 1.0 { Err(format!("{text} is more than everything")) } else { Ok(Value::Share(share)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_mean_what_people_type() {
+        for (knob, text, want) in [
+            (Knob::Rank, "64", Value::Rank(64)),
+            (Knob::Rank, "50%", Value::Share(0.5)),
+            (Knob::Rank, ".25", Value::Share(0.25)),
+            (Knob::Rank, "dense", Value::Dense),
+            (Knob::Prune, "50", Value::Share(0.5)),
+            (Knob::Prune, "62.5 %", Value::Share(0.625)),
+            (Knob::Prune, "0.5", Value::Share(0.5)),
+            (Knob::Prune, "1", Value::Share(1.0)),
+            (Knob::Prune, "0", Value::Share(0.0)),
+        ] {
+            assert_eq!(value(knob, text), Ok(want), "{text}");
+        }
+        for text in ["", "x", "-1", "150%", "nan", "inf", "1e400"] {
+            assert!(value(Knob::Prune, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_typed_and_given_up() {
+        let mut p = Prompt::default();
+        for c in "ab cd".chars() {
+            assert_eq!(p.key(Key::char(c)), Typed::Changed);
+        }
+        p.key(Key::ctrl('w'));
+        assert_eq!(p.text, "ab ");
+        p.key(Key::ctrl('u'));
+        assert_eq!(p.key(Key::plain(Code::Backspace)), Typed::Given);
+        assert_eq!(p.key(Key::plain(Code::Enter)), Typed::Done);
+        p.paste("a\nb");
+        assert_eq!(p.text, "a b");
+    }
+}

@@ -1,0 +1,255 @@
+//! The whole model at one glance: any metric by depth and role.
+
+mod grid;
+
+use super::explain::{self, Entry};
+use super::{Lens, Look, state, write};
+use crate::app::metric::{METRICS, Metric, Source};
+use crate::app::{Action, App, LensId};
+use crate::known::Known;
+use crate::model::{Layer, LayerId};
+use crate::widgets::heatmap::{self, Heat};
+use crate::widgets::{Ink, fit, put, put_right, width};
+use grid::Grid;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// See the module.
+pub struct MapLens;
+
+impl Lens for MapLens {
+    fn id(&self) -> LensId {
+        LensId::Map
+    }
+    fn title(&self, look: &Look) -> String {
+        let here = look.layer.block.map_or_else(|| look.layer.label.clone(), |b| format!("{b}·{}", look.layer.label));
+        format!("Map  {}  at {here}", metric(look.app).name)
+    }
+    fn remark(&self, look: &Look) -> String {
+        if look.compact { "enter opens".to_owned() } else { "▸ the selected layer, enter opens it".to_owned() }
+    }
+    fn keys(&self) -> &'static [Action] {
+        &[Action::Metric, Action::SameRole(1), Action::Sort, Action::Expand]
+    }
+    fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer) {
+        if area.height < 4 || area.width < 24 {
+            return;
+        }
+        let field = Field::of(look.app, area);
+        let Some(field) = field else {
+            list(look, area, buf);
+            return;
+        };
+        field.draw(look, buf);
+        foot(look, area, buf);
+    }
+    fn explain(&self) -> &'static [Entry] {
+        explain::MAP
+    }
+}
+
+fn metric(app: &App) -> &'static Metric {
+    METRICS.get(app.map_metric).unwrap_or(&METRICS[0])
+}
+
+fn value(app: &App, id: LayerId) -> Option<Known> {
+    app.source(id).and_then(|s: Source| (metric(app).value)(s))
+}
+
+/// The scale of the shades: the smallest and largest value that matter.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    low: f64,
+    high: f64,
+    log: bool,
+}
+
+impl Scale {
+    fn of(app: &App) -> Self {
+        let layers = app.model.layers.iter().filter(|l| l.measurable() && l.tied_to.is_none());
+        let values: Vec<f64> = layers.filter_map(|l| value(app, l.id)).map(|k| k.value).collect();
+        let high = values.iter().copied().fold(0.0, f64::max);
+        let positive = values.iter().copied().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
+        let log = metric(app).log && positive.is_finite() && high > positive * 100.0;
+        Self { low: if log { positive / 1.5 } else { 0.0 }, high, log }
+    }
+    fn heat(self, value: Option<Known>, failed: bool) -> Heat {
+        match value {
+            _ if failed => Heat::Failed,
+            None => Heat::Pending,
+            Some(_) if self.high <= 0.0 => Heat::Share(0.0),
+            Some(k) if self.log && k.value > 0.0 => Heat::Share((k.value / self.low).ln() / (self.high / self.low).ln()),
+            Some(k) => Heat::Share(k.value / self.high),
+        }
+    }
+}
+
+/// Where the cells lie: shared by drawing and the pointer.
+struct Field {
+    grid: Grid,
+    area: Rect,
+    columns: u16,
+    rows: u16,
+    top: usize,
+    lines: u16,
+}
+
+/// Columns of the block numbers.
+const MARGIN: u16 = 8;
+
+impl Field {
+    fn of(app: &App, area: Rect) -> Option<Self> {
+        let room = area.width.saturating_sub(MARGIN + 1);
+        let grid = Grid::of(app, (room / 7).max(1) as usize)?;
+        let wide = (room / grid.heads.len().max(1) as u16).clamp(5, 11);
+        let height = area.height.saturating_sub(4);
+        let lines = if grid.blocks.len() as u16 * 2 <= height { 2 } else { 1 };
+        let rows = (height / lines).max(1);
+        let here = app.block_of(app.selected).and_then(|b| grid.blocks.iter().position(|x| *x == b)).unwrap_or(0);
+        let top = here.saturating_sub(rows as usize / 2).min(grid.blocks.len().saturating_sub(rows as usize));
+        Some(Self { grid, area, columns: wide, rows, top, lines })
+    }
+
+    fn cell(&self, row: usize, column: usize) -> (u16, u16) {
+        let x = self.area.x + MARGIN + column as u16 * self.columns;
+        (x, self.area.y + 1 + (row - self.top) as u16 * self.lines)
+    }
+
+    fn draw(&self, look: &Look, buf: &mut Buffer) {
+        let (app, theme) = (look.app, look.theme);
+        let scale = Scale::of(app);
+        put(buf, self.area.x + 1, self.area.y, self.area.right(), "block", theme.style(Ink::Quiet));
+        for (c, head) in self.grid.heads.iter().enumerate() {
+            let x = self.area.x + MARGIN + c as u16 * self.columns;
+            put(buf, x, self.area.y, self.area.right(), &fit(head, self.columns as usize - 1), theme.style(Ink::Quiet));
+        }
+        for row in self.top..(self.top + self.rows as usize).min(self.grid.blocks.len()) {
+            let y = self.cell(row, 0).1;
+            put_right(buf, self.area.x, self.area.x + 6, y, &self.grid.blocks[row].to_string(), theme.style(Ink::Text));
+            for column in 0..self.grid.heads.len() {
+                self.draw_cell(look, scale, row, column, buf);
+            }
+        }
+        if self.top + (self.rows as usize) < self.grid.blocks.len() {
+            let more = format!("{} more blocks below", self.grid.blocks.len() - self.top - self.rows as usize);
+            let y = self.area.bottom().saturating_sub(3);
+            put(buf, self.area.x + 1, y, self.area.right(), &more, theme.style(Ink::Quiet));
+        }
+    }
+
+    fn draw_cell(&self, look: &Look, scale: Scale, row: usize, column: usize, buf: &mut Buffer) {
+        let app = look.app;
+        let ids = self.grid.at(row, column);
+        let Some(first) = ids.first() else { return };
+        let values: Vec<Option<Known>> = ids.iter().map(|id| value(app, *id)).collect();
+        // Of several layers in one cell the largest value is shown.
+        let shown = if values.iter().any(Option::is_none) && !values.iter().any(Option::is_some) {
+            None
+        } else {
+            values.into_iter().flatten().max_by(|a, b| a.value.total_cmp(&b.value))
+        };
+        let failed = ids.iter().all(|id| app.facts.of(*id).failure.is_some()) && shown.is_none();
+        let (x, y) = self.cell(row, column);
+        let selected = ids.contains(&app.selected);
+        let pinned = app.plan.entry(*first).pinned;
+        let text = shown.map_or_else(|| "…".to_owned(), |k| write(metric(app).form, k.value));
+        let text = if pinned { format!("⊗{text}") } else { text };
+        let heat = scale.heat(shown, failed);
+        if self.lines == 2 {
+            heatmap::cell(buf, (x, y), self.columns - 2, heat, look.theme);
+            let ink = if selected { Ink::Accent } else { Ink::Text };
+            put(buf, x + 1, y + 1, x + self.columns - 1, &text, look.theme.style(ink));
+        } else {
+            heatmap::cell(buf, (x, y), if self.columns >= 8 { 2 } else { 1 }, heat, look.theme);
+            let at = x + if self.columns >= 8 { 3 } else { 1 };
+            let ink = if selected { Ink::Accent } else { Ink::Text };
+            put(buf, at, y, x + self.columns - 1, &text, look.theme.style(ink));
+        }
+        if selected {
+            put(buf, x - 1, y, x, "▸", look.theme.style(Ink::Accent));
+        }
+    }
+}
+
+/// The layer that a cell of the screen shows.
+pub fn layer_at(app: &App, area: Rect, x: u16, y: u16) -> Option<LayerId> {
+    let field = Field::of(app, area)?;
+    let column = x.checked_sub(area.x + MARGIN)? / field.columns;
+    let row = field.top + (y.checked_sub(area.y + 1)? / field.lines) as usize;
+    if row >= field.top + field.rows as usize {
+        return None;
+    }
+    field.grid.at(row, column as usize).first().copied()
+}
+
+/// Layers outside the blocks, and the largest values.
+fn foot(look: &Look, area: Rect, buf: &mut Buffer) {
+    let app = look.app;
+    let outside: Vec<String> = app
+        .model
+        .layers
+        .iter()
+        .filter(|l| l.block.is_none() && l.measurable())
+        .map(|l| format!("{}{} {}", marker(app, l), l.label, written(app, l)))
+        .collect();
+    let y = area.bottom() - 2;
+    line(look, area, y, "outside", &outside, buf);
+    let mut layers: Vec<(&Layer, Known)> =
+        app.model.layers.iter().filter(|l| l.eligible()).filter_map(|l| Some((l, value(app, l.id)?))).collect();
+    layers.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
+    let largest: Vec<String> = layers
+        .iter()
+        .take(8)
+        .filter(|(_, k)| k.value > 0.0)
+        .map(|(l, _)| format!("{} {}", l.block.map_or_else(|| l.label.clone(), |b| format!("{b}·{}", l.label)), written(app, l)))
+        .collect();
+    line(look, area, y + 1, "largest", &largest, buf);
+}
+
+fn marker(app: &App, layer: &Layer) -> &'static str {
+    if layer.id == app.selected { "▸" } else { "" }
+}
+
+fn written(app: &App, layer: &Layer) -> String {
+    crate::widgets::number::known(value(app, layer.id), |v| write(metric(app).form, v))
+}
+
+fn line(look: &Look, area: Rect, y: u16, caption: &str, items: &[String], buf: &mut Buffer) {
+    let mut phrase = crate::widgets::Phrase::new().caption(caption);
+    for item in items {
+        phrase = phrase.group(item.clone());
+    }
+    if items.is_empty() {
+        phrase = phrase.caption("none");
+    }
+    phrase.draw(buf, area.x + 1, y, area.right(), 2, look.theme);
+}
+
+/// A model without blocks: one bar a layer.
+fn list(look: &Look, area: Rect, buf: &mut Buffer) {
+    let (app, theme) = (look.app, look.theme);
+    let layers: Vec<&Layer> = app.model.layers.iter().filter(|l| l.measurable()).collect();
+    if layers.is_empty() {
+        state::absent(look, "metric", area, buf);
+        return;
+    }
+    let scale = Scale::of(app);
+    let rows = area.height as usize - 2;
+    let here = layers.iter().position(|l| l.id == app.selected).unwrap_or(0);
+    let top = here.saturating_sub(rows / 2).min(layers.len().saturating_sub(rows));
+    let label = layers.iter().map(|l| width(&l.name)).max().unwrap_or(8).clamp(8, 24) as u16;
+    put(buf, area.x + 1, area.y, area.right(), metric(app).words, theme.style(Ink::Quiet));
+    for (layer, y) in layers.iter().skip(top).take(rows).zip(area.y + 1..) {
+        let ink = if layer.id == app.selected { Ink::Accent } else { Ink::Text };
+        put(buf, area.x + 1, y, area.right(), marker(app, layer), theme.style(Ink::Accent));
+        put(buf, area.x + 3, y, area.right(), &fit(&layer.name, label as usize), theme.style(ink));
+        let field = area.width.saturating_sub(label + 16);
+        let heat = scale.heat(value(app, layer.id), app.facts.of(layer.id).failure.is_some());
+        let columns = match heat {
+            Heat::Share(s) => (s.clamp(0.0, 1.0) * f64::from(field)).round() as u16,
+            _ => 1,
+        };
+        heatmap::cell(buf, (area.x + 5 + label, y), columns.max(1), heat, theme);
+        put_right(buf, area.x, area.right() - 1, y, &written(app, layer), theme.style(ink));
+    }
+}

@@ -1,0 +1,114 @@
+//! Ways of looking: one file per lens. A lens draws what [`App`] holds and remembers nothing.
+
+mod explain;
+mod frontier;
+mod lipschitz;
+mod map;
+mod quality;
+mod sparsity;
+mod spectrum;
+mod state;
+
+use crate::app::metric::Form;
+use crate::app::{Action, App, LensId};
+use crate::model::Layer;
+use crate::plan::LayerOutcome;
+use crate::probe::book::LayerFacts;
+use crate::widgets::{Theme, number};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+pub use explain::Entry;
+pub use map::layer_at as map_layer_at;
+pub use spectrum::plot_area as spectrum_plot_area;
+pub use state::wrap;
+
+/// What a lens looks at.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The state.
+    pub app: &'a App,
+    /// The selected layer.
+    pub layer: &'a Layer,
+    /// What was measured of it.
+    pub facts: &'a LayerFacts,
+    /// What the plan makes of it.
+    pub outcome: &'a LayerOutcome,
+    /// Colours.
+    pub theme: Theme,
+    /// Whether words shorten.
+    pub compact: bool,
+    /// Columns for numbers beside the picture; 0 where there is no room.
+    pub aside: u16,
+}
+
+impl<'a> Look<'a> {
+    /// Looks at the selected layer.
+    pub fn at(app: &'a App, theme: Theme) -> Option<Self> {
+        let layer = app.model.layer(app.selected)?;
+        let outcome = app.outcome.layers.get(app.selected.0)?;
+        let shape = app.shape()?;
+        let facts = app.facts.of(app.selected);
+        Some(Self { app, layer, facts, outcome, theme, compact: shape.compact, aside: shape.aside })
+    }
+
+    /// `block 0 · down_proj  160×432`, shorter where there is little room.
+    pub fn heading(&self) -> String {
+        let shape: Vec<String> = self.layer.shape.iter().map(ToString::to_string).collect();
+        let block = match self.layer.block {
+            Some(b) if self.compact => format!("{b}·"),
+            Some(b) => format!("block {b} · "),
+            None => String::new(),
+        };
+        format!("{block}{}  {}", self.layer.label, shape.join("×"))
+    }
+}
+
+/// A way of looking.
+pub trait Lens: Sync {
+    /// Its name.
+    fn id(&self) -> LensId;
+    /// The panel's title.
+    fn title(&self, look: &Look) -> String {
+        let name = self.id().title();
+        if look.compact { look.heading() } else { format!("{name}  {}", look.heading()) }
+    }
+    /// What the panel's frame says at the right.
+    fn remark(&self, look: &Look) -> String;
+    /// Keys that the panel's frame shows.
+    fn keys(&self) -> &'static [Action];
+    /// Draws into the panel.
+    fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer);
+    /// What its numbers mean.
+    fn explain(&self) -> &'static [Entry];
+}
+
+/// All lenses, in the order of their keys.
+pub static LENSES: [&dyn Lens; 6] = [
+    &spectrum::SpectrumLens,
+    &sparsity::SparsityLens,
+    &lipschitz::LipschitzLens,
+    &map::MapLens,
+    &frontier::FrontierLens,
+    &quality::QualityLens,
+];
+
+/// The lens of a name.
+pub fn of(id: LensId) -> &'static dyn Lens {
+    LENSES.iter().copied().find(|l| l.id() == id).unwrap_or(LENSES[0])
+}
+
+/// Writes a metric's value.
+pub fn write(form: Form, value: f64) -> String {
+    match form {
+        Form::Number => number::number(value),
+        Form::Ratio => number::ratio(value),
+        Form::Percent => number::percent(value),
+        Form::Count => number::count(value.max(0.0) as u64),
+    }
+}
+
+/// What every screen's numbers mean.
+pub fn plan_entries() -> &'static [Entry] {
+    explain::PLAN
+}

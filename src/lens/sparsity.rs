@@ -1,0 +1,255 @@
+//! Magnitudes: where the entries lie, what a threshold removes, and whether what is left has structure.
+
+use super::explain::{self, Entry};
+use super::{Lens, Look, state};
+use crate::app::{Action, LensId};
+use crate::known::Known;
+use crate::probe::Magnitude;
+use crate::treat::Refined;
+use crate::widgets::number::{count, known, number, percent, ratio, tick};
+use crate::widgets::plot::Axis;
+use crate::widgets::{Ink, Phrase, bars, put, put_right, spark, width};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// See the module.
+pub struct SparsityLens;
+
+impl Lens for SparsityLens {
+    fn id(&self) -> LensId {
+        LensId::Sparsity
+    }
+    fn remark(&self, look: &Look) -> String {
+        if look.compact { "|w|  √count".to_owned() } else { "|w| on log bins, heights √count".to_owned() }
+    }
+    fn keys(&self) -> &'static [Action] {
+        &[Action::Scrub(1), Action::NextKnob, Action::SameRole(1), Action::Expand]
+    }
+    fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer) {
+        let Some(magnitude) = look.facts.magnitude.as_deref() else {
+            state::absent(look, "magnitudes", area, buf);
+            return;
+        };
+        let (picture, words) = split(look, area);
+        histogram(look, magnitude, picture, buf);
+        let lines = if look.aside > 0 { beside(look, magnitude) } else { below(look, magnitude, words.height) };
+        for (y, line) in (words.y..words.bottom()).zip(lines) {
+            line.draw(buf, words.x + 1, y, words.right(), if look.compact { 2 } else { 3 }, look.theme);
+        }
+    }
+    fn explain(&self) -> &'static [Entry] {
+        explain::SPARSITY
+    }
+}
+
+fn split(look: &Look, area: Rect) -> (Rect, Rect) {
+    if look.aside > 0 {
+        let wide = area.width.saturating_sub(look.aside);
+        return (Rect { width: wide, ..area }, Rect { x: area.x + wide, width: look.aside, ..area });
+    }
+    let lines = if look.compact { 2 } else { 4 };
+    let top = area.height.saturating_sub(lines);
+    (Rect { height: top, ..area }, Rect { y: area.y + top, height: area.height - top, ..area })
+}
+
+/// The share removed under the plan, where pruning applies to the weights themselves.
+fn removed(look: &Look) -> Option<f64> {
+    let treatment = look.app.plan.treatment(look.layer.id);
+    treatment.prune.filter(|_| treatment.rank.is_none())
+}
+
+fn histogram(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    // Below the bars: the axis, its labels, a strip for rows and one for columns.
+    let strips = if area.height >= 11 { 3 } else { 2 };
+    let below = 2 + strips;
+    if area.height < below + 3 || area.width < 24 {
+        return;
+    }
+    let tall = Rect { y: area.y + 1, height: area.height - below - 1, ..area };
+    let zeros = Rect { x: area.x + 2, width: 3, ..tall };
+    let field = Rect { x: area.x + 8, width: area.width - 10, ..tall };
+    let binned = m.histogram(field.width as usize);
+    let largest = binned.iter().map(|b| b.count).max().unwrap_or(0).max(m.zeros).max(1) as f64;
+    let share = |n: u64| (n as f64 / largest).sqrt();
+    let cut = removed(look).map(|r| m.prune(r));
+    let gone = |i: usize| cut.is_some_and(|c| binned.get(i).is_some_and(|b| b.to <= f64::from(c.threshold)));
+    let kept = if cut.is_some() { Ink::Accent } else { Ink::Text };
+    bars::bars(buf, zeros, &[share(m.zeros); 3], |_| Ink::Cut, theme);
+    let heights: Vec<f64> = binned.iter().map(|b| share(b.count)).collect();
+    bars::bars(buf, field, &heights, |i| if gone(i) { Ink::Cut } else { kept }, theme);
+
+    let axis_row = tall.bottom();
+    let quiet = theme.style(Ink::Quiet);
+    for x in (zeros.x..zeros.right()).chain(field.x..field.right()) {
+        put(buf, x, axis_row, area.right(), "─", quiet);
+    }
+    put(buf, area.x + 1, axis_row + 1, field.x, "zero", theme.style(Ink::Text));
+    put_right(buf, area.x, field.x - 1, tall.y - 1, &percent(m.zeros as f64 / m.entries.max(1) as f64), theme.style(Ink::Text));
+    if let (Some(first), Some(last)) = (binned.first(), binned.last()) {
+        let axis = Axis::new(first.from, last.to, true);
+        ticks(axis, field, axis_row, buf, look);
+        if let Some(cut) = cut.filter(|c| c.threshold > 0.0) {
+            threshold(look, m, axis, f64::from(cut.threshold), field, buf);
+        }
+    }
+    densities(look, m, Rect { y: axis_row + 2, height: strips, ..area }, buf);
+}
+
+fn ticks(axis: Axis, field: Rect, row: u16, buf: &mut Buffer, look: &Look) {
+    let mut free = field.x;
+    for value in axis.ticks((field.width / 9).max(2) as usize) {
+        let Some(share) = axis.place(value) else { continue };
+        let x = field.x + (share * f64::from(field.width - 1)).round() as u16;
+        put(buf, x, row, field.right(), "┴", look.theme.style(Ink::Quiet));
+        let label = tick(value);
+        let start = x.saturating_sub(width(&label) as u16 / 2).max(field.x);
+        if start >= free && start + width(&label) as u16 <= field.right() {
+            free = put(buf, start, row + 1, field.right(), &label, look.theme.style(Ink::Text)) + 1;
+        }
+    }
+}
+
+/// The line at which the cut lies, with its value on the side where there is room.
+fn threshold(look: &Look, m: &Magnitude, axis: Axis, value: f64, field: Rect, buf: &mut Buffer) {
+    let Some(share) = axis.place(value) else { return };
+    let x = field.x + (share * f64::from(field.width - 1)).round() as u16;
+    let style = look.theme.style(Ink::Accent);
+    for y in field.top() - 1..field.bottom() {
+        put(buf, x, y, field.right(), "┆", style);
+    }
+    put(buf, x, field.bottom(), field.right(), "▲", style);
+    let badge = if m.bins.exact { '=' } else { '≈' };
+    let (left, right) = ("removed".to_owned(), format!("kept  |w| > {badge}{}", number(value)));
+    if x >= field.x + width(&left) as u16 + 1 {
+        put(buf, x - width(&left) as u16 - 1, field.y - 1, x, &left, look.theme.style(Ink::Cut));
+    }
+    if x + 2 + width(&right) as u16 <= field.right() {
+        put(buf, x + 2, field.y - 1, field.right(), &right, style);
+    }
+}
+
+/// Density of rows and columns after pruning, from the last exact run.
+fn densities(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
+    let pruned = look.app.plan.treatment(look.layer.id).prune.is_some();
+    let last = look.app.refined.get(look.layer.id.0).and_then(Option::as_deref).filter(|r| pruned && !r.row_density.is_empty());
+    let current = look.app.current_refinement(look.layer.id).is_some();
+    let y = area.bottom() - 2;
+    let write = |buf: &mut Buffer, y: u16, name: &str, values: Option<&[f32]>, plain: &str| {
+        put(buf, area.x + 1, y, area.right(), name, look.theme.style(Ink::Quiet));
+        let Some(values) = values else {
+            put(buf, area.x + 8, y, area.right(), plain, look.theme.style(Ink::Quiet));
+            return;
+        };
+        let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = values.iter().copied().fold(0.0, f32::max);
+        let range = format!("{}…{}", ratio(f64::from(low)), ratio(f64::from(high)));
+        let room = (area.width as usize).saturating_sub(8 + 3 + width(&range)).min(96);
+        let strip = spark::strip(values, room, high.max(f32::MIN_POSITIVE));
+        let ink = if current { Ink::Text } else { Ink::Quiet };
+        let end = put(buf, area.x + 8, y, area.right(), &strip, look.theme.style(ink));
+        put(buf, end + 1, y, area.right(), &range, look.theme.style(ink));
+    };
+    let plain = match (pruned, m.zeros) {
+        (true, _) => "density …",
+        (false, 0) => "dense: every entry is kept",
+        (false, _) => "not pruned: zeros are those of the checkpoint",
+    };
+    let rows = last.map(|r: &Refined| &r.row_density[..]);
+    let cols = last.map(|r: &Refined| &r.col_density[..]);
+    write(buf, y, "rows", rows, plain);
+    write(buf, y + 1, "columns", cols, if rows.is_some() { "" } else { plain });
+}
+
+fn at_knob(look: &Look) -> Phrase {
+    let phrase = Phrase::new();
+    match look.app.plan.treatment(look.layer.id).prune {
+        None => phrase.caption("knob").and("remove 0%").caption("err").and("=0").caption("energy kept").and("=100%"),
+        Some(share) => {
+            let kept = look.outcome.relative_error().map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
+            phrase
+                .caption("knob")
+                .and_inked(format!("remove {}", percent(share)), Ink::Accent)
+                .caption("err")
+                .and(known(look.outcome.relative_error(), ratio))
+                .caption("energy kept")
+                .and(known(kept, percent))
+        }
+    }
+}
+
+/// What one minus a bound is.
+fn flip(k: Known) -> crate::known::Bound {
+    use crate::known::Bound;
+    match k.bound {
+        Bound::Upper => Bound::Lower,
+        Bound::Lower => Bound::Upper,
+        same => same,
+    }
+}
+
+fn ladder(m: &Magnitude) -> Phrase {
+    let mut phrase = Phrase::new().caption("remove");
+    for (i, (share, error)) in m.prune_error.iter().enumerate() {
+        let text = format!("{:.0}% ={}", share * 100.0, ratio(*error));
+        phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
+    }
+    phrase
+}
+
+fn patterns(m: &Magnitude) -> Phrase {
+    let mut phrase = Phrase::new().caption("keep N:M");
+    for (i, (n, of, error)) in m.nm_error.iter().enumerate() {
+        let text = format!("{n}:{of} ={}", ratio(*error));
+        phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
+    }
+    phrase
+}
+
+fn below(look: &Look, m: &Magnitude, lines: u16) -> Vec<Phrase> {
+    if lines <= 2 {
+        return vec![at_knob(look), ladder(m)];
+    }
+    let median = m.quantile(0.5);
+    let rest = Phrase::new()
+        .caption("|w| median")
+        .and(format!("{}{}", median.bound.badge(), number(median.value)))
+        .caption("max")
+        .and(format!("={}", number(f64::from(m.max))))
+        .caption("PQ index")
+        .and(format!("={}", ratio(m.pq_index)))
+        .caption("zeros")
+        .and(format!("={}", count(m.zeros)));
+    vec![at_knob(look), ladder(m), patterns(m), rest]
+}
+
+fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
+    let line = |name: &str, value: String| Phrase::new().caption(&format!("{name:<16}")).and(value);
+    let title = |text: &str| Phrase::new().inked(text, Ink::Title);
+    let share = look.app.plan.treatment(look.layer.id).prune.unwrap_or(0.0);
+    let error = look.outcome.relative_error();
+    let kept = error.map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
+    let mut lines = vec![
+        title("At the knob"),
+        line("remove", percent(share)),
+        line("relative error", known(error, ratio)),
+        line("energy kept", known(kept, percent)),
+        Phrase::new(),
+        title("Remove, smallest first"),
+    ];
+    lines.extend(m.prune_error.iter().map(|(s, e)| line(&format!("{:.0}%", s * 100.0), format!("err ={}", ratio(*e)))));
+    lines.extend([Phrase::new(), title("Keep N of M inputs")]);
+    lines.extend(m.nm_error.iter().map(|(n, of, e)| line(&format!("{n}:{of}"), format!("err ={}", ratio(*e)))));
+    let median = m.quantile(0.5);
+    lines.extend([
+        Phrase::new(),
+        title("Magnitudes"),
+        line("smallest", format!("={}", number(f64::from(m.min_nonzero)))),
+        line("median", format!("{}{}", median.bound.badge(), number(median.value))),
+        line("largest", format!("={}", number(f64::from(m.max)))),
+        line("zeros", format!("={}", count(m.zeros))),
+        line("PQ index", format!("={}", ratio(m.pq_index))),
+        line("‖W‖_F", format!("={}", number(m.frobenius()))),
+    ]);
+    lines
+}

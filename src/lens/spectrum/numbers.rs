@@ -1,0 +1,153 @@
+//! The spectrum in words: below the plot, or beside it on a wide screen.
+
+use crate::known::Known;
+use crate::lens::Look;
+use crate::probe::Spectrum;
+use crate::probe::spectrum::ENERGIES;
+use crate::widgets::number::{known, number, percent, ratio, subscript};
+use crate::widgets::{Ink, Phrase};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// Writes as many lines as there is room for, the most wanted first.
+pub fn draw(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
+    let lines = if look.aside > 0 {
+        beside(look, spectrum)
+    } else if area.height == 1 {
+        vec![short_energy(look, spectrum)]
+    } else if look.compact {
+        let second = pruned(look).unwrap_or_else(|| cursor(look, spectrum));
+        vec![short_energy(look, spectrum), second]
+    } else {
+        vec![energy(look, spectrum), cursor(look, spectrum), shape(spectrum), pruned(look).unwrap_or_else(|| tail(spectrum))]
+    };
+    for (y, line) in (area.y..area.bottom()).zip(lines) {
+        line.draw(buf, area.x + 1, y, area.right(), if look.compact { 2 } else { 3 }, look.theme);
+    }
+}
+
+fn energy(look: &Look, s: &Spectrum) -> Phrase {
+    let mut phrase = Phrase::new().caption("energy");
+    for (i, (share, rank)) in ENERGIES.iter().zip(s.rank_for_energy).enumerate() {
+        let text = format!("{:.0}% r={rank}", share * 100.0);
+        phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
+    }
+    phrase.caption("break-even").and(format!("r={}", look.layer.break_even_rank()))
+}
+
+fn short_energy(look: &Look, s: &Spectrum) -> Phrase {
+    let mut phrase = Phrase::new();
+    for (share, rank) in ENERGIES.iter().zip(s.rank_for_energy) {
+        phrase = phrase.caption(&format!("{:.0}%", share * 100.0)).and(format!("r{rank}"));
+    }
+    phrase.caption("even").and(format!("r{}", look.layer.break_even_rank()))
+}
+
+/// The share of the energy in the first `r` values.
+fn kept_energy(s: &Spectrum, r: usize) -> f64 {
+    if s.energy() > 0.0 { 1.0 - s.tail_energy(r) / s.energy() } else { 0.0 }
+}
+
+fn cursor(look: &Look, s: &Spectrum) -> Phrase {
+    let r = look.app.spectrum_cursor();
+    let value = s.sigma.get(r - 1).copied().unwrap_or(0.0);
+    Phrase::new()
+        .caption("cursor")
+        .and(format!("σ{} ={}", subscript(r), number(value)))
+        .caption(if look.compact { "energy" } else { "kept energy" })
+        .and(format!("={}", percent(kept_energy(s, r))))
+        .caption("‖W−W_r‖₂")
+        .and(format!("={}", number(s.cut(r))))
+}
+
+fn shape(s: &Spectrum) -> Phrase {
+    let exact = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("={}", number(v)));
+    Phrase::new()
+        .caption("stable rank")
+        .and(exact(s.stable_rank))
+        .caption("effective rank")
+        .and(exact(s.effective_rank))
+        .caption("condition")
+        .and(s.condition.map_or_else(|| "singular".to_owned(), |c| format!("={}", number(c))))
+}
+
+fn tail(s: &Spectrum) -> Phrase {
+    let mut phrase = Phrase::new().caption("tail");
+    match &s.power_law {
+        Some(fit) => phrase = phrase.and(format!("α ≈{} (KS {})", number(fit.alpha), ratio(fit.ks))),
+        None => phrase = phrase.and("too few values for a power law"),
+    }
+    if let Some(fit) = &s.marchenko_pastur {
+        phrase = phrase.caption("above the noise edge").and(format!("≈{}", fit.spikes));
+    }
+    phrase
+}
+
+/// What pruning makes of the spectrum: exact, or what the last exact run was of.
+fn pruned(look: &Look) -> Option<Phrase> {
+    let treatment = look.app.plan.treatment(look.layer.id);
+    let ratio_now = treatment.prune?;
+    let phrase = Phrase::new().caption("pruned");
+    if let Some(r) = look.app.current_refinement(look.layer.id) {
+        let top = r.sigma.first().copied().unwrap_or(0.0);
+        let energy: f64 = r.sigma.iter().map(|s| s * s).sum();
+        let mut phrase = phrase.and(format!("σ₁ ={}", number(top)));
+        if top > 0.0 {
+            phrase = phrase.caption("stable rank").and(format!("={}", number(energy / (top * top))));
+        }
+        let delta = known(Some(r.delta_norm), number);
+        return Some(phrase.caption("‖W−Ŵ‖₂").and(delta));
+    }
+    let failure = look.app.refine_failure.as_ref().filter(|f| (f.0, f.1) == (look.layer.id, treatment));
+    if let Some((_, _, why)) = failure {
+        return Some(phrase.and_inked(format!("! {why}"), Ink::Bad));
+    }
+    let last = look.app.refined.get(look.layer.id.0).and_then(Option::as_ref).and_then(|r| r.treatment.prune);
+    let phrase = phrase.and(format!("at {} …", percent(ratio_now)));
+    Some(match last {
+        Some(last) => phrase.inked(format!("(last: prune {}, dimmed)", percent(last)), Ink::Warn),
+        None => phrase.caption("exact spectrum on its way"),
+    })
+}
+
+fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
+    let line = |name: &str, value: String| Phrase::new().caption(&format!("{name:<16}")).and(value);
+    let exact = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("={}", number(v)));
+    let title = |text: &str| Phrase::new().inked(text, Ink::Title);
+    let gap = Phrase::new;
+    let r = look.app.spectrum_cursor();
+    let mut lines = vec![
+        title("At the cursor"),
+        line(&format!("σ{}", subscript(r)), format!("={}", number(s.sigma.get(r - 1).copied().unwrap_or(0.0)))),
+        line("kept energy", format!("={}", percent(kept_energy(s, r)))),
+        line("‖W−W_r‖₂", format!("={}", number(s.cut(r)))),
+        line("relative error", format!("={}", ratio((1.0 - kept_energy(s, r)).max(0.0).sqrt()))),
+        gap(),
+        title("Rank"),
+    ];
+    for (share, rank) in ENERGIES.iter().zip(s.rank_for_energy) {
+        lines.push(line(&format!("{:.0}% of energy", share * 100.0), format!("r={rank}")));
+    }
+    lines.push(line("break-even", format!("r={}", look.layer.break_even_rank())));
+    lines.push(line("numerical", format!("r={} of {}", s.numerical_rank, s.sigma.len())));
+    lines.extend([
+        gap(),
+        title("Spectrum"),
+        line("σ₁", known(Some(Known::exact(s.norm())), number)),
+        line("stable rank", exact(s.stable_rank)),
+        line("effective rank", exact(s.effective_rank)),
+        line("condition", s.condition.map_or_else(|| "singular".to_owned(), |c| format!("={}", number(c)))),
+        line("nuclear norm", format!("={}", number(s.nuclear))),
+    ]);
+    if let Some(fit) = &s.power_law {
+        lines.push(line("power law α", format!("≈{} (KS {})", number(fit.alpha), ratio(fit.ks))));
+    }
+    if let Some(fit) = &s.marchenko_pastur {
+        lines.push(line("noise edge", format!("≈{}", number(fit.edge))));
+        lines.push(line("above it", format!("≈{}", fit.spikes)));
+    }
+    if let Some(pruned) = pruned(look) {
+        lines.extend([gap(), pruned]);
+    }
+    lines
+}

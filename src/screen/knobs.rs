@@ -1,0 +1,188 @@
+//! The two knobs and what they do to the layers in scope.
+
+use super::layout::Layout;
+use crate::app::{Action, Reading, Scope, keymap};
+use crate::known::Known;
+use crate::lens::Look;
+use crate::model::cost::cost;
+use crate::plan::{Knob, LayerOutcome};
+use crate::widgets::number::{BYTES, change, count, grouped, known, number, percent, ratio};
+use crate::widgets::panel::Panel;
+use crate::widgets::slider::Slider;
+use crate::widgets::{Ink, Phrase, put};
+use ratatui::buffer::Buffer;
+
+
+pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
+    let area = layout.knobs;
+    let line = if area.height == 3 {
+        area.bottom() - 1
+    } else {
+        let keys: Vec<String> =
+            [Action::Scrub(1), Action::Scrub(10), Action::TypeValue, Action::NextKnob, Action::NextScope, Action::Undo, Action::Redo, Action::Dense, Action::Pin]
+                .into_iter()
+                .map(keymap::hint)
+                .collect();
+        Panel { title: "Knobs", remark: &scopes(look), keys: &keys }.draw(area, buf, look.theme);
+        area.bottom() - 2
+    };
+    for knob in [Knob::Rank, Knob::Prune] {
+        draw_knob(look, layout, knob, buf);
+    }
+    let inset = if area.height == 3 { 1 } else { 2 };
+    consequences(look).draw(buf, area.x + inset, line, area.right() - inset + 1, if look.compact { 2 } else { 3 }, look.theme);
+}
+
+/// `scope: this layer  ⇄ role  block  all`, the one in force first.
+fn scopes(look: &Look) -> String {
+    let scope = look.app.scope();
+    let others: Vec<&str> = Scope::ALL.into_iter().filter(|s| *s != scope).map(Scope::word).collect();
+    format!("scope: {}  ⇄ {}", scope_words(look), others.join("  "))
+}
+
+fn scope_words(look: &Look) -> String {
+    let n = look.app.targets().len();
+    let layers = if n == 1 { "1 layer".to_owned() } else { format!("{n} layers") };
+    match look.app.scope() {
+        Scope::Layer => "this layer".to_owned(),
+        Scope::Role => format!("role {} ({layers})", look.layer.role.short()),
+        Scope::Block => look.layer.block.map_or_else(|| format!("outside the blocks ({layers})"), |b| format!("block {b} ({layers})")),
+        Scope::All => format!("all eligible ({layers})"),
+    }
+}
+
+fn draw_knob(look: &Look, layout: &Layout, knob: Knob, buf: &mut Buffer) {
+    let (app, theme) = (look.app, look.theme);
+    let area = layout.slider(knob);
+    let active = app.knob == knob;
+    let reading = app.reading(knob);
+    let rest = if knob == Knob::Rank { 1.0 } else { 0.0 };
+    let at = match reading {
+        Reading::Same(share) => share.unwrap_or(rest),
+        Reading::Mixed(low, high) => f64::midpoint(low, high),
+        Reading::Nothing => 0.0,
+    };
+    let full = look.layer.full_rank().max(1) as f64;
+    let dead = (knob == Knob::Rank).then(|| look.layer.break_even_rank() as f64 / full);
+    let enabled = reading != Reading::Nothing;
+    Slider { at, dead_from: dead.filter(|_| enabled), active, enabled }.draw(area, buf, theme);
+    let ink = if active { Ink::Accent } else { Ink::Text };
+    let label = area.x - 7;
+    put(buf, label, area.y, area.x, if active { "▌" } else { " " }, theme.style(ink));
+    put(buf, label + 1, area.y, area.x, knob.word(), theme.style(ink));
+    let words = match knob {
+        Knob::Rank => rank_words(look, reading),
+        Knob::Prune => prune_words(look, reading),
+    };
+    words.draw(buf, area.right() + 2, area.y, layout.knobs.right() - 1, 2, theme);
+}
+
+fn mixed(low: f64, high: f64) -> Phrase {
+    Phrase::new().group(format!("mixed ({:.0}–{:.0}%)", low * 100.0, high * 100.0))
+}
+
+fn rank_words(look: &Look, reading: Reading) -> Phrase {
+    let full = look.layer.full_rank();
+    match reading {
+        Reading::Nothing => Phrase::new().caption("nothing to treat here"),
+        Reading::Mixed(low, high) => mixed(low, high),
+        Reading::Same(None) => Phrase::new().group("dense").caption(&format!("full rank {full}")),
+        Reading::Same(Some(share)) => {
+            let rank = look.app.plan.treatment(look.layer.id).rank.unwrap_or((share * full as f64).round() as usize);
+            let keep = cost(look.layer, Some(rank), None).params as f64 / look.layer.params.max(1) as f64;
+            let value = if look.app.targets().len() > 1 && !look.compact {
+                format!("{:.0}% of rank", share * 100.0)
+            } else if look.compact {
+                format!("r {rank}/{full}")
+            } else {
+                format!("r {rank} of {full}")
+            };
+            let phrase = Phrase::new().inked(value, Ink::Text);
+            match (keep >= 1.0, look.compact) {
+                (true, true) => phrase.inked(format!("{:.0}%: no gain", keep * 100.0), Ink::Warn),
+                (true, false) => phrase.inked(format!("{:.0}% of the parameters: no gain", keep * 100.0), Ink::Warn),
+                (false, true) => phrase.group(format!("keep {:.0}%", keep * 100.0)),
+                (false, false) => phrase.group(format!("keeps {:.0}% of the parameters", keep * 100.0)),
+            }
+        }
+    }
+}
+
+fn prune_words(look: &Look, reading: Reading) -> Phrase {
+    match reading {
+        Reading::Nothing => Phrase::new().caption(""),
+        Reading::Mixed(low, high) => mixed(low, high),
+        Reading::Same(None) => Phrase::new().group("off").caption("remove 0%"),
+        Reading::Same(Some(share)) => {
+            let phrase = Phrase::new().inked(format!("remove {}", percent(share)), Ink::Text);
+            let rest = look.app.plan.treatment(look.layer.id).rank.is_some();
+            let what = if rest { "of the rest W−W_r" } else { "smallest |w|" };
+            phrase.caption(what)
+        }
+    }
+}
+
+/// What the plan makes of the layers in scope.
+fn consequences(look: &Look) -> Phrase {
+    let targets = look.app.targets();
+    if let Some(why) = look.layer.why_not.as_ref().filter(|_| look.app.scope() == Scope::Layer) {
+        return Phrase::new().caption("layer").and(format!("stays as it is: {why}"));
+    }
+    match targets.as_slice() {
+        [] => Phrase::new().caption("no layer in scope can be treated"),
+        [only] if *only == look.layer.id => layer_words(look),
+        many => {
+            let outcomes: Vec<&LayerOutcome> = many.iter().filter_map(|id| look.app.outcome.layers.get(id.0)).collect();
+            scope_consequences(look, &outcomes)
+        }
+    }
+}
+
+fn params(look: &Look, before: u64, after: u64) -> String {
+    let arrow = if look.compact { "→" } else { " → " };
+    if before == after { grouped(before) } else { format!("{}{arrow}{}", grouped(before), grouped(after)) }
+}
+
+fn layer_words(look: &Look) -> Phrase {
+    let out = look.outcome;
+    let arrow = if look.compact { "→" } else { " → " };
+    let mut phrase = Phrase::new().caption("layer").and(format!("{} params", params(look, out.before.params, out.after.params)));
+    if !look.compact {
+        let size = change(out.before.bytes, out.after.bytes, &BYTES, arrow);
+        phrase = phrase.group(size);
+        if let Some(macs) = out.after.macs {
+            phrase = phrase.group(format!("{} MACs", count(macs)));
+        }
+    }
+    phrase = phrase.caption("err").and(known(out.relative_error(), ratio));
+    let (before, after) = (known(out.norm_before, number), known(out.norm_after, number));
+    let norm = if before == after { before } else { format!("{before}{arrow}{after}") };
+    phrase = phrase.caption("σ₁").and(norm);
+    if look.app.plan.treatment(look.layer.id).is_dense() {
+        return phrase;
+    }
+    phrase.caption(if look.compact { "cut" } else { "‖W−Ŵ‖₂" }).and(known(out.delta_norm, number))
+}
+
+fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {
+    let sum = |f: fn(&LayerOutcome) -> u64| outcomes.iter().map(|o| f(o)).sum::<u64>();
+    let (before, after) = (sum(|o| o.before.params), sum(|o| o.after.params));
+    let mut phrase = Phrase::new().caption(&format!("{} layers", outcomes.len())).and(format!("{} params", params(look, before, after)));
+    let errors: Option<Vec<Known>> = outcomes.iter().map(|o| o.relative_error()).collect();
+    let text = match errors {
+        None => "…".to_owned(),
+        Some(errors) => {
+            let by = |a: &&Known, b: &&Known| a.value.total_cmp(&b.value);
+            match (errors.iter().min_by(by), errors.iter().max_by(by)) {
+                (Some(low), Some(high)) if low.value == high.value => known(Some(*low), ratio),
+                (Some(low), Some(high)) => format!("{} to {}", known(Some(*low), ratio), known(Some(*high), ratio)),
+                _ => "…".to_owned(),
+            }
+        }
+    };
+    phrase = phrase.caption("err").and(text);
+    let cuts: Option<Vec<Known>> = outcomes.iter().map(|o| o.delta_norm).collect();
+    let largest = cuts.and_then(|c| c.into_iter().max_by(|a, b| a.value.total_cmp(&b.value)));
+    phrase.caption(if look.compact { "cut" } else { "largest ‖W−Ŵ‖₂" }).and(known(largest, number))
+}
+

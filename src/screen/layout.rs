@@ -1,0 +1,64 @@
+//! Where the parts of the frame lie.
+
+use crate::app::{App, Shape};
+use crate::plan::Knob;
+use ratatui::layout::Rect;
+
+/// Rectangles of the frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// The division of the window.
+    pub shape: Shape,
+    /// Title and tabs.
+    pub head: Rect,
+    /// List and lens together.
+    pub body: Rect,
+    /// The layer list.
+    pub list: Rect,
+    /// The lens.
+    pub lens: Rect,
+    /// The knobs, frame included.
+    pub knobs: Rect,
+    /// Model, work, keys.
+    pub foot: Rect,
+}
+
+impl Layout {
+    /// The layout of the window; `None` when it is too small.
+    pub fn of(app: &App) -> Option<Self> {
+        let shape = app.shape()?;
+        let (w, _) = shape.size;
+        let row = |y: u16, height: u16| Rect { x: 0, y, width: w, height };
+        let body = row(shape.head, shape.body);
+        let knobs = row(shape.head + shape.body, shape.knobs);
+        Some(Self {
+            shape,
+            head: row(0, shape.head),
+            body,
+            list: Rect { width: shape.list, ..body },
+            lens: Rect { x: shape.list, width: w - shape.list, ..body },
+            knobs,
+            foot: row(knobs.bottom(), shape.foot),
+        })
+    }
+
+    /// The row of a knob.
+    pub fn knob_row(&self, knob: Knob) -> u16 {
+        let second = u16::from(knob == Knob::Prune);
+        match self.knobs.height {
+            3 => self.knobs.y + second,
+            5 => self.knobs.y + 1 + second,
+            _ => self.knobs.y + 1 + 2 * second,
+        }
+    }
+
+    /// Where a knob's slider is drawn.
+    pub fn slider(&self, knob: Knob) -> Rect {
+        let (x, wide) = match self.shape.size.0 {
+            w @ ..=71 => (7, w - 38),
+            w @ 72..=99 => (7, w - 41),
+            w => (9, w - 63),
+        };
+        Rect { x, y: self.knob_row(knob), width: wide, height: 1 }
+    }
+}
