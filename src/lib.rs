@@ -10,13 +10,17 @@
 pub mod known;
 
 pub mod app;
+pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod lens;
 pub mod model;
 pub mod numerics;
 pub mod plan;
 pub mod probe;
+pub mod report;
 pub mod screen;
 pub mod source;
+pub mod terminal;
 pub mod treat;
 pub mod widgets;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! Parses the command line, runs a command, exits with its status.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    slimscope::cli::main()
+}

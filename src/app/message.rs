@@ -1,7 +1,7 @@
 //! All that can happen, and all that may be asked of the world.
 
 use super::{Action, LensId};
-use crate::engine::Report;
+use crate::engine::{Report, Request};
 use crate::model::LayerId;
 use crate::plan::{Knob, Treatment};
 
@@ -187,6 +187,18 @@ pub enum Effect {
     Suspend,
     /// Leave.
     Quit,
+}
+
+impl Effect {
+    /// The engine's part of it.
+    pub fn request(&self) -> Option<Request> {
+        Some(match self {
+            Self::Focus { order, visible } => Request::Focus { order: order.clone(), visible: *visible },
+            Self::Refine { layer, treatment } => Request::Refine { layer: *layer, treatment: *treatment },
+            Self::CancelRefine => Request::CancelRefine,
+            Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -66,10 +66,12 @@ impl Coordinator {
         report: Box<dyn Fn(Report) + Send>,
     ) -> Self {
         let now = Instant::now();
-        let queue = Queue::new(&shared.model, shared.probes);
+        let only = settings.only.clone();
+        let queue = Queue::new(&shared.model, shared.probes, only.as_deref());
         let mut tally =
             Tally { started: now, told: now, cost_done: 0.0, cost_total: 0.0, bytes_done: 0, done: 0, total: 0 };
-        for layer in shared.model.layers.iter().filter(|l| l.tied_to.is_none()) {
+        let wanted = |l: &LayerId| only.as_deref().is_none_or(|o| o.contains(l));
+        for layer in shared.model.layers.iter().filter(|l| l.tied_to.is_none() && wanted(&l.id)) {
             let costs = shared.probes.iter().filter(|p| p.applies(layer)).map(|p| p.cost(layer));
             let cost: f64 = costs.sum();
             tally.cost_total += cost;
@@ -175,6 +177,10 @@ impl Coordinator {
         while self.focused && self.running.len() < self.settings.threads && self.refinement_leaves_room() {
             let Some((layer, probes)) = self.queue.peek() else { break };
             let bytes = self.bytes(layer, &probes);
+            if bytes > self.settings.ceiling {
+                self.refuse(layer, &probes);
+                continue;
+            }
             let used: u64 = self.running.values().map(|r| r.bytes).sum();
             // The job wanted most waits for its memory; letting smaller ones pass would starve it.
             if !self.running.is_empty() && used + bytes > self.settings.memory {
@@ -187,6 +193,22 @@ impl Coordinator {
         if self.queue.starving_focus().is_some() && self.running.len() >= self.settings.threads {
             self.make_room();
         }
+    }
+
+    /// Gives up what needs more memory than there is; what fits of the rest is measured.
+    fn refuse(&mut self, layer: LayerId, probes: &[ProbeId]) {
+        let too_large: Vec<ProbeId> =
+            probes.iter().copied().filter(|p| self.bytes(layer, &[*p]) > self.settings.ceiling).collect();
+        self.queue.take(layer, &too_large);
+        self.settle(layer, &too_large);
+        self.queue.finish(layer, &too_large, &too_large);
+        for probe in self.shared.probes.iter().filter(|p| too_large.contains(&p.id())) {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            let (needs, most) = (gib(self.bytes(layer, &[probe.id()])), gib(self.settings.ceiling));
+            let why = format!("{}: needs {needs:.1} GiB of memory, at most {most:.1} may be taken here", probe.title());
+            (self.report)(Report::Failed { layer, why });
+        }
+        self.tally.done += usize::from(self.queue.is_done_with(layer));
     }
 
     /// A refinement that is due soon keeps the last worker free for it.

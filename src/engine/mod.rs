@@ -98,6 +98,10 @@ pub struct Settings {
     pub threads: usize,
     /// Bytes that running jobs may hold together.
     pub memory: u64,
+    /// Bytes that a single job may need at most; a layer that needs more is told so and not measured.
+    pub ceiling: u64,
+    /// The only layers to measure; `None` for all.
+    pub only: Option<Arc<[LayerId]>>,
     /// What to measure.
     pub probes: &'static [&'static dyn Probe],
     /// How long a refinement waits for the next knob movement.
@@ -109,6 +113,8 @@ impl Default for Settings {
         Self {
             threads: default_threads(),
             memory: default_memory(),
+            ceiling: default_memory().saturating_mul(3),
+            only: None,
             probes: PROBES,
             debounce: Duration::from_millis(120),
         }

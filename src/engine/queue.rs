@@ -1,6 +1,6 @@
 //! Which measurement is wanted most. Pure bookkeeping: no thread, no clock.
 
-use crate::model::{LayerId, Model};
+use crate::model::{Layer, LayerId, Model};
 use crate::probe::{Probe, ProbeId};
 
 /// A layer is set aside for something wanted more at most so often; then its job runs to its end.
@@ -26,10 +26,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub fn new(model: &Model, probes: &[&dyn Probe]) -> Self {
+    pub fn new(model: &Model, probes: &[&dyn Probe], only: Option<&[LayerId]>) -> Self {
+        let wanted = |l: &Layer| l.tied_to.is_none() && only.is_none_or(|o| o.contains(&l.id));
         let layers = model.layers.iter().map(|layer| Waiting {
             // A tied copy would only repeat what its original tells.
-            probes: probes.iter().filter(|p| layer.tied_to.is_none() && p.applies(layer)).map(|p| p.id()).collect(),
+            probes: probes.iter().filter(|p| wanted(layer) && p.applies(layer)).map(|p| p.id()).collect(),
             running: false,
             preempted: 0,
             eligible: layer.eligible(),

@@ -102,7 +102,7 @@ impl Field {
         let room = area.width.saturating_sub(MARGIN + 1);
         let grid = Grid::of(app, (room / 7).max(1) as usize)?;
         let wide = (room / grid.heads.len().max(1) as u16).clamp(5, 11);
-        let height = area.height.saturating_sub(4);
+        let height = area.height.saturating_sub(5);
         let lines = if grid.blocks.len() as u16 * 2 <= height { 2 } else { 1 };
         let rows = (height / lines).max(1);
         let here = app.block_of(app.selected).and_then(|b| grid.blocks.iter().position(|x| *x == b)).unwrap_or(0);
@@ -132,7 +132,7 @@ impl Field {
         }
         if self.top + (self.rows as usize) < self.grid.blocks.len() {
             let more = format!("{} more blocks below", self.grid.blocks.len() - self.top - self.rows as usize);
-            let y = self.area.bottom().saturating_sub(3);
+            let y = self.area.bottom().saturating_sub(4);
             put(buf, self.area.x + 1, y, self.area.right(), &more, theme.style(Ink::Quiet));
         }
     }
@@ -152,7 +152,12 @@ impl Field {
         let (x, y) = self.cell(row, column);
         let selected = ids.contains(&app.selected);
         let pinned = app.plan.entry(*first).pinned;
-        let text = shown.map_or_else(|| "…".to_owned(), |k| write(metric(app).form, k.value));
+        let dense = metric(app).name == "error" && ids.iter().all(|id| app.plan.treatment(*id).is_dense());
+        let text = match shown {
+            _ if dense => "dense".to_owned(),
+            Some(k) => write(metric(app).form, k.value),
+            None => "…".to_owned(),
+        };
         let text = if pinned { format!("⊗{text}") } else { text };
         let heat = scale.heat(shown, failed);
         if self.lines == 2 {
@@ -193,6 +198,7 @@ fn foot(look: &Look, area: Rect, buf: &mut Buffer) {
         .map(|l| format!("{}{} {}", marker(app, l), l.label, written(app, l)))
         .collect();
     let y = area.bottom() - 2;
+    legend(look, area, y - 1, buf);
     line(look, area, y, "outside", &outside, buf);
     let mut layers: Vec<(&Layer, Known)> =
         app.model.layers.iter().filter(|l| l.eligible()).filter_map(|l| Some((l, value(app, l.id)?))).collect();
@@ -204,6 +210,21 @@ fn foot(look: &Look, area: Rect, buf: &mut Buffer) {
         .map(|(l, _)| format!("{} {}", l.block.map_or_else(|| l.label.clone(), |b| format!("{b}·{}", l.label)), written(app, l)))
         .collect();
     line(look, area, y + 1, "largest", &largest, buf);
+}
+
+/// What the shades stand for.
+fn legend(look: &Look, area: Rect, y: u16, buf: &mut Buffer) {
+    let scale = Scale::of(look.app);
+    let form = metric(look.app).form;
+    let mut phrase = crate::widgets::Phrase::new().caption("shades").and(write(form, scale.low));
+    for share in [0.2, 0.4, 0.7, 1.0] {
+        phrase = phrase.and_inked(heatmap::shade(share).to_string().repeat(2), Ink::Heat(share));
+    }
+    phrase = phrase.and(write(form, scale.high));
+    if scale.log {
+        phrase = phrase.and_inked("(log)", Ink::Quiet);
+    }
+    phrase.caption("… to come").caption("! failed").draw(buf, area.x + 1, y, area.right(), 2, look.theme);
 }
 
 fn marker(app: &App, layer: &Layer) -> &'static str {

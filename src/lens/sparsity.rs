@@ -85,7 +85,7 @@ fn histogram(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
         put(buf, x, axis_row, area.right(), "─", quiet);
     }
     put(buf, area.x + 1, axis_row + 1, field.x, "zero", theme.style(Ink::Text));
-    put_right(buf, area.x, field.x - 1, tall.y - 1, &percent(m.zeros as f64 / m.entries.max(1) as f64), theme.style(Ink::Text));
+    put_right(buf, area.x, field.x - 1, tall.y - 1, &format!("={}", percent(m.zeros as f64 / m.entries.max(1) as f64)), theme.style(Ink::Text));
     if let (Some(first), Some(last)) = (binned.first(), binned.last()) {
         let axis = Axis::new(first.from, last.to, true);
         ticks(axis, field, axis_row, buf, look);
@@ -138,16 +138,16 @@ fn densities(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
     let write = |buf: &mut Buffer, y: u16, name: &str, values: Option<&[f32]>, plain: &str| {
         put(buf, area.x + 1, y, area.right(), name, look.theme.style(Ink::Quiet));
         let Some(values) = values else {
-            put(buf, area.x + 8, y, area.right(), plain, look.theme.style(Ink::Quiet));
+            put(buf, area.x + 9, y, area.right(), plain, look.theme.style(Ink::Quiet));
             return;
         };
         let low = values.iter().copied().fold(f32::INFINITY, f32::min);
         let high = values.iter().copied().fold(0.0, f32::max);
-        let range = format!("{}…{}", ratio(f64::from(low)), ratio(f64::from(high)));
-        let room = (area.width as usize).saturating_sub(8 + 3 + width(&range)).min(96);
+        let range = format!("{}–{}", ratio(f64::from(low)), ratio(f64::from(high)));
+        let room = (area.width as usize).saturating_sub(9 + 3 + width(&range)).min(96);
         let strip = spark::strip(values, room, high.max(f32::MIN_POSITIVE));
         let ink = if current { Ink::Text } else { Ink::Quiet };
-        let end = put(buf, area.x + 8, y, area.right(), &strip, look.theme.style(ink));
+        let end = put(buf, area.x + 9, y, area.right(), &strip, look.theme.style(ink));
         put(buf, end + 1, y, area.right(), &range, look.theme.style(ink));
     };
     let plain = match (pruned, m.zeros) {

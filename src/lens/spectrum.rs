@@ -139,8 +139,8 @@ fn marks(look: &Look, spectrum: &Spectrum, kept: usize) -> Vec<Mark> {
     let full = spectrum.sigma.len();
     let mut marks = Vec::new();
     if !look.compact {
-        for rank in spectrum.rank_for_energy {
-            let (before, after) = (String::new(), String::new());
+        for (rank, before) in spectrum.rank_for_energy.into_iter().zip(["90", "95", "99"].map(str::to_owned)) {
+            let after = String::new();
             marks.push(Mark { x: rank.max(1) as f64, before, after, ink: Ink::Mark, pointed: false, short: true });
         }
     }

@@ -114,17 +114,32 @@ pub fn why_no_product(model: &super::Model) -> Option<String> {
         }
         Err(why) => return Some(why),
     };
-    let stretching = |l: &&SeqLayer| {
-        !matches!(
-            l.kind.as_str(),
-            "linear" | "conv2d" | "relu" | "leaky_relu" | "tanh" | "sigmoid" | "softplus" | "maxmin" | "groupsort"
-                | "householder" | "flatten" | "max_pool2d" | "avg_pool2d" | "global_avg_pool2d"
+    let still = |kind: &str| {
+        matches!(
+            kind,
+            "linear" | "conv2d" | "relu" | "tanh" | "sigmoid" | "softplus" | "maxmin" | "groupsort" | "householder"
+                | "flatten" | "global_avg_pool2d"
         )
+    };
+    let list = config.get("layers").and_then(Value::as_array);
+    let stretches = |value: &Value| {
+        let kind = value.get("type").and_then(Value::as_str).unwrap_or("?");
+        match kind {
+            // Windows that overlap count an input more than once.
+            "max_pool2d" | "avg_pool2d" => {
+                let kernel = pair(value, "kernel_size", 2);
+                let stride = if value.get("stride").is_some() { pair(value, "stride", 2) } else { kernel };
+                stride[0] < kernel[0] || stride[1] < kernel[1]
+            }
+            "leaky_relu" => value.get("negative_slope").and_then(Value::as_f64).is_some_and(|s| s.abs() > 1.0),
+            kind => !still(kind),
+        }
     };
     if let Some(kind) = &sequential.unknown {
         return Some(format!("its layer type {kind} is not known"));
     }
-    sequential.layers.iter().find(stretching).map(|l| match l.kind.as_str() {
+    let first = list.into_iter().flatten().find(|v| stretches(v))?;
+    Some(match first.get("type").and_then(Value::as_str).unwrap_or("?") {
         "batch_norm" => "batch normalisation between its layers rescales them".to_owned(),
         "residual" => "residual branches run beside its layers".to_owned(),
         kind => format!("{kind} between its layers may stretch distances"),

@@ -80,14 +80,14 @@ impl DType {
             Self::Unknown { name, .. } => name,
         }
     }
-    /// Unit roundoff ×2 (spacing at 1) of the type, for numerical rank: 2⁻²³ for F32, 2⁻⁷ for BF16.
+    /// Precision of the type, for the numerical rank: 2⁻²³ for F32, 2⁻¹¹ for F16, 2⁻⁸ for BF16.
     pub fn epsilon(self) -> f64 {
         match self {
             Self::F64 => f64::EPSILON,
-            Self::F16 => 2f64.powi(-10),
-            Self::BF16 => 2f64.powi(-7),
-            Self::F8E4M3 => 2f64.powi(-3),
-            Self::F8E5M2 => 2f64.powi(-2),
+            Self::F16 => 2f64.powi(-11),
+            Self::BF16 => 2f64.powi(-8),
+            Self::F8E4M3 => 2f64.powi(-4),
+            Self::F8E5M2 => 2f64.powi(-3),
             _ => f64::from(f32::EPSILON),
         }
     }

@@ -1,6 +1,7 @@
 //! Mathematics on arrays: knows no layer, thread or colour.
 
 pub mod conv;
+mod detach;
 pub mod interrupt;
 pub mod lanczos;
 pub mod norms;

@@ -1,6 +1,7 @@
 //! All singular values of a matrix: one function that everything else calls.
 
 use super::KeepGoing;
+use super::detach::detached;
 use ndarray::{Array2, ArrayView2};
 
 /// Why there are no singular values.
@@ -21,9 +22,8 @@ pub enum SvdError {
 pub fn singular_values(
     a: ArrayView2<'_, f32>,
     keep_going: KeepGoing<'_>,
-    threads: usize,
+    _threads: usize,
 ) -> Result<Vec<f64>, SvdError> {
-    let _ = threads;
     if !keep_going() {
         return Err(SvdError::Stopped);
     }
@@ -32,14 +32,16 @@ pub fn singular_values(
     }
     let (m, n) = a.dim();
     let full = faer::Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
-    let mut sigma = full.singular_values().map_err(|_| SvdError::NoConvergence)?;
+    let work = m.min(n).pow(2) * m.max(n);
+    let found = detached(work, keep_going, move || full.singular_values()).ok_or(SvdError::Stopped)?;
+    let mut sigma = found.map_err(|_| SvdError::NoConvergence)?;
     sigma.sort_by(|a, b| b.total_cmp(a));
     Ok(sigma)
 }
 
 /// The best approximation of rank at most `rank` (Eckart–Young), as a dense matrix in row-major order.
 ///
-/// The decomposition itself cannot be interrupted; `keep_going` is asked before and after it.
+/// The decomposition itself cannot be interrupted: told to stop, it is left to end by itself (see `detach`).
 pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>) -> Result<Array2<f32>, SvdError> {
     let (m, n) = a.dim();
     if rank == 0 || m == 0 || n == 0 {
@@ -55,7 +57,9 @@ pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>)
         return Err(SvdError::NotFinite);
     }
     let full = faer::Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
-    let svd = full.thin_svd().map_err(|_| SvdError::NoConvergence)?;
+    let work = 4 * m.min(n).pow(2) * m.max(n);
+    let found = detached(work, keep_going, move || full.thin_svd()).ok_or(SvdError::Stopped)?;
+    let svd = found.map_err(|_| SvdError::NoConvergence)?;
     if !keep_going() {
         return Err(SvdError::Stopped);
     }

@@ -20,7 +20,7 @@ pub struct Spectrum {
     pub stable_rank: Option<f64>,
     /// exp of the entropy of σ/Σσ (Roy & Vetterli 2007); `None` for a zero matrix.
     pub effective_rank: Option<f64>,
-    /// σ₁/σ_k; `None` when σ_k is numerically zero.
+    /// σ₁/σ_k; `None` when σ_k is zero to the precision of the computation (f64).
     pub condition: Option<f64>,
     /// Singular values above σ₁·max(m,n)·eps of the storage type.
     pub numerical_rank: usize,
@@ -46,13 +46,14 @@ impl Spectrum {
         let largest = sigma.first().copied().unwrap_or(0.0);
         let nuclear: f64 = sigma.iter().rev().sum();
         let floor = largest * rows.max(cols) as f64 * epsilon;
+        let zero = largest * rows.max(cols) as f64 * f64::EPSILON;
         let energy = tail[0];
         let rank_for_energy = ENERGIES.map(|e| tail.partition_point(|&t| t > (1.0 - e) * energy * (1.0 + 1e-12)));
         Self {
             nuclear,
             stable_rank: (largest > 0.0).then(|| energy / (largest * largest)),
             effective_rank: (nuclear > 0.0).then(|| effective_rank(&sigma, nuclear)),
-            condition: sigma.last().filter(|&&s| s > floor).map(|s| largest / s),
+            condition: sigma.last().filter(|&&s| s > zero).map(|s| largest / s),
             numerical_rank: sigma.partition_point(|&s| s > floor),
             rank_for_energy,
             power_law: power_law::fit(&sigma),

@@ -8,7 +8,7 @@ use crate::model::architecture::is_chain;
 use crate::plan::Knob;
 use crate::widgets::meter::meter;
 use crate::widgets::number::{BYTES, COUNTS, bytes, change, duration, known, number, percent, percent1, ratio};
-use crate::widgets::{Ink, Phrase, put};
+use crate::widgets::{Ink, Phrase};
 use ratatui::buffer::Buffer;
 
 pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
@@ -54,7 +54,7 @@ fn model(look: &Look) -> Phrase {
 
 /// What the multiply-accumulates are counted for.
 fn per(look: &Look) -> &'static str {
-    if look.app.model.layers.iter().any(|l| l.conv.is_some()) { "MACs/image" } else { "MACs/token" }
+    if look.app.model.architecture() == Some("sequential") { "MACs/example" } else { "MACs/token" }
 }
 
 fn work(look: &Look) -> Phrase {

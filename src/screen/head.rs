@@ -30,7 +30,7 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let x = put(buf, 1, 0, start, "slimscope", theme.style(Ink::Quiet));
     let room = start.saturating_sub(x + 4) as usize;
     let x = put(buf, x + 2, 0, start, &fit_end(&app.model.name, room), theme.style(Ink::Title));
-    Phrase::new().caption("").caption(&describe(&app.model)).draw(buf, x, 0, start.saturating_sub(2), 2, theme);
+    Phrase::new().caption(&describe(&app.model)).draw(buf, x + 2, 0, start.saturating_sub(2), 2, theme);
     tabs(look, layout, buf);
 }
 

@@ -7,7 +7,7 @@ use crate::plan::Treatment;
 use crate::widgets::number::{count, known, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::spark::spark;
-use crate::widgets::{Ink, fit, fit_end, put, put_right, width};
+use crate::widgets::{Ink, fit, put, put_right, width};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -126,7 +126,7 @@ fn draw_layer(look: &Look, c: &Columns, layer: &Layer, area: Rect, buf: &mut Buf
     let name = match (layer.block, app.list.sort) {
         (Some(_), Sort::Module) => format!("  {}", fit(&layer.label, c.name as usize - 2)),
         (Some(b), _) => fit(&format!("{b}·{}", layer.label), c.name as usize),
-        (None, _) => fit_end(&layer.label, c.name as usize),
+        (None, _) => format!(" {}", fit(&layer.label, c.name as usize - 1)),
     };
     let ink = if layer.eligible() { text } else { quiet };
     let mut x = area.x + 1;

@@ -35,7 +35,7 @@ fn strip_zero(text: &str) -> String {
     text.strip_prefix('0').unwrap_or(text).to_owned()
 }
 
-/// A round value on an axis: `4`, `.5`, `10^7`.
+/// A round value on an axis: `4`, `.5`, `1e7`.
 pub fn tick(x: f64) -> String {
     if x.fract() == 0.0 && x.abs() < 1e6 {
         return format!("{x:.0}");
@@ -44,7 +44,7 @@ pub fn tick(x: f64) -> String {
     if text.contains('.') && !text.contains(['e', '^']) {
         return text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-    text
+    text.replace(".0e", "e").replace("10^", "1e").replace(".0", "")
 }
 
 /// A ratio for tables: `.31`, `.003`, `1.00`, `0`.
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn ticks_are_short() {
-        for (x, want) in [(4.0, "4"), (0.5, ".5"), (0.05, ".05"), (1.5, "1.5"), (1e7, "10^7.0"), (2e-5, "2.0e-5"), (100.0, "100")] {
+        for (x, want) in [(4.0, "4"), (0.5, ".5"), (0.05, ".05"), (1.5, "1.5"), (1e7, "1e7"), (2e-5, "2e-5"), (100.0, "100")] {
             assert_eq!(tick(x), want);
         }
     }

@@ -26,7 +26,7 @@ pub struct Mark {
     pub ink: Ink,
     /// Whether the x axis points at it.
     pub pointed: bool,
-    /// Whether it is only a stroke at the foot of the plot.
+    /// Whether it is only its `before` at the foot of the plot.
     pub short: bool,
 }
 
@@ -163,8 +163,11 @@ impl Plot<'_> {
         for mark in &self.marks {
             let Some(x) = self.column(inside, mark.x) else { continue };
             let style = theme.style(mark.ink);
-            let top = if mark.short { inside.bottom() - 1 } else { inside.top() };
-            for y in top..inside.bottom() {
+            if mark.short {
+                put(buf, x, inside.bottom() - 1, inside.right(), &mark.before, style);
+                continue;
+            }
+            for y in inside.top()..inside.bottom() {
                 put(buf, x, y, inside.right(), "┆", style);
             }
             let before = width(&mark.before) as u16 + 1;

@@ -129,7 +129,7 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
         lines.push(line(&format!("{:.0}% of energy", share * 100.0), format!("r={rank}")));
     }
     lines.push(line("break-even", format!("r={}", look.layer.break_even_rank())));
-    lines.push(line("numerical", format!("r={} of {}", s.numerical_rank, s.sigma.len())));
+    lines.push(line(&format!("to {} precision", look.layer.dtype.name().to_lowercase()), format!("r={} of {}", s.numerical_rank, s.sigma.len())));
     lines.extend([
         gap(),
         title("Spectrum"),

@@ -1,0 +1,79 @@
+//! What the headers say.
+
+use super::args::{Inspect, InspectFormat};
+use super::error::CliError;
+use super::output::{line, open};
+use crate::model::Model;
+use crate::report::{json, table::Table};
+use crate::widgets::number::{bytes, count, grouped};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Prints layers and sizes.
+pub fn run(args: &Inspect) -> Result<(), CliError> {
+    let (model, _) = open(Some(&args.model))?;
+    match args.format {
+        InspectFormat::Json => line(&object(&model).to_string()),
+        InspectFormat::Table => table(&model),
+    }
+}
+
+fn dtypes(model: &Model) -> BTreeMap<&'static str, u64> {
+    let mut out = BTreeMap::new();
+    for tensor in &model.tensors {
+        *out.entry(tensor.dtype.name()).or_default() += 1;
+    }
+    out
+}
+
+fn object(model: &Model) -> Value {
+    let mut map = Map::new();
+    let files: Vec<&str> = model.files.iter().map(|f| f.name.as_str()).collect();
+    map.insert("model".into(), model.name.clone().into());
+    map.insert("format".into(), model.format.into());
+    map.insert("files".into(), files.into());
+    map.insert("params".into(), model.params().into());
+    map.insert("bytes".into(), model.bytes().into());
+    map.insert("dtypes".into(), dtypes(model).into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<Map<_, _>>().into());
+    map.insert("architecture".into(), model.architecture().map_or(Value::Null, Into::into));
+    map.insert("blocks".into(), model.blocks().into());
+    let layers: Vec<Value> = model.layers.iter().map(|l| json::header(model, l).into()).collect();
+    map.insert("layers".into(), layers.into());
+    if !model.notes.is_empty() {
+        map.insert("notes".into(), model.notes.clone().into());
+    }
+    Value::Object(map)
+}
+
+fn table(model: &Model) -> Result<(), CliError> {
+    let types: Vec<String> = dtypes(model).iter().map(|(d, n)| format!("{n} {d}")).collect();
+    line(&format!(
+        "{}  {}  {} parameters  {}  {} blocks  {} files  tensors: {}",
+        model.name,
+        model.architecture().unwrap_or(model.format),
+        count(model.params()),
+        bytes(model.bytes()),
+        model.blocks(),
+        model.files.len(),
+        types.join(", ")
+    ))?;
+    for note in &model.notes {
+        line(&format!("note: {note}"))?;
+    }
+    let mut table = Table::new(&["layer", "role", "kind", "shape", "matrix", "dtype", ">params", ">bytes", "eligible"]);
+    for l in &model.layers {
+        let shape: Vec<String> = l.shape.iter().map(ToString::to_string).collect();
+        table.row(vec![
+            l.name.clone(),
+            l.role.word().into(),
+            l.kind.word().into(),
+            shape.join("×"),
+            format!("{}×{}", l.rows(), l.cols()),
+            l.dtype.name().into(),
+            grouped(l.params),
+            bytes(l.bytes),
+            l.why_not.as_ref().map_or("yes".into(), |why| format!("no: {why}")),
+        ]);
+    }
+    table.lines().iter().try_for_each(|l| line(l))
+}

@@ -1,0 +1,220 @@
+//! Measures layers without a screen.
+
+use super::args::{Common, Measure, MeasureFormat, With};
+use super::error::CliError;
+use super::output::{Meter, line, open};
+use crate::engine::{Engine, Report, Request, Settings};
+use crate::model::{Layer, LayerId, Model};
+use crate::probe::book::{FactBook, LayerFacts};
+use crate::probe::{PROBES, ProbeId};
+use crate::report::table::Table;
+use crate::report::{csv, json};
+use crate::widgets::number::{known, number, percent, ratio};
+use std::sync::{Arc, mpsc};
+
+/// Measures and prints.
+pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
+    if args.shard.is_some() {
+        return Err(CliError::Usage("--shard is not built yet: there is no shared cache to measure into".to_owned()));
+    }
+    if args.sketch && args.with.contains(&With::Spectrum) {
+        return Err(CliError::Usage("--sketch computes no spectra: leave out --with spectrum".to_owned()));
+    }
+    let (model, weights) = open(Some(&args.model))?;
+    let chosen = choose(&model, &args.layers)?;
+    for note in &model.notes {
+        eprintln!("note: {note}");
+    }
+    // The cheap probes come before the spectrum.
+    let probes = if args.sketch { &PROBES[..PROBES.len() - 1] } else { PROBES };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let settings = Settings {
+        threads: common.threads.unwrap_or(cores).max(1),
+        only: Some(chosen.clone().into()),
+        probes,
+        ..Settings::default()
+    };
+    let model = Arc::new(model);
+    let (tell, inbox) = mpsc::channel();
+    let mut engine = Engine::start(Arc::clone(&model), weights, settings, move |r| drop(tell.send(r)))?;
+    engine.ask(Request::Focus { order: chosen.clone(), visible: 0 });
+    let wanted: Vec<ProbeId> = probes.iter().map(|p| p.id()).collect();
+    let mut out = Output { model: &model, args, chosen: &chosen, next: 0, wanted, table: table(), heads: None };
+    let mut facts = FactBook::new(model.layers.len());
+    let mut meter = Meter::default();
+    for report in inbox {
+        match report {
+            Report::Fact { layer, fact } => facts.merge(layer, fact),
+            Report::Failed { layer, why } => facts.fail(layer, why),
+            Report::Progress(p) => meter.show(&p),
+            Report::Idle { .. } => break,
+            Report::Refined { .. } => {}
+        }
+        out.write_ready(&facts, &mut meter, false)?;
+    }
+    out.write_ready(&facts, &mut meter, true)?;
+    meter.clear();
+    out.finish()
+}
+
+/// Layers to measure, in module order.
+fn choose(model: &Model, globs: &[String]) -> Result<Vec<LayerId>, CliError> {
+    let patterns: Vec<glob::Pattern> = globs
+        .iter()
+        .map(|g| glob::Pattern::new(g).map_err(|e| CliError::Usage(format!("--layers {g}: {e}"))))
+        .collect::<Result<_, _>>()?;
+    let measurable = |l: &&Layer| l.measurable() && l.tied_to.is_none();
+    let matches = |l: &&Layer| patterns.is_empty() || patterns.iter().any(|p| p.matches(&l.name));
+    let chosen: Vec<LayerId> = model.layers.iter().filter(measurable).filter(matches).map(|l| l.id).collect();
+    if chosen.is_empty() && !globs.is_empty() {
+        let near = model.layers.iter().find(|l| l.measurable()).map_or(String::new(), |l| format!(", such as {}", l.name));
+        return Err(CliError::Input(anyhow::anyhow!(
+            "{}: no layer that can be measured matches {}; names are those of `slimscope inspect`{near}",
+            model.path.display(),
+            globs.join(", ")
+        )));
+    }
+    Ok(chosen)
+}
+
+fn table() -> Table {
+    Table::new(&[
+        "layer", "matrix", ">σ₁", ">stable", ">effective", ">r90", ">r95", ">r99", ">even", ">α", ">zeros", ">err 50%", ">err 2:4", ">ℓ2",
+    ])
+}
+
+struct Output<'a> {
+    model: &'a Model,
+    args: &'a Measure,
+    chosen: &'a [LayerId],
+    /// The first layer not yet written.
+    next: usize,
+    wanted: Vec<ProbeId>,
+    table: Table,
+    heads: Option<Vec<String>>,
+}
+
+impl Output<'_> {
+    /// Writes the layers that are complete, in order; at the end all.
+    fn write_ready(&mut self, facts: &FactBook, meter: &mut Meter, end: bool) -> Result<(), CliError> {
+        while let Some(id) = self.chosen.get(self.next) {
+            let found = facts.of(*id);
+            let complete = self.wanted.iter().all(|p| found.has(*p));
+            if !complete && !end {
+                return Ok(());
+            }
+            if let Some(layer) = self.model.layer(*id) {
+                meter.clear();
+                self.write(layer, found)?;
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, layer: &Layer, facts: &LayerFacts) -> Result<(), CliError> {
+        let with_spectrum = self.args.with.contains(&With::Spectrum);
+        match self.args.format {
+            MeasureFormat::Json => line(&json::measured(self.model, layer, facts, with_spectrum).to_string()),
+            MeasureFormat::Csv => self.write_csv(layer, facts, with_spectrum),
+            MeasureFormat::Table => {
+                self.table.row(cells(layer, facts));
+                Ok(())
+            }
+        }
+    }
+
+    fn write_csv(&mut self, layer: &Layer, facts: &LayerFacts, with_spectrum: bool) -> Result<(), CliError> {
+        let flat = csv::flatten(&json::measured(self.model, layer, facts, with_spectrum));
+        if self.heads.is_none() {
+            let heads = csv_heads(with_spectrum);
+            line(&csv::line(heads.iter().map(String::as_str)))?;
+            self.heads = Some(heads);
+        }
+        // One set of columns for all layers: what a layer lacks stays empty.
+        let cell = |head: &String| flat.iter().find(|(name, _)| name == head).map_or("", |(_, v)| v.as_str());
+        line(&csv::line(self.heads.iter().flatten().map(cell)))
+    }
+
+    fn finish(&self) -> Result<(), CliError> {
+        if self.args.format == MeasureFormat::Table {
+            self.table.lines().iter().try_for_each(|l| line(l))?;
+        }
+        Ok(())
+    }
+}
+
+/// All columns that a layer may have.
+fn csv_heads(with_spectrum: bool) -> Vec<String> {
+    let mut heads: Vec<String> = [
+        "layer", "tensor", "file", "block", "role", "kind", "shape", "matrix", "dtype", "params", "bytes", "eligible",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for known in [
+        "zero_fraction", "frobenius_norm", "spectral_norm", "nuclear_norm", "l12_nuclear_norm", "stable_rank",
+        "effective_rank", "condition_number", "numerical_rank",
+    ] {
+        heads.extend([known.to_owned(), format!("{known}.bound")]);
+    }
+    heads.extend(
+        [
+            "rank_for_energy.0.90", "rank_for_energy.0.95", "rank_for_energy.0.99", "break_even_rank", "power_law.alpha",
+            "power_law.xmin", "power_law.ks", "power_law.tail", "marchenko_pastur.sigma", "marchenko_pastur.edge",
+            "marchenko_pastur.spikes", "magnitude.min_nonzero", "magnitude.median", "magnitude.max",
+            "magnitude.quantiles.0.5", "magnitude.quantiles.0.9", "magnitude.quantiles.0.99", "magnitude.quantile_bound",
+        ]
+        .map(str::to_owned),
+    );
+    heads.extend(crate::probe::magnitude::RATIOS.iter().map(|r| format!("prune_error.{r}")));
+    heads.extend(crate::probe::magnitude::PATTERNS.iter().map(|(n, m)| format!("nm_error.{n}:{m}")));
+    heads.extend(["pq_index".to_owned(), "pq_index.bound".to_owned()]);
+    for norm in ["l2", "linf", "l1", "rms", "l2_lower"] {
+        heads.extend([format!("lipschitz.{norm}"), format!("lipschitz.{norm}.bound")]);
+    }
+    heads.push("lipschitz.method".to_owned());
+    if with_spectrum {
+        heads.push("singular_values".to_owned());
+    }
+    heads.push("note".to_owned());
+    heads
+}
+
+fn cells(layer: &Layer, facts: &LayerFacts) -> Vec<String> {
+    let matrix = format!("{}×{}", layer.rows(), layer.cols());
+    if let Some(why) = &facts.failure {
+        return vec![layer.name.clone(), matrix, format!("! {why}")];
+    }
+    let (m, s, l) = (facts.magnitude.as_deref(), facts.spectrum.as_deref(), facts.lipschitz.as_deref());
+    let exact = |v: Option<f64>| v.map_or("·".to_owned(), |v| format!("={}", number(v)));
+    let rank = |i: usize| s.map_or("·".to_owned(), |s| s.rank_for_energy[i].to_string());
+    let norm = match (s, l) {
+        (Some(s), _) => exact(Some(s.norm())),
+        (None, Some(l)) => known(l.l2_lower, number),
+        _ => "·".to_owned(),
+    };
+    let l2 = match (s, l) {
+        (Some(s), _) if !layer.kind.is_conv() => exact(Some(s.norm())),
+        (_, Some(l)) => known(Some(l.l2_upper), number),
+        _ => "·".to_owned(),
+    };
+    let error = m.and_then(|m| m.prune_error.iter().find(|(r, _)| *r == 0.5)).map(|(_, e)| *e);
+    let pattern = m.and_then(|m| m.nm_error.iter().find(|(n, of, _)| (*n, *of) == (2, 4))).map(|(.., e)| *e);
+    let two = |v: Option<f64>| v.map_or("·".to_owned(), |v| format!("={}", ratio(v)));
+    vec![
+        layer.name.clone(),
+        matrix,
+        norm,
+        exact(s.and_then(|s| s.stable_rank)),
+        exact(s.and_then(|s| s.effective_rank)),
+        rank(0),
+        rank(1),
+        rank(2),
+        layer.break_even_rank().to_string(),
+        s.and_then(|s| s.power_law.as_ref()).map_or("·".to_owned(), |f| format!("≈{}", number(f.alpha))),
+        m.map_or("·".to_owned(), |m| percent(m.zeros as f64 / m.entries.max(1) as f64)),
+        two(error),
+        two(pattern),
+        l2,
+    ]
+}

@@ -1,0 +1,51 @@
+//! The words on the command line, and one file for each command.
+
+mod args;
+mod dashboard;
+mod error;
+mod frame;
+mod inspect;
+mod measure;
+mod output;
+
+pub use args::Cli;
+pub use error::CliError;
+
+use args::Command;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the program; the exit status is 0 done, 1 input found wanting, 2 command line wrong or not supported.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            error.tell();
+            error.code()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, CliError> {
+    match &cli.command {
+        None => dashboard::run(cli),
+        Some(command) => {
+            output::die_on_interrupt();
+            match command {
+                Command::Inspect(args) => inspect::run(args),
+                Command::Measure(args) => measure::run(&cli.common, args),
+                Command::Frame(args) => frame::run(&cli.common, args),
+                Command::Plan(_) => Err(CliError::not_built("plan")),
+                Command::Apply(_) => Err(CliError::not_built("apply")),
+                Command::Export(_) => Err(CliError::not_built("export")),
+                Command::Calibrate(_) => Err(CliError::not_built("calibrate")),
+                Command::Evaluate(_) => Err(CliError::not_built("evaluate")),
+                Command::Bound(_) => Err(CliError::not_built("bound")),
+                Command::Report(_) => Err(CliError::not_built("report")),
+                Command::Compare(_) => Err(CliError::not_built("compare")),
+            }
+            .map(|()| ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the commands share: opening, looks, writing, progress.
+
+use super::args::{Common, GlyphSet, When};
+use super::error::CliError;
+use crate::config::sample;
+use crate::engine::Progress;
+use crate::model::Model;
+use crate::screen::Skin;
+use crate::source::{self, Weights};
+use crate::widgets::number::duration;
+use crate::widgets::theme::Surroundings;
+use crate::widgets::{Depth, Glyphs, Theme};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+/// Opens a checkpoint, or the bundled sample.
+pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
+    Ok(match path {
+        Some(path) => source::open(path)?,
+        None => source::open_embedded(sample::NAME, sample::WEIGHTS, sample::CONFIG)?,
+    })
+}
+
+/// ctrl-c ends a command with status 130.
+pub fn die_on_interrupt() {
+    #[cfg(unix)]
+    {
+        use std::sync::Arc;
+        use std::sync::atomic::AtomicBool;
+        let always = Arc::new(AtomicBool::new(true));
+        let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, always);
+    }
+}
+
+/// Colours and characters for the dashboard and its frames. `depth` is what `--color always` means here.
+pub fn skin(common: &Common, plain: bool) -> Skin {
+    let var = |name: &str| std::env::var(name).unwrap_or_default();
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    let surroundings = Surroundings {
+        no_color: set("NO_COLOR"),
+        term: var("TERM"),
+        colorterm: var("COLORTERM"),
+        ssh: set("SSH_CONNECTION") || set("SSH_TTY"),
+    };
+    let depth = match common.color {
+        When::Never => Depth::None,
+        When::Auto if plain => Depth::None,
+        When::Auto => Depth::detect(&surroundings),
+        When::Always => match Depth::detect(&Surroundings { no_color: false, ..surroundings }) {
+            Depth::None => Depth::Ansi256,
+            depth => depth,
+        },
+    };
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().map(var).find(|v| !v.is_empty()).unwrap_or_default();
+    let glyphs = match common.glyphs {
+        Some(GlyphSet::Braille) => Glyphs::Braille,
+        Some(GlyphSet::Blocks) => Glyphs::Blocks,
+        Some(GlyphSet::Ascii) => Glyphs::Ascii,
+        // A file is read elsewhere: nothing is known of where.
+        None if plain => Glyphs::Braille,
+        None => Glyphs::detect(&locale, &var("TERM")),
+    };
+    Skin { theme: Theme { depth }, glyphs }
+}
+
+/// Writes a line to standard output.
+pub fn line(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(())
+}
+
+/// Progress on standard error, when that is a terminal; one line, overwritten.
+#[derive(Default)]
+pub struct Meter {
+    shown: bool,
+}
+
+impl Meter {
+    /// Shows how far the work is.
+    pub fn show(&mut self, p: &Progress) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let left = p.left.map_or(String::new(), |d| format!("  {} left", duration(d)));
+        let bar = crate::widgets::meter::meter(p.share, 26);
+        eprint!("\r\x1b[K{}/{} layers {bar} {:.0}%{left}", p.done, p.total, p.share * 100.0);
+        self.shown = true;
+    }
+    /// Clears the line before something is written.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,178 @@
+//! A layer as a JSON object, with the field names that scripts rely on.
+
+use crate::known::Known;
+use crate::model::{Layer, Model};
+use crate::probe::book::LayerFacts;
+use crate::probe::spectrum::ENERGIES;
+use crate::probe::{Lipschitz, Magnitude, Spectrum};
+use serde_json::{Map, Value, json};
+
+/// An object under construction: values that are undefined become `null` and say why in `note`.
+struct Object {
+    map: Map<String, Value>,
+    notes: Vec<String>,
+}
+
+impl Object {
+    fn put(&mut self, key: &str, value: impl Into<Value>) {
+        self.map.insert(key.to_owned(), value.into());
+    }
+    fn known(&mut self, key: &str, value: Option<Known>, why: &str) {
+        match value.filter(|k| k.value.is_finite()) {
+            Some(k) => self.put(key, json!({"value": k.value, "bound": k.bound.word()})),
+            None => {
+                self.put(key, Value::Null);
+                self.note(key, why);
+            }
+        }
+    }
+    fn note(&mut self, key: &str, why: &str) {
+        if !why.is_empty() {
+            self.notes.push(format!("{key}: {why}"));
+        }
+    }
+    fn finish(mut self) -> Value {
+        if !self.notes.is_empty() {
+            let notes = self.notes.join("; ");
+            self.put("note", notes);
+        }
+        Value::Object(self.map)
+    }
+}
+
+/// What the header says of a layer; `why_not` when it cannot be compressed.
+pub fn header(model: &Model, layer: &Layer) -> Map<String, Value> {
+    let tensor = model.tensors.get(layer.tensor);
+    let file = tensor.and_then(|t| model.files.get(t.file)).map_or("", |f| f.name.as_str());
+    let mut map = Map::new();
+    let mut put = |key: &str, value: Value| map.insert(key.to_owned(), value);
+    put("layer", json!(layer.name));
+    put("tensor", json!(tensor.map_or("", |t| t.name.as_str())));
+    put("file", json!(file));
+    put("block", json!(layer.block));
+    put("role", json!(layer.role.word()));
+    put("kind", json!(layer.kind.word()));
+    put("shape", json!(layer.shape));
+    put("matrix", json!(layer.matrix));
+    put("dtype", json!(layer.dtype.name()));
+    put("params", json!(layer.params));
+    put("bytes", json!(layer.bytes));
+    put("eligible", json!(layer.eligible()));
+    if let Some(why) = &layer.why_not {
+        put("why_not", json!(why));
+    }
+    map
+}
+
+/// Everything measured of a layer.
+pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum: bool) -> Value {
+    let mut map = header(model, layer);
+    map.remove("why_not");
+    let mut o = Object { map, notes: Vec::new() };
+    if let Some(why) = &facts.failure {
+        o.notes.push(why.clone());
+    }
+    let (m, s, l) = (facts.magnitude.as_deref(), facts.spectrum.as_deref(), facts.lipschitz.as_deref());
+    // A failure already says why everything is missing.
+    let absent = if facts.failure.is_some() { "" } else { "not measured" };
+    norms(&mut o, layer, m, s, l, absent);
+    shape(&mut o, layer, s, absent);
+    magnitudes(&mut o, m, absent);
+    lipschitz(&mut o, layer, s, l, absent);
+    if with_spectrum {
+        o.put("singular_values", s.map_or(Value::Null, |s| json!(s.sigma)));
+    }
+    o.finish()
+}
+
+fn norms(o: &mut Object, layer: &Layer, m: Option<&Magnitude>, s: Option<&Spectrum>, l: Option<&Lipschitz>, absent: &str) {
+    let zeros = m.map(|m| Known::exact(m.zeros as f64 / m.entries.max(1) as f64));
+    o.known("zero_fraction", zeros, absent);
+    o.known("frobenius_norm", m.map(|m| Known::exact(m.frobenius())), absent);
+    let sketch = l.filter(|_| !layer.kind.is_conv()).and_then(|l| l.l2_lower);
+    o.known("spectral_norm", s.map(|s| Known::exact(s.norm())).or(sketch), absent);
+    o.known("nuclear_norm", s.map(|s| Known::exact(s.nuclear)), absent);
+    o.known("l12_nuclear_norm", m.map(|m| m.l12_nuclear(layer.full_rank())), absent);
+    let zero = m.is_some_and(|m| m.sum_squares == 0.0);
+    let why = if zero { "the matrix is zero" } else { absent };
+    // ‖W‖_F² over a lower bound of σ₁² bounds the stable rank from above.
+    let sketch = sketch.zip(m).filter(|(k, _)| k.value > 0.0).map(|(k, m)| Known::upper(m.sum_squares / (k.value * k.value)));
+    let stable = s.map_or(sketch, |s| s.stable_rank.map(Known::exact));
+    o.known("stable_rank", stable, why);
+    o.known("effective_rank", s.and_then(|s| s.effective_rank).map(Known::exact), why);
+}
+
+fn shape(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, absent: &str) {
+    let zero = s.is_some_and(|s| s.norm() == 0.0);
+    let singular = match s {
+        Some(_) if zero => "the matrix is zero",
+        Some(_) => "singular",
+        None => absent,
+    };
+    o.known("condition_number", s.and_then(|s| s.condition).map(Known::exact), singular);
+    o.known("numerical_rank", s.map(|s| Known::exact(s.numerical_rank as f64)), absent);
+    let ranks = s.map(|s| {
+        let pairs = ENERGIES.iter().zip(s.rank_for_energy).map(|(e, r)| (format!("{e:.2}"), json!(r)));
+        Value::Object(pairs.collect())
+    });
+    o.put("rank_for_energy", ranks.unwrap_or(Value::Null));
+    o.put("break_even_rank", layer.break_even_rank());
+    let fit = s.and_then(|s| s.power_law.as_ref());
+    if s.is_some() && fit.is_none() {
+        o.note("power_law", "too few singular values above zero");
+    }
+    o.put("power_law", fit.map_or(Value::Null, |f| json!({"alpha": f.alpha, "xmin": f.xmin, "ks": f.ks, "tail": f.tail})));
+    let bulk = s.and_then(|s| s.marchenko_pastur.as_ref());
+    if s.is_some() && bulk.is_none() {
+        o.note("marchenko_pastur", "no bulk to fit");
+    }
+    o.put("marchenko_pastur", bulk.map_or(Value::Null, |f| json!({"sigma": f.sigma, "edge": f.edge, "spikes": f.spikes})));
+}
+
+fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
+    let Some(m) = m else {
+        for key in ["magnitude", "prune_error", "nm_error"] {
+            o.put(key, Value::Null);
+        }
+        o.known("pq_index", None, absent);
+        return;
+    };
+    let smallest = (m.min_nonzero > 0.0).then_some(m.min_nonzero);
+    if smallest.is_none() {
+        o.note("magnitude.min_nonzero", "the matrix is zero");
+    }
+    let quantiles: Map<String, Value> =
+        [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99)].map(|(name, q)| (name.to_owned(), json!(m.quantile(q).value))).into_iter().collect();
+    let bound = m.quantile(0.5).bound.word();
+    o.put("magnitude", json!({
+        "min_nonzero": smallest, "median": m.quantile(0.5).value, "max": m.max, "quantiles": quantiles, "quantile_bound": bound,
+    }));
+    let errors = m.prune_error.iter().map(|(r, e)| (format!("{r}"), json!(e)));
+    o.put("prune_error", Value::Object(errors.collect()));
+    let errors = m.nm_error.iter().map(|(n, of, e)| (format!("{n}:{of}"), json!(e)));
+    o.put("nm_error", Value::Object(errors.collect()));
+    o.known("pq_index", Some(Known::exact(m.pq_index)), absent);
+}
+
+fn lipschitz(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, l: Option<&Lipschitz>, absent: &str) {
+    let Some(l) = l else {
+        o.put("lipschitz", Value::Null);
+        o.note("lipschitz", absent);
+        return;
+    };
+    let exact = s.filter(|_| !layer.kind.is_conv()).map(|s| Known::exact(s.norm()));
+    let l2 = exact.unwrap_or(l.l2_upper);
+    let rms = l.rms_factor.map(|f| l2.map(|v| v * f));
+    let mut map = Map::new();
+    map.insert("l2".to_owned(), json!(l2));
+    map.insert("linf".to_owned(), json!(l.linf));
+    map.insert("l1".to_owned(), json!(l.l1));
+    map.insert("rms".to_owned(), json!(rms));
+    map.insert("l2_lower".to_owned(), json!(exact.or(l.l2_lower)));
+    let method = if exact.is_some() { "largest singular value" } else { l.method };
+    map.insert("method".to_owned(), json!(method));
+    if rms.is_none() {
+        o.note("lipschitz.rms", "the convolution's image size is not known");
+    }
+    o.put("lipschitz", Value::Object(map));
+}

@@ -1,0 +1,5 @@
+//! Without a screen: what a layer is and what was measured of it, as JSON, CSV and tables.
+
+pub mod csv;
+pub mod json;
+pub mod table;

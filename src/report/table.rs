@@ -1,0 +1,54 @@
+//! Text in columns.
+
+use crate::widgets::width;
+
+/// A table whose columns are as wide as their longest cell.
+#[derive(Debug, Default)]
+pub struct Table {
+    heads: Vec<String>,
+    right: Vec<bool>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these heads; those that begin with `>` are aligned to the right.
+    pub fn new(heads: &[&str]) -> Self {
+        let right = heads.iter().map(|h| h.starts_with('>')).collect();
+        Self { heads: heads.iter().map(|h| h.trim_start_matches('>').to_owned()).collect(), right, rows: Vec::new() }
+    }
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+    /// The lines, heads first.
+    pub fn lines(&self) -> Vec<String> {
+        let all = || std::iter::once(&self.heads).chain(&self.rows);
+        let wide = |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.heads.len()).map(wide).collect();
+        all()
+            .map(|row| {
+                let mut line = String::new();
+                for (c, cell) in row.iter().enumerate() {
+                    let pad = " ".repeat(widths.get(c).copied().unwrap_or(0).saturating_sub(width(cell)));
+                    let right = self.right.get(c).copied().unwrap_or(false);
+                    line.push_str(&if right { format!("{pad}{cell}  ") } else { format!("{cell}{pad}  ") });
+                }
+                line.trim_end().to_owned()
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new(&["layer", ">σ₁"]);
+        table.row(vec!["fc1".into(), "=3.90".into()]);
+        table.row(vec!["longer".into(), "=10.1".into()]);
+        table.row(vec!["x".into(), "…".into()]);
+        assert_eq!(table.lines(), ["layer      σ₁", "fc1     =3.90", "longer  =10.1", "x           …"]);
+    }
+}

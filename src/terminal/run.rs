@@ -1,0 +1,198 @@
+//! The loop: take all that happened, change the state, do what it asks, draw one frame.
+
+use super::session::Session;
+use super::signals::{self, Signal};
+use super::{input, panic};
+use crate::app::{App, Effect, Msg};
+use crate::engine::{Engine, EngineError, Settings};
+use crate::model::Model;
+use crate::screen::{self, Skin};
+use crate::source::Weights;
+use crossterm::event::{Event, MouseButton, MouseEventKind};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// Frames that only reports cause come at most this often: nobody reads faster, and SSH carries every one.
+const REPORT_FRAME: Duration = Duration::from_millis(50);
+/// How often a hang-up is looked for that no signal told.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Everything the interface starts from.
+pub struct Setup {
+    /// What was loaded.
+    pub model: Model,
+    /// Its weights.
+    pub weights: Weights,
+    /// How it is measured.
+    pub settings: Settings,
+    /// How it looks.
+    pub skin: Skin,
+}
+
+/// How the interface ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The user left.
+    Left,
+    /// A signal or a hang-up ended it, with this exit status.
+    Ended(u8),
+}
+
+/// Why the interface could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The terminal cannot be used.
+    #[error("the terminal cannot be drawn on: `slimscope measure` and `slimscope frame` need none")]
+    Terminal(#[from] std::io::Error),
+    /// The engine could not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+enum Happened {
+    Msg(Msg),
+    Input(Event),
+    InputLost,
+    Signal(Signal),
+}
+
+/// Runs the dashboard until the user leaves.
+pub fn run(setup: Setup) -> Result<Outcome, RunError> {
+    panic::install();
+    let start = Instant::now();
+    let (tell, inbox) = mpsc::channel();
+    let mut session = Session::open()?;
+    let size = session.size();
+    let mut app = App::new(Arc::new(setup.model), size);
+    // The first frame before any thread is started.
+    session.draw(size, |buf| screen::draw(&app, setup.skin, buf))?;
+    let signal = tell.clone();
+    signals::watch(move |s| drop(signal.send(Happened::Signal(s))))?;
+    let reports = tell.clone();
+    let report = move |r| drop(reports.send(Happened::Msg(Msg::Report(r))));
+    let engine = Engine::start(Arc::clone(&app.model), setup.weights, setup.settings, report)?;
+    read_input(tell)?;
+    Loop { app: &mut app, session, engine, skin: setup.skin, start, outcome: None }.run(&inbox)
+}
+
+/// Reads the terminal on a thread of its own.
+fn read_input(tell: mpsc::Sender<Happened>) -> std::io::Result<()> {
+    std::thread::Builder::new().name("input".into()).spawn(move || {
+        loop {
+            let happened = crossterm::event::read().map_or(Happened::InputLost, Happened::Input);
+            let lost = matches!(happened, Happened::InputLost);
+            if tell.send(happened).is_err() || lost {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+struct Loop<'a> {
+    app: &'a mut App,
+    session: Session,
+    engine: Engine,
+    skin: Skin,
+    start: Instant,
+    outcome: Option<Outcome>,
+}
+
+impl Loop<'_> {
+    fn run(mut self, inbox: &mpsc::Receiver<Happened>) -> Result<Outcome, RunError> {
+        self.update(Msg::Tick)?;
+        let mut drawn = Instant::now();
+        // Whether something changed since the last frame, and whether the user waits for it.
+        let (mut stale, mut urgent) = (true, true);
+        loop {
+            if stale && (urgent || drawn.elapsed() >= REPORT_FRAME) {
+                let (app, skin) = (&*self.app, self.skin);
+                self.session.draw(app.size, |buf| screen::draw(app, skin, buf))?;
+                drawn = Instant::now();
+                (stale, urgent) = (false, false);
+            }
+            let wait = if stale { REPORT_FRAME.saturating_sub(drawn.elapsed()) } else { TICK };
+            match inbox.recv_timeout(wait) {
+                Ok(first) => {
+                    // Everything that waits is taken before the next frame: a held key never queues up frames.
+                    for happened in std::iter::once(first).chain(std::iter::from_fn(|| inbox.try_recv().ok())) {
+                        urgent |= !matches!(happened, Happened::Msg(Msg::Report(_)));
+                        stale = true;
+                        self.take(happened)?;
+                        if let Some(outcome) = self.outcome {
+                            return Ok(outcome);
+                        }
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if signals::hung_up() {
+                        return Ok(Outcome::Ended(129));
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Outcome::Ended(1)),
+            }
+        }
+    }
+
+    fn take(&mut self, happened: Happened) -> Result<(), RunError> {
+        match happened {
+            Happened::Msg(msg) => self.update(msg),
+            Happened::Signal(Signal::Leave(status)) => {
+                self.outcome = Some(Outcome::Ended(status));
+                Ok(())
+            }
+            Happened::Signal(Signal::Stop) => self.suspend(),
+            Happened::InputLost => {
+                self.outcome = Some(Outcome::Ended(129));
+                Ok(())
+            }
+            Happened::Input(event) => match self.translate(event) {
+                Some(msg) => self.update(msg),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn translate(&self, event: Event) -> Option<Msg> {
+        let hit = |x, y| screen::hit(self.app, self.skin.theme, x, y);
+        Some(match event {
+            Event::Key(event) => Msg::Key(input::key(event)?),
+            Event::Paste(text) => Msg::Paste(text),
+            Event::Resize(w, h) => Msg::Resize(w, h),
+            Event::Mouse(m) => match m.kind {
+                MouseEventKind::Down(MouseButton::Left) | MouseEventKind::Drag(MouseButton::Left) => {
+                    Msg::Press(hit(m.column, m.row))
+                }
+                MouseEventKind::Up(MouseButton::Left) => Msg::Release,
+                MouseEventKind::ScrollDown => Msg::Scroll(true),
+                MouseEventKind::ScrollUp => Msg::Scroll(false),
+                _ => return None,
+            },
+            Event::FocusGained | Event::FocusLost => return None,
+        })
+    }
+
+    fn update(&mut self, msg: Msg) -> Result<(), RunError> {
+        let effects = self.app.update(self.start.elapsed(), msg);
+        for effect in effects {
+            if let Some(request) = effect.request() {
+                self.engine.ask(request);
+                continue;
+            }
+            match effect {
+                Effect::Quit => self.outcome = Some(Outcome::Left),
+                Effect::Suspend => self.suspend()?,
+                Effect::Mouse(on) => self.session.mouse(on)?,
+                Effect::Focus { .. } | Effect::Refine { .. } | Effect::CancelRefine => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn suspend(&mut self) -> Result<(), RunError> {
+        self.session.suspend(self.app.mouse)?;
+        // The window may have changed meanwhile.
+        let (w, h) = self.session.size();
+        self.update(Msg::Resize(w, h))
+    }
+}
