@@ -115,3 +115,6 @@ impl Model {
         self.layers.iter().filter_map(|l| l.macs).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use crate::plan::Treatment;
 use crate::widgets::number::{count, known, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::spark::spark;
-use crate::widgets::{Ink, fit, put, put_right, width};
+use crate::widgets::{Ink, fit, fit_end, put, put_right, width};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -123,6 +123,8 @@ fn draw_layer(look: &Look, c: &Columns, layer: &Layer, area: Rect, buf: &mut Buf
     let (app, theme, y, right) = (look.app, look.theme, area.y, area.right());
     let facts = app.facts.of(layer.id);
     let (text, quiet) = (theme.style(Ink::Text), theme.style(Ink::Quiet));
+    // What tells names apart stands at their end when they are paths.
+    let fit = |text: &str, room: usize| if text.contains('.') { fit_end(text, room) } else { fit(text, room) };
     let name = match (layer.block, app.list.sort) {
         (Some(_), Sort::Module) => format!("  {}", fit(&layer.label, c.name as usize - 2)),
         (Some(b), _) => fit(&format!("{b}·{}", layer.label), c.name as usize),

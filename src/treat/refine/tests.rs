@@ -1,1 +1,131 @@
+use super::*;
+use crate::model::{DType, Kind, LayerId, Orientation, Role};
+use crate::plan::outcome::project_layer;
+use crate::probe::book::{FactBook, LayerFacts};
+use crate::probe::{Fact, PROBES};
+use proptest::prelude::*;
 
+const GO: Ask = Ask { keep_going: &|| true, threads: 1 };
+
+fn layer(rows: usize, cols: usize) -> Layer {
+    Layer {
+        id: LayerId(0),
+        name: "fc".into(),
+        label: "fc".into(),
+        tensor: 0,
+        bias: None,
+        block: None,
+        role: Role::Dense,
+        kind: Kind::Linear,
+        orientation: Orientation::OutIn,
+        shape: vec![rows, cols],
+        matrix: [rows, cols],
+        dtype: DType::F32,
+        params: (rows * cols) as u64,
+        extra_params: 0,
+        bytes: (rows * cols * 4) as u64,
+        macs: Some((rows * cols) as u64),
+        uses: Some(1),
+        conv: None,
+        tied_to: None,
+        why_not: None,
+    }
+}
+
+fn facts(layer: &Layer, matrix: &Matrix) -> LayerFacts {
+    let mut book = FactBook::new(1);
+    for probe in PROBES {
+        let fact: Fact = probe.measure(layer, matrix, &GO).unwrap();
+        book.merge(LayerId(0), fact);
+    }
+    book.of(LayerId(0)).clone()
+}
+
+/// Ŵ by the book: an f64 SVD for the rank, a sort for the pruning.
+fn treated(matrix: &Matrix, t: Treatment) -> Vec<f64> {
+    let (m, n) = (matrix.rows, matrix.cols);
+    let w = faer::Mat::<f64>::from_fn(m, n, |i, j| f64::from(matrix.data[i * n + j]));
+    let base = match t.rank {
+        Some(r) => {
+            let svd = w.thin_svd().unwrap();
+            let s = svd.S().column_vector();
+            faer::Mat::<f64>::from_fn(m, n, |i, j| (0..r.min(m.min(n))).map(|k| svd.U()[(i, k)] * s[k] * svd.V()[(j, k)]).sum())
+        }
+        None => faer::Mat::zeros(m, n),
+    };
+    let rest: Vec<f64> = (0..m * n).map(|k| w[(k / n, k % n)] - base[(k / n, k % n)]).collect();
+    let removed = t.prune.map_or(if t.rank.is_some() { m * n } else { 0 }, |p| (p * (m * n) as f64).round() as usize);
+    let mut order: Vec<usize> = (0..m * n).collect();
+    order.sort_by(|&a, &b| rest[a].abs().total_cmp(&rest[b].abs()).then(a.cmp(&b)));
+    let mut kept = rest.clone();
+    order[..removed].iter().for_each(|&k| kept[k] = 0.0);
+    (0..m * n).map(|k| base[(k / n, k % n)] + kept[k]).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn what_a_scrub_shows_and_what_a_run_finds_are_what_treating_the_matrix_gives(
+        rows in 2usize..14, cols in 2usize..14, seed in 0u32..1000, rank in 1usize..14, ratio in 0.02f64..0.98, which in 0u8..3,
+    ) {
+        let data: Vec<f32> = (0..rows * cols).map(|i| (((i as u32 * 7919 + seed * 104_729) % 2003) as f32 / 1000.0 - 1.0).powi(3)).collect();
+        let matrix = Matrix::new(rows, cols, data).unwrap();
+        let layer = layer(rows, cols);
+        let rank = rank.min(rows.min(cols));
+        let t = match which {
+            0 => Treatment { rank: Some(rank), prune: None },
+            1 => Treatment { rank: None, prune: Some(ratio) },
+            _ => Treatment { rank: Some(rank), prune: Some(ratio) },
+        };
+        let known = facts(&layer, &matrix);
+        let w_hat = treated(&matrix, t);
+        let difference: Vec<f64> = w_hat.iter().zip(&matrix.data).map(|(a, b)| a - f64::from(*b)).collect();
+        let error: f64 = difference.iter().map(|d| d * d).sum();
+        let energy: f64 = matrix.data.iter().map(|w| f64::from(*w).powi(2)).sum();
+        let as_matrix = |v: &[f64]| faer::Mat::<f64>::from_fn(rows, cols, |i, j| v[i * cols + j]);
+        let sigma = as_matrix(&w_hat).singular_values().unwrap();
+        let delta = as_matrix(&difference).singular_values().unwrap()[0];
+
+        let refined = refine(&layer, &matrix, t, None, &GO).unwrap();
+        let tight = 2e-6 * energy.max(1e-6);
+        prop_assert!((refined.error_energy - error).abs() < tight, "{} {error}", refined.error_energy);
+        prop_assert!((refined.sigma[0] - sigma[0]).abs() < 2e-6 * sigma[0].max(1e-3));
+        prop_assert!(refined.delta_norm.value <= delta * (1.0 + 1e-4) + 1e-6, "{} {delta}", refined.delta_norm.value);
+        prop_assert!(refined.delta_norm.value >= delta * 0.99 - 1e-6, "{} {delta}", refined.delta_norm.value);
+
+        let out = project_layer(&layer, &known, t, None);
+        let projected = out.error_energy.unwrap();
+        match projected.bound {
+            crate::known::Bound::Exact => prop_assert!((projected.value - error).abs() < tight, "{} {error}", projected.value),
+            _ => prop_assert!(projected.value <= energy * 1.0001),
+        }
+        if let (Some(norm), crate::known::Bound::Upper) = (out.norm_after, out.norm_after.unwrap().bound) {
+            prop_assert!(norm.value >= sigma[0] * (1.0 - 1e-6));
+        }
+        if out.delta_norm.unwrap().bound == crate::known::Bound::Upper {
+            prop_assert!(out.delta_norm.unwrap().value >= delta * (1.0 - 1e-6));
+        }
+        let nonzeros = w_hat.iter().filter(|w| **w != 0.0).count() as u64;
+        match which {
+            0 => prop_assert_eq!(out.after.params, (rank * (rows + cols)) as u64),
+            1 => prop_assert_eq!(out.after.params, nonzeros),
+            _ => {}
+        }
+        // Once the run is there, the projection shows it.
+        let after = project_layer(&layer, &known, t, Some(&refined));
+        prop_assert_eq!(after.after.params, refined.params);
+        prop_assert_eq!(after.error_energy.unwrap().value, refined.error_energy);
+    }
+}
+
+#[test]
+fn the_densities_are_those_of_the_sparse_part() {
+    let matrix = Matrix::new(2, 2, vec![3.0, 0.0, 4.0, 5.0]).unwrap();
+    let t = Treatment { rank: None, prune: Some(0.5) };
+    let refined = refine(&layer(2, 2), &matrix, t, None, &GO).unwrap();
+    assert_eq!((refined.row_density, refined.col_density), (vec![0.0, 1.0], vec![0.5, 0.5]));
+    assert_eq!(refined.threshold, 3.0);
+    assert_eq!(refined.linf_l1, Some((9.0, 5.0)));
+    assert_eq!(refined.params, 2);
+}
