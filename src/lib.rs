@@ -12,6 +12,7 @@ pub mod known;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod drive;
 pub mod engine;
 pub mod lens;
 pub mod model;

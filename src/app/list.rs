@@ -176,8 +176,10 @@ impl App {
         match found {
             Some(row) => self.list.cursor = row,
             None => {
-                let last = self.list.rows.len().saturating_sub(1);
-                self.list.cursor = self.list.cursor.min(last);
+                // The next layer that is listed, in module order; else the last before.
+                let at = |r: &Row| self.layer_of(*r);
+                let next = self.list.rows.iter().position(|r| at(r).is_some_and(|l| l > id));
+                self.list.cursor = next.unwrap_or(self.list.rows.len().saturating_sub(1));
                 self.settle_cursor(1);
             }
         }

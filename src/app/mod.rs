@@ -34,8 +34,15 @@ use std::time::Duration;
 /// What is being typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Typing {
-    /// The list's filter; holds the filter before.
-    Filter(Prompt, String),
+    /// The list's filter.
+    Filter {
+        /// The line.
+        prompt: Prompt,
+        /// The filter before.
+        before: String,
+        /// The layer selected before: what is typed narrows the list around it.
+        anchor: LayerId,
+    },
     /// A value for the active knob.
     Value(Prompt),
 }
@@ -185,7 +192,8 @@ impl App {
             Action::Back => self.back(),
             Action::Filter => {
                 let before = self.list.filter.clone();
-                self.typing = Some(Typing::Filter(Prompt { text: before.clone() }, before));
+                let prompt = Prompt { text: before.clone() };
+                self.typing = Some(Typing::Filter { prompt, before, anchor: self.selected });
             }
             Action::Lens(lens) => self.lens = lens,
             Action::Move(n) => self.move_cursor(n),
@@ -253,10 +261,11 @@ impl App {
 
     fn type_key(&mut self, key: Key, effects: &mut Vec<Effect>) {
         let Some(mut typing) = self.typing.take() else { return };
-        let (Typing::Filter(prompt, _) | Typing::Value(prompt)) = &mut typing;
+        let (Typing::Filter { prompt, .. } | Typing::Value(prompt)) = &mut typing;
         match prompt.key(key) {
             Typed::Changed => {
-                if let Typing::Filter(prompt, _) = &typing {
+                if let Typing::Filter { prompt, anchor, .. } = &typing {
+                    self.selected = *anchor;
                     self.filter(prompt.text.clone());
                 }
                 self.typing = Some(typing);
@@ -270,7 +279,8 @@ impl App {
                 }
             }
             Typed::Given => {
-                if let Typing::Filter(_, before) = typing {
+                if let Typing::Filter { before, anchor, .. } = typing {
+                    self.selected = anchor;
                     self.filter(before);
                 }
             }
@@ -293,7 +303,7 @@ impl App {
 
     fn paste(&mut self, text: &str) {
         match &mut self.typing {
-            Some(Typing::Filter(prompt, _)) => {
+            Some(Typing::Filter { prompt, .. }) => {
                 prompt.paste(text);
                 let text = prompt.text.clone();
                 self.filter(text);

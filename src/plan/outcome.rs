@@ -158,7 +158,7 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
     }
     out.after = cost_after(layer, facts, treatment);
     if let Some(exact) = exact {
-        let sparse = treatment.prune.map(|_| exact.params - factor_params(layer, treatment.rank));
+        let sparse = treatment.prune.map(|_| exact.params.saturating_sub(factor_params(layer, treatment.rank)));
         out.after = cost(layer, treatment.rank, sparse);
         out.error_energy = Some(Known::exact(exact.error_energy));
         out.norm_after = Some(Known::exact(exact.sigma.first().copied().unwrap_or(0.0)));

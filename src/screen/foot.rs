@@ -94,7 +94,7 @@ fn work(look: &Look) -> Phrase {
 /// What is being typed or was said, in place of the hints.
 fn prompt(look: &Look) -> Option<Phrase> {
     match &look.app.typing {
-        Some(Typing::Filter(p, _)) => {
+        Some(Typing::Filter { prompt: p, .. }) => {
             return Some(Phrase::new().inked(format!("/{}▏", p.text), Ink::Accent).caption("enter keeps it").caption("esc gives it up"));
         }
         Some(Typing::Value(p)) => {

@@ -41,7 +41,7 @@ pub fn draw(look: &Look, area: Rect, buf: &mut Buffer) {
     let shown = app.listed_count();
     let remark = format!("{shown} of {}", app.listable());
     let filter = match (&app.typing, app.list.filter.as_str()) {
-        (Some(Typing::Filter(prompt, _)), _) => format!("/{}▏", prompt.text),
+        (Some(Typing::Filter { prompt, .. }), _) => format!("/{}▏", prompt.text),
         (_, "") => keymap::hint(Action::Filter),
         (_, text) => format!("/{text}  esc clears"),
     };

@@ -1,0 +1,84 @@
+//! The dashboard without a terminal: keys in, the settled state out. `slimscope frame`, tests and benches use it; the
+//! state and the drawing are those of the terminal.
+
+use crate::app::{App, Effect, Key, Msg};
+use crate::engine::{Engine, EngineError, Report, Settings};
+use crate::model::Model;
+use crate::source::Weights;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Keys are pressed so far apart, so that each is an edit of its own.
+const APART: Duration = Duration::from_secs(1);
+
+/// A state with its engine.
+pub struct Drive {
+    /// The state.
+    pub app: App,
+    engine: Engine,
+    reports: mpsc::Receiver<Report>,
+    /// Requests made so far.
+    asked: u64,
+    /// How many of them have been answered in full.
+    settled: u64,
+    now: Duration,
+    left: bool,
+}
+
+impl Drive {
+    /// Opens the dashboard of a model in a window of this size.
+    pub fn start(model: Model, weights: Weights, settings: Settings, size: (u16, u16)) -> Result<Self, EngineError> {
+        let app = App::new(Arc::new(model), size);
+        let (tell, reports) = mpsc::channel();
+        let engine = Engine::start(Arc::clone(&app.model), weights, settings, move |r| drop(tell.send(r)))?;
+        let mut drive = Self { app, engine, reports, asked: 0, settled: 0, now: Duration::ZERO, left: false };
+        drive.send(Msg::Tick);
+        Ok(drive)
+    }
+
+    /// Changes the state and asks the engine for what the change asks for.
+    pub fn send(&mut self, msg: Msg) {
+        let effects = self.app.update(self.now, msg);
+        for request in effects.iter().filter_map(Effect::request) {
+            self.asked = self.engine.ask(request);
+        }
+        self.left |= effects.contains(&Effect::Quit);
+    }
+
+    /// Presses keys, a second apart; none after the one that leaves.
+    pub fn press(&mut self, keys: &[Key]) {
+        for key in keys {
+            if self.left {
+                return;
+            }
+            self.now += APART;
+            self.send(Msg::Key(*key));
+        }
+    }
+
+    /// Waits until nothing is left to do; an answer may lead to a new question.
+    pub fn settle(&mut self) {
+        while let Ok(report) = self.reports.recv() {
+            let idle = if let Report::Idle { requests } = report { requests } else { 0 };
+            self.send(Msg::Report(report));
+            if idle >= self.asked {
+                self.settled = idle;
+                return;
+            }
+        }
+    }
+}
+
+impl Drive {
+    /// Waits only when something was asked since the last time everything had settled.
+    pub fn settle_if_asked(&mut self) {
+        if self.settled < self.asked {
+            self.settle();
+        }
+    }
+}
+
+/// Reads keys separated by blanks; the first that is none is the error.
+pub fn keys(text: &str) -> Result<Vec<Key>, String> {
+    text.split_whitespace().map(|k| Key::parse(k).ok_or_else(|| k.to_owned())).collect()
+}
