@@ -369,7 +369,9 @@ impl App {
         std::iter::once(self.selected).chain(others).find_map(|id| {
             let treatment = self.plan.treatment(id);
             let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
-            let wanted = treatment.prune.is_some()
+            // A rank alone follows from the dense spectrum, all but its row and column sums.
+            let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
+            let wanted = (treatment.prune.is_some() || sums)
                 && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
                 && self.current_refinement(id).is_none()
                 && !failed;

@@ -30,7 +30,7 @@ pub static SPECTRUM: &[Entry] = &[
 pub static SPARSITY: &[Entry] = &[
     ("histogram", "entries by magnitude on logarithmic bins; zeros are a bar of their own at the left. Heights are square roots of counts."),
     ("threshold", "the largest magnitude removed at this ratio within the layer: everything left of it goes."),
-    ("remove 30 … 90%", "relative error ‖W−Ŵ‖_F/‖W‖_F of removing that share, smallest first. Exact."),
+    ("remove n%", "relative error ‖W−Ŵ‖_F/‖W‖_F of removing that share, smallest first. Exact."),
     ("2:4 …", "keep the 2 largest of every 4 consecutive inputs: its relative error, exact."),
     ("rows, columns", "density of each row and column after pruning, dark where few entries are left: stripes are structure that structured pruning could use."),
     ("PQ index", "1 − d^(1/q−1/p)‖w‖_p/‖w‖_q with p = ½, q = 1: 0 when all magnitudes are equal (Diao et al. 2023)."),

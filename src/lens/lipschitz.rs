@@ -48,12 +48,10 @@ fn rows(look: &Look) -> Vec<(&'static str, Option<Known>, Option<Known>, String)
     let exact = look.app.current_refinement(look.layer.id).and_then(|r| r.linf_l1);
     let dense = look.app.plan.treatment(look.layer.id).is_dense();
     let (linf, l1) = (facts.map(|l| l.linf), facts.map(|l| l.l1));
-    // Row and column sums of a convolution's matrix view are not those of its operator once entries are gone at the
-    // borders; they stay upper bounds.
     let conv = look.layer.kind.is_conv();
-    let after = |before: Option<Known>, value: Option<f64>| {
-        if dense { before } else { value.filter(|_| !conv).map(Known::exact) }
-    };
+    // At the borders of an image a convolution's operator may lack its largest sums: they stay upper bounds.
+    let known_as = |v: f64| if conv { Known::upper(v) } else { Known::exact(v) };
+    let after = |before: Option<Known>, value: Option<f64>| if dense { before } else { value.map(known_as) };
     let factor = facts.and_then(|l| l.rms_factor);
     let scale = |k: Option<Known>| k.zip(factor).map(|(k, f)| k.map(|v| v * f));
     let out = look.outcome;
@@ -145,7 +143,8 @@ fn whole(look: &Look, area: Rect, buf: &mut Buffer) {
     match why_no_product(&look.app.model) {
         None => {
             let (before, after) = match look.app.outcome.totals.product {
-                Some((b, a)) => (log(b), log(a)),
+                // Whatever the factors are, their product bounds the network from above only.
+                Some((b, a)) => (log(bounding(b)), log(bounding(a))),
                 None => ("…".to_owned(), "…".to_owned()),
             };
             let arrow = if before == after { before } else { format!("{before} → {after}") };
@@ -182,6 +181,10 @@ fn whole(look: &Look, area: Rect, buf: &mut Buffer) {
     }
     phrase.draw(buf, area.x + 1, y, area.right(), 2, theme);
     waterfall(look, &layers, Rect { y: y + 1, height: area.bottom().saturating_sub(y + 1), ..area }, buf);
+}
+
+fn bounding(k: Known) -> Known {
+    Known { bound: Bound::Upper.and(k.bound), ..k }
 }
 
 fn name(layer: &Layer) -> String {

@@ -41,6 +41,7 @@ impl Lens for MapLens {
             return;
         };
         field.draw(look, buf);
+        by_role(look, &field, area, buf);
         foot(look, area, buf);
     }
     fn explain(&self) -> &'static [Entry] {
@@ -103,7 +104,8 @@ impl Field {
         let grid = Grid::of(app, (room / 7).max(1) as usize)?;
         let wide = (room / grid.heads.len().max(1) as u16).clamp(5, 11);
         let height = area.height.saturating_sub(5);
-        let lines = if grid.blocks.len() as u16 * 2 <= height { 2 } else { 1 };
+        // A line for the number, the rest shade.
+        let lines = (height / grid.blocks.len().max(1) as u16).clamp(1, 4);
         let rows = (height / lines).max(1);
         let here = app.block_of(app.selected).and_then(|b| grid.blocks.iter().position(|x| *x == b)).unwrap_or(0);
         let top = here.saturating_sub(rows as usize / 2).min(grid.blocks.len().saturating_sub(rows as usize));
@@ -160,10 +162,13 @@ impl Field {
         };
         let text = if pinned { format!("⊗{text}") } else { text };
         let heat = scale.heat(shown, failed);
-        if self.lines == 2 {
-            heatmap::cell(buf, (x, y), self.columns - 2, heat, look.theme);
+        if self.lines >= 2 {
+            let shaded = (self.lines - 1).min(2);
+            for line in 0..shaded {
+                heatmap::cell(buf, (x, y + line), self.columns - 2, heat, look.theme);
+            }
             let ink = if selected { Ink::Accent } else { Ink::Text };
-            put(buf, x + 1, y + 1, x + self.columns - 1, &text, look.theme.style(ink));
+            put(buf, x + 1, y + shaded, x + self.columns - 1, &text, look.theme.style(ink));
         } else {
             heatmap::cell(buf, (x, y), if self.columns >= 8 { 2 } else { 1 }, heat, look.theme);
             let at = x + if self.columns >= 8 { 3 } else { 1 };
@@ -185,6 +190,37 @@ pub fn layer_at(app: &App, area: Rect, x: u16, y: u16) -> Option<LayerId> {
         return None;
     }
     field.grid.at(row, column as usize).first().copied()
+}
+
+/// The mean of each column, where there is room beside the grid.
+fn by_role(look: &Look, field: &Field, area: Rect, buf: &mut Buffer) {
+    let app = look.app;
+    let x = area.x + MARGIN + field.columns * field.grid.heads.len() as u16 + 2;
+    let room = area.right().saturating_sub(x + 1);
+    if room < 30 {
+        return;
+    }
+    let scale = Scale::of(app);
+    put(buf, x, area.y, area.right(), "mean by role", look.theme.style(Ink::Quiet));
+    for ((column, head), y) in field.grid.heads.iter().enumerate().zip(area.y + 1..area.bottom() - 4) {
+        let ids = (0..field.grid.blocks.len()).flat_map(|row| field.grid.at(row, column));
+        let values: Vec<Known> = ids.filter_map(|id| value(app, *id)).collect();
+        put(buf, x, y, area.right(), &fit(head, 8), look.theme.style(Ink::Text));
+        if values.is_empty() {
+            put(buf, x + 9, y, area.right(), "…", look.theme.style(Ink::Quiet));
+            continue;
+        }
+        let mean = values.iter().map(|k| k.value).sum::<f64>() / values.len() as f64;
+        let bound = values.iter().map(|k| k.bound).reduce(crate::known::Bound::and);
+        let mean = Known { value: mean, bound: bound.unwrap_or(crate::known::Bound::Exact) };
+        let bar = room.saturating_sub(9 + 9).min(40);
+        if let Heat::Share(share) = scale.heat(Some(mean), false) {
+            let filled = (share.clamp(0.0, 1.0) * f64::from(bar)).round() as u16;
+            heatmap::cell(buf, (x + 9, y), filled.max(1), Heat::Share(share), look.theme);
+            let text = crate::widgets::number::known(Some(mean), |v| write(metric(app).form, v));
+            put(buf, x + 10 + filled.max(1), y, area.right(), &text, look.theme.style(Ink::Text));
+        }
+    }
 }
 
 /// Layers outside the blocks, and the largest values.

@@ -22,12 +22,22 @@ pub struct Kernel<'a> {
     pub groups: usize,
 }
 
-impl Kernel<'_> {
+impl<'a> Kernel<'a> {
     fn at(&self, o: usize, i: usize, a: usize, b: usize) -> f32 {
         self.data[((o * self.inp + i) * self.kh + a) * self.kw + b]
     }
     fn per_group(&self) -> usize {
         self.out / self.groups.max(1)
+    }
+    /// The kernel of a layer whose entries are `data`, row by row of its matrix view.
+    pub fn of(out: usize, shape: &[usize], groups: usize, data: &'a [f32]) -> Self {
+        let (kh, kw) = match shape {
+            [_, _, w] => (1, *w),
+            [_, _, h, w] => (*h, *w),
+            [_, _, rest @ ..] => (1, rest.iter().product()),
+            _ => (1, 1),
+        };
+        Self { data, out, inp: shape.get(1).copied().unwrap_or(1), kh, kw, groups: groups.max(1) }
     }
     /// Largest row sum of |entries| of the operator: its ℓ∞ norm on inputs larger than the kernel.
     pub fn max_row_sum(&self) -> f64 {

@@ -87,14 +87,8 @@ fn linear(matrix: &Matrix, ask: &Ask) -> Result<Lipschitz, ProbeError> {
 
 fn convolution(layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Lipschitz, ProbeError> {
     let groups = layer.conv.map_or(1, |c| c.groups.max(1));
-    let (kh, kw) = match layer.shape.as_slice() {
-        [_, _, w] => (1, *w),
-        [_, _, h, w] => (*h, *w),
-        [_, _, rest @ ..] => (1, rest.iter().product()),
-        _ => (1, 1),
-    };
-    let inp = layer.shape.get(1).copied().unwrap_or(1);
-    let kernel = Kernel { data: &matrix.data, out: layer.rows(), inp, kh, kw, groups };
+    let kernel = Kernel::of(layer.rows(), &layer.shape, groups, &matrix.data);
+    let (inp, kh, kw) = (kernel.inp, kernel.kh, kernel.kw);
     let schur = (kernel.max_row_sum() * kernel.max_col_sum()).sqrt();
     let mut best = (schur, "Schur: √(row sum · column sum)");
     let unfold = conv::four_unfoldings(&kernel, ask.keep_going)?;

@@ -1,9 +1,9 @@
 //! The terminal: borrowed, drawn on in whole frames, and given back on every way out.
 
 mod input;
-mod panic;
+pub mod panic;
 mod run;
-mod session;
+pub mod session;
 mod signals;
 
 pub use run::{Outcome, Setup, run};

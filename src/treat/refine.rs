@@ -6,7 +6,7 @@ use super::prune::{Pruned, prune};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
 use crate::numerics::svd::singular_values;
-use crate::numerics::{lanczos, norms};
+use crate::numerics::{conv, lanczos, norms};
 use crate::probe::{Ask, ProbeError, Spectrum};
 
 /// What really treating the matrix shows.
@@ -28,7 +28,7 @@ pub struct Refined {
     pub row_density: Vec<f32>,
     /// Share of nonzeros in each column of the sparse part.
     pub col_density: Vec<f32>,
-    /// Largest row sum and column sum of |Ŵ|: its ℓ∞ and ℓ1 norms as a matrix; `None` for factors alone.
+    /// Largest row sum and column sum of |Ŵ|: the ℓ∞ and ℓ1 norms of the layer as a map.
     pub linf_l1: Option<(f64, f64)>,
 }
 
@@ -63,6 +63,7 @@ fn truncate(
         computed = Spectrum::from_sigma(sigma, layer.rows(), layer.cols(), layer.dtype.epsilon());
         &computed
     };
+    let treated = low_rank(matrix, rank, ask.keep_going)?;
     let mut sigma = dense.sigma.clone();
     sigma.iter_mut().skip(rank).for_each(|s| *s = 0.0);
     Ok(Refined {
@@ -74,7 +75,7 @@ fn truncate(
         threshold: 0.0,
         row_density: Vec::new(),
         col_density: Vec::new(),
-        linf_l1: None,
+        linf_l1: Some(sums(layer, &treated)),
     })
 }
 
@@ -114,8 +115,18 @@ fn sparsify(
         threshold,
         row_density: share(&rows, matrix.cols),
         col_density: share(&cols, matrix.rows),
-        linf_l1: Some((norms::max_row_sum(treated.view()), norms::max_col_sum(treated.view()))),
+        linf_l1: Some(sums(layer, &treated)),
     })
+}
+
+/// Largest row and column sum of magnitudes: of the matrix, or of a convolution's operator far from the borders.
+fn sums(layer: &Layer, treated: &Matrix) -> (f64, f64) {
+    if !layer.kind.is_conv() {
+        return (norms::max_row_sum(treated.view()), norms::max_col_sum(treated.view()));
+    }
+    let groups = layer.conv.map_or(1, |c| c.groups);
+    let kernel = conv::Kernel::of(layer.rows(), &layer.shape, groups, &treated.data);
+    (kernel.max_row_sum(), kernel.max_col_sum())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A line made of groups: a group that does not fit is left out whole, never cut.
 
-use super::{Ink, Theme, put, width};
+use super::{Ink, Theme, fit, put, width};
 use ratatui::buffer::Buffer;
 
 /// A line of groups, each of styled pieces.
@@ -56,9 +56,12 @@ impl Phrase {
             let start = if at == x { at } else { at + gap };
             if start as usize + wide > right as usize {
                 // The first group is shown in part rather than nothing at all.
-                if at > x {
-                    break;
+                if at == x {
+                    let all: String = group.iter().map(|(t, _)| t.as_str()).collect();
+                    let ink = group.last().map_or(Ink::Text, |(_, ink)| *ink);
+                    at = put(buf, at, y, right, &fit(&all, right.saturating_sub(x) as usize), theme.style(ink));
                 }
+                break;
             }
             at = start;
             for (text, ink) in group {
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn groups_that_do_not_fit_are_left_out_whole() {
         let phrase = Phrase::new().caption("err").and("=.31").caption("bound").and("≤3.90").group("x");
-        for (w, want) in [(30, "err =.31  bound ≤3.90  x"), (20, "err =.31"), (22, "err =.31  bound ≤3.90"), (5, "err =")] {
+        for (w, want) in [(30, "err =.31  bound ≤3.90  x"), (20, "err =.31"), (22, "err =.31  bound ≤3.90"), (5, "err …")] {
             let mut buf = Buffer::empty(Rect::new(0, 0, w, 1));
             phrase.draw(&mut buf, 0, 0, w, 2, Theme { depth: Depth::None });
             let row: String = buf.content.iter().map(ratatui::buffer::Cell::symbol).collect();

@@ -77,6 +77,11 @@ impl Plot<'_> {
         self.draw_level(inside, buf, theme);
         self.draw_axes(area, inside, buf, theme);
         self.draw_marks(inside, buf, theme);
+        // Upper right, where a falling curve has nothing.
+        let room = self.dead_from.and_then(|x| self.column(inside, x)).map_or(0, |from| inside.right() - from);
+        if width(self.dead_label) < room as usize {
+            put_right(buf, inside.x, inside.right(), inside.y + 1, self.dead_label, theme.style(Ink::Quiet));
+        }
         let mut dots = Dots::new(inside.width as usize, inside.height as usize);
         for curve in &self.curves {
             curve.trace(self.x, self.y, &mut dots);
@@ -105,10 +110,6 @@ impl Plot<'_> {
             for x in (from..inside.right()).filter(|x| (x + y * 2) % 4 == 0) {
                 put(buf, x, y, inside.right(), "░", theme.style(Ink::Quiet));
             }
-        }
-        // Upper right, where a falling curve has nothing.
-        if width(self.dead_label) < (inside.right() - from) as usize {
-            put_right(buf, from, inside.right(), inside.y + 1, self.dead_label, theme.style(Ink::Quiet));
         }
     }
 

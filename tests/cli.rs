@@ -1,0 +1,224 @@
+//! The commands as scripts see them: fields, exit statuses, errors.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn slimscope(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_slimscope")).args(args).env("NO_COLOR", "").env_remove("TERM").output().unwrap()
+}
+
+fn sample(name: &str) -> String {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "sample_models", name].iter().collect();
+    path.to_str().unwrap().to_owned()
+}
+
+fn stdout(args: &[&str]) -> String {
+    let out = slimscope(args);
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "", "progress only where standard error is a terminal");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Status and standard error of a command that fails.
+fn failure(args: &[&str]) -> (i32, String) {
+    let out = slimscope(args);
+    assert!(out.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&out.stdout));
+    (out.status.code().unwrap(), String::from_utf8(out.stderr).unwrap())
+}
+
+#[test]
+fn inspect_tells_the_header_in_json() {
+    let json: Value = serde_json::from_str(&stdout(&["inspect", &sample("bytelm"), "--format", "json"])).unwrap();
+    assert_eq!(json["model"], "bytelm");
+    assert_eq!(json["architecture"], "llama");
+    assert_eq!(json["blocks"], 4);
+    assert_eq!(json["files"][0], "model.safetensors");
+    assert_eq!(json["dtypes"]["BF16"], 39);
+    let layers = json["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 39);
+    let sum: u64 = layers.iter().map(|l| l["params"].as_u64().unwrap()).sum();
+    assert_eq!(json["params"].as_u64(), Some(sum));
+    let down = layers.iter().find(|l| l["layer"] == "model.layers.2.mlp.down_proj").unwrap();
+    assert_eq!((down["role"].as_str(), down["kind"].as_str(), down["block"].as_u64()), (Some("down"), Some("linear"), Some(2)));
+    assert_eq!(down["matrix"], serde_json::json!([160, 432]));
+    assert_eq!(down["eligible"], true);
+    assert!(down.get("why_not").is_none());
+    assert!(layers.iter().filter(|l| l["eligible"] == false).all(|l| l["why_not"].is_string()));
+    assert!(stdout(&["inspect", &sample("bytelm")]).contains("model.layers.2.mlp.down_proj"));
+}
+
+#[test]
+fn measure_gives_a_line_a_layer_with_the_fields_of_the_contract() {
+    let text = stdout(&["measure", &sample("bytelm"), "--format", "json", "--layers", "*.0.*", "--layers", "lm_head", "--with", "spectrum", "--threads", "2"]);
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 8);
+    assert_eq!(lines[0]["layer"], "model.layers.0.self_attn.q_proj");
+    assert_eq!(lines[7]["layer"], "lm_head", "module order");
+    for line in &lines {
+        for field in ["zero_fraction", "frobenius_norm", "spectral_norm", "nuclear_norm", "l12_nuclear_norm", "stable_rank", "effective_rank", "condition_number", "numerical_rank", "pq_index"] {
+            assert!(line[field]["value"].is_number(), "{field}: {line}");
+            assert!(["exact", "upper", "lower", "estimate"].contains(&line[field]["bound"].as_str().unwrap()));
+        }
+        for norm in ["l2", "linf", "l1", "rms"] {
+            assert!(line["lipschitz"][norm]["value"].is_number(), "{norm}");
+        }
+        for key in ["0.90", "0.95", "0.99"] {
+            assert!(line["rank_for_energy"][key].as_u64().unwrap() >= 1);
+        }
+        for key in ["0.3", "0.5", "0.7", "0.9"] {
+            assert!(line["prune_error"][key].is_number(), "{key}");
+        }
+        assert!(line["nm_error"]["2:4"].is_number() && line["nm_error"]["4:8"].is_number());
+        assert!(line["magnitude"]["quantiles"]["0.99"].is_number());
+        assert!(line["power_law"]["alpha"].is_number() && line["marchenko_pastur"]["edge"].is_number());
+        let sigma: Vec<f64> = line["singular_values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        assert_eq!(sigma.len(), 160);
+        assert!(sigma.windows(2).all(|w| w[0] >= w[1]));
+        assert_eq!(Some(sigma[0]), line["spectral_norm"]["value"].as_f64());
+        let energy: f64 = sigma.iter().map(|s| s * s).sum();
+        let norm = line["frobenius_norm"]["value"].as_f64().unwrap();
+        assert!((energy.sqrt() / norm - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn sketch_csv_and_table() {
+    let text = stdout(&["measure", &sample("digits_mlp"), "--sketch", "--format", "json"]);
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(first["spectral_norm"]["bound"], "lower");
+    assert_eq!(first["lipschitz"]["l2"]["bound"], "upper");
+    assert_eq!(first["nuclear_norm"], Value::Null);
+    assert!(first["note"].as_str().unwrap().contains("nuclear_norm: not measured"));
+    let csv = stdout(&["measure", &sample("digits_mlp"), "--format", "csv"]);
+    let rows: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|r| r.len() == rows[0].len()));
+    let column = |name: &str| rows[0].iter().position(|h| *h == name).unwrap();
+    assert_eq!(rows[1][column("layer")], "fc1");
+    assert!(rows[1][column("spectral_norm")].parse::<f64>().unwrap() > 1.0);
+    assert_eq!(rows[1][column("spectral_norm.bound")], "exact");
+    let table = stdout(&["measure", &sample("digits_mlp")]);
+    assert_eq!(table.lines().count(), 4);
+    assert!(table.lines().nth(1).unwrap().starts_with("fc1"));
+}
+
+#[test]
+fn a_zero_matrix_is_null_with_a_note_and_never_nan() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("odd.safetensors");
+    let header = r#"{"nan.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"zero.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[16,40]}}"#;
+    let mut text = header.as_bytes().to_vec();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(text);
+    for w in [1.0, f32::NAN, f32::INFINITY, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0] {
+        bytes.extend(w.to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let text = stdout(&["measure", path.to_str().unwrap(), "--format", "json"]);
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let named = |name: &str| lines.iter().find(|l| l["layer"] == name).unwrap();
+    let nan = named("nan");
+    assert_eq!((&nan["frobenius_norm"], &nan["spectral_norm"]), (&Value::Null, &Value::Null));
+    assert!(nan["note"].as_str().unwrap().contains("2 of its entries are NaN or infinite"), "{nan}");
+    let zero = named("zero");
+    assert_eq!(zero["spectral_norm"]["value"], 0.0);
+    assert_eq!((&zero["stable_rank"], &zero["condition_number"]), (&Value::Null, &Value::Null));
+    assert!(zero["note"].as_str().unwrap().contains("zero"), "{zero}");
+}
+
+#[test]
+fn errors_name_the_file_and_the_remedy_and_have_their_status() {
+    let (code, told) = failure(&["inspect", "/nowhere/model.safetensors"]);
+    assert_eq!(code, 1);
+    assert!(told.contains("/nowhere/model.safetensors: no such file or folder; "), "{told}");
+    assert_eq!(told.lines().count(), 1);
+
+    let dir = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(Path::new(&sample("digits_mlp")).join("model.safetensors")).unwrap();
+    let path = dir.path().join("cut.safetensors");
+    std::fs::write(&path, &whole[..whole.len() - 1000]).unwrap();
+    for command in ["inspect", "measure", "frame"] {
+        let (code, told) = failure(&[command, path.to_str().unwrap()]);
+        assert_eq!(code, 1, "{told}");
+        assert!(told.contains("cut.safetensors: is truncated: 1000 of"), "{told}");
+        assert!(told.lines().nth(1).unwrap().starts_with("caused by: "), "{told}");
+    }
+    // Without an argument for the dashboard, too: before any terminal is touched.
+    let (code, told) = failure(&[path.to_str().unwrap()]);
+    assert_eq!(code, 1, "{told}");
+    let (code, told) = failure(&["measure", &sample("digits_mlp"), "--layers", "nothing.*"]);
+    assert_eq!(code, 1);
+    assert!(told.contains("nothing.*") && told.contains("fc1"), "{told}");
+}
+
+#[test]
+fn what_is_not_built_or_wrong_ends_with_2() {
+    for command in ["plan", "apply", "export", "calibrate", "evaluate", "bound", "report", "compare"] {
+        let (code, told) = failure(&[command, "x", "--flag", "y"]);
+        assert_eq!(code, 2, "{command}");
+        assert!(told.contains(&format!("`slimscope {command}` is not built yet")), "{told}");
+    }
+    let digits = sample("digits_mlp");
+    for args in [
+        &["measure", &digits, "--shard", "1/2"][..],
+        &["measure", &digits, "--sketch", "--with", "spectrum"],
+        &["measure", &digits, "--layers", "[z-"],
+        &["frame", &digits, "--size", "wide"],
+        &["frame", &digits, "--keys", "<nothing>"],
+        &["frame", &digits, "--format", "png"],
+        &["inspect"],
+        &["--plan", "p.toml", &digits],
+        &[&digits],
+        &["inspect", "Cargo.toml.gguf"],
+    ] {
+        let (code, told) = failure(args);
+        if args[0] == "inspect" && args.len() == 2 {
+            assert_eq!(code, 1, "{args:?}: {told}");
+        } else {
+            assert_eq!(code, 2, "{args:?}: {told}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    assert!(stdout(&["--help"]).contains("Examples:"));
+    for command in ["inspect", "measure", "frame"] {
+        assert!(stdout(&[command, "--help"]).contains("Example:"), "{command}");
+    }
+    assert!(stdout(&["--version"]).contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_frame_comes_as_text_escapes_and_a_picture() {
+    let digits = sample("digits_mlp");
+    let text = stdout(&["frame", &digits, "--size", "80x24", "--keys", "= 1 6 <enter>"]);
+    assert_eq!(text.lines().count(), 24);
+    assert!(text.contains("digits_mlp") && text.contains("r 16/64") && text.contains("keep "), "{text}");
+    let ansi = stdout(&["frame", &digits, "--format", "ansi", "--color", "always"]);
+    assert!(ansi.contains("\x1b[0;"));
+    assert!(stdout(&["frame", &digits, "--format", "svg", "--color", "always"]).starts_with("<svg"));
+    let plain = stdout(&["frame", &digits, "--format", "ansi", "--color", "never"]);
+    assert!(!plain.contains("38;5"), "{plain}");
+    assert!(stdout(&["frame"]).contains("bytelm"), "without a model the bundled sample");
+    let quit = stdout(&["frame", &digits, "--keys", "= 1 6 <enter> q = 3 2 <enter>"]);
+    assert!(quit.contains("r 16 of 64"), "keys after leaving are not pressed");
+}
+
+#[test]
+fn closed_output_is_no_error() {
+    use std::io::Read;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slimscope"))
+        .args(["measure", &sample("bytelm"), "--format", "json", "--with", "spectrum"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+    assert_eq!(out.status.code(), Some(0));
+}

@@ -1,0 +1,117 @@
+//! Against numpy in float64, from the same float32 data (tests/golden/make.py).
+
+use serde_json::Value;
+use slimscope::known::Bound;
+use slimscope::model::Matrix;
+use slimscope::numerics::{lanczos, svd};
+use slimscope::probe::book::FactBook;
+use slimscope::probe::{Ask, PROBES};
+use slimscope::source;
+use std::path::Path;
+
+fn golden(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+/// The recurrence of make.py.
+fn uniform(n: usize, mut state: u64) -> Vec<f64> {
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f64 / f64::from(1 << 23) - 1.0
+        })
+        .collect()
+}
+
+fn family(name: &str, m: usize, n: usize) -> Matrix {
+    let mut a = uniform(m * n, 1);
+    for (k, w) in a.iter_mut().enumerate() {
+        let (i, j) = (k / n, k % n);
+        match name {
+            "power_law" => *w /= (i + 1) as f64,
+            "graded" => *w *= 10f64.powf(-6.0 * j as f64 / (n.max(2) - 1) as f64),
+            "low_rank" => *w = ((i % 3 + 1) as f64) * (j % 5) as f64 - 2.0 * (i % 3 + 1) as f64 + ((i % 2) * (j % 3)) as f64,
+            "outlier" if (i, j) == (m / 2, n / 3) => *w = 1e4,
+            "zero" => *w = 0.0,
+            "pruned" if w.abs() <= 0.98 => *w = 0.0,
+            "tiny" => *w *= 1e-30,
+            _ => {}
+        }
+    }
+    Matrix::new(m, n, a.into_iter().map(|w| w as f32).collect()).unwrap()
+}
+
+#[test]
+fn singular_values_agree_to_a_millionth_of_the_largest() {
+    for case in golden("spectra.json")["spectra"].as_array().unwrap() {
+        let (name, shape) = (case["family"].as_str().unwrap(), floats(&case["shape"]));
+        let want = floats(&case["sigma"]);
+        let matrix = family(name, shape[0] as usize, shape[1] as usize);
+        let got = svd::singular_values(matrix.view(), &|| true, 1).unwrap();
+        assert_eq!(got.len(), want.len());
+        assert!(got.windows(2).all(|w| w[0] >= w[1]) && got.iter().all(|s| *s >= 0.0), "{name} {shape:?}");
+        let top = want[0];
+        for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+            assert!((g - w).abs() <= 1e-6 * top, "{name} {shape:?} σ{}: {g} {w}", i + 1);
+        }
+        let largest = lanczos::norm(matrix.view(), &|| true).unwrap();
+        assert!(largest.value <= top * (1.0 + 1e-12), "{name} {shape:?}: a lower bound, {} of {top}", largest.value);
+        assert!(largest.value >= top * 0.999, "{name} {shape:?}: {} of {top}", largest.value);
+    }
+}
+
+#[test]
+fn every_figure_of_the_sample_models_agrees() {
+    let golden = golden("sample_layers.json");
+    let expected = golden["layers"].as_array().unwrap();
+    let mut seen = 0;
+    for name in ["bytelm", "digits_mlp", "fashion_cnn", "fashion_mlp"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample_models").join(name);
+        let (model, weights) = source::open(&path).unwrap();
+        for layer in model.layers.iter().filter(|l| l.measurable()) {
+            let tensor = &model.tensors[layer.tensor].name;
+            let want = expected.iter().find(|e| e["model"] == name && e["tensor"] == tensor.as_str()).unwrap();
+            let matrix = weights.matrix(&model, layer).unwrap();
+            let mut book = FactBook::new(model.layers.len());
+            let ask = Ask { keep_going: &|| true, threads: 1 };
+            for probe in PROBES {
+                book.merge(layer.id, probe.measure(layer, &matrix, &ask).unwrap());
+            }
+            let facts = book.of(layer.id);
+            let (m, s, l) = (facts.magnitude.as_ref().unwrap(), facts.spectrum.as_ref().unwrap(), facts.lipschitz.as_ref().unwrap());
+            let close = |what: &str, got: f64, want: f64| {
+                assert!((got - want).abs() <= 1e-6 * want.abs().max(1e-9), "{name} {tensor} {what}: {got} {want}");
+            };
+            let field = |key: &str| want[key].as_f64().unwrap();
+            close("spectral norm", s.norm(), field("spectral_norm"));
+            close("nuclear norm", s.nuclear, field("nuclear_norm"));
+            close("Frobenius norm", m.frobenius(), field("frobenius_norm"));
+            close("stable rank", s.stable_rank.unwrap(), field("stable_rank"));
+            close("effective rank", s.effective_rank.unwrap(), field("effective_rank"));
+            assert_eq!(s.rank_for_energy.map(|r| r as f64).to_vec(), floats(&want["rank_for_energy"]), "{name} {tensor}");
+            for ((_, got), want) in m.prune_error.iter().zip(floats(&want["prune_error"])) {
+                close("prune error", *got, want);
+            }
+            if let Some(want) = want["two_of_four"].as_f64() {
+                close("2:4", m.nm_error.iter().find(|e| (e.0, e.1) == (2, 4)).unwrap().2, want);
+            }
+            if layer.kind.is_conv() {
+                let lower = l.l2_lower.unwrap().value;
+                assert!(lower <= l.l2_upper.value, "{tensor}");
+                assert!(l.l2_upper.value / lower < 1.3, "{tensor}: {} {lower}", l.l2_upper.value);
+            } else {
+                close("ℓ∞", l.linf.value, field("linf"));
+                close("ℓ1", l.l1.value, field("l1"));
+                assert!(l.l2_lower.unwrap().value <= s.norm() * (1.0 + 1e-9) && l.l2_upper.value >= s.norm() * (1.0 - 1e-9));
+                assert_eq!(l.l2_upper.bound, Bound::Upper);
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, expected.len(), "every matrix of the samples is compared");
+}

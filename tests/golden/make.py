@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Writes the figures that tests/golden.rs compares with: numpy in float64, computed from the very same float32 data.
+
+spectra.json: singular values of matrices that both sides build from one integer recurrence.
+sample_layers.json: figures of every matrix of the sample models.
+"""
+import glob
+import json
+import os
+import sys
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "sample_models"))
+import stio
+
+
+def uniform(n, seed):
+    """n numbers in (-1, 1), the same in Rust: a 64-bit linear congruence, upper 24 bits."""
+    out, state = np.empty(n), seed
+    for i in range(n):
+        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        out[i] = (state >> 40) / (1 << 23) - 1
+    return out
+
+
+def family(name, m, n):
+    a = uniform(m * n, 1).reshape(m, n)
+    if name == "random":
+        pass
+    elif name == "power_law":
+        a = a / np.arange(1, m + 1)[:, None]
+    elif name == "graded":
+        a = a * 10.0 ** (-6.0 * np.arange(n) / max(n - 1, 1))[None, :]
+    elif name == "low_rank":
+        a = np.array([[(i % 3 + 1) * (j % 5 - 2) + (i % 2) * (j % 3) for j in range(n)] for i in range(m)], float)
+    elif name == "outlier":
+        a[m // 2, n // 3] = 1e4
+    elif name == "zero":
+        a = a * 0
+    elif name == "pruned":
+        a = np.where(np.abs(a) > 0.98, a, 0)
+    elif name == "tiny":
+        a = a * 1e-30
+    return a.astype(np.float32)
+
+
+def main():
+    spectra = []
+    for name in ("random", "power_law", "graded", "low_rank", "outlier", "zero", "pruned", "tiny"):
+        for m, n in ((40, 40), (64, 24), (24, 64), (1, 9), (9, 1), (130, 70)):
+            s = np.linalg.svd(family(name, m, n).astype(np.float64), compute_uv=False)
+            spectra.append({"family": name, "shape": [m, n], "sigma": [float(f"{x:.15g}") for x in s]})
+    with open(os.path.join(HERE, "spectra.json"), "w") as f:
+        json.dump({"numpy": np.__version__, "spectra": spectra}, f, indent=0)
+    layers = []
+    for path in sorted(glob.glob(os.path.join(ROOT, "sample_models", "*", "model.safetensors"))):
+        for name, w in stio.load(path).items():
+            if w.ndim < 2:
+                continue
+            w = w.reshape(w.shape[0], -1).astype(np.float64)
+            s = np.linalg.svd(w, compute_uv=False)
+            total = (s**2).sum()
+            p = s / s.sum()
+            magnitudes = np.sort(np.abs(w).ravel())
+            error = lambda r: float(np.sqrt((magnitudes[: int(round(r * w.size))] ** 2).sum() / total))
+            m, n = w.shape
+            cols = n // 4 * 4
+            groups = np.abs(w[:, :cols]).reshape(m, -1, 4)
+            lost = np.sort(groups, -1)[..., :2]
+            energy = np.cumsum(s**2)
+            layers.append({
+                "model": os.path.basename(os.path.dirname(path)), "tensor": name,
+                "spectral_norm": float(s[0]), "nuclear_norm": float(s.sum()), "frobenius_norm": float(np.sqrt(total)),
+                "stable_rank": float(total / s[0] ** 2), "effective_rank": float(np.exp(-(p[p > 0] * np.log(p[p > 0])).sum())),
+                "rank_for_energy": [int((energy < e * total * (1 - 1e-12)).sum() + 1) for e in (0.9, 0.95, 0.99)],
+                "linf": float(np.abs(w).sum(1).max()), "l1": float(np.abs(w).sum(0).max()),
+                "prune_error": [error(r) for r in (0.3, 0.5, 0.7, 0.9)],
+                "two_of_four": float(np.sqrt((lost**2).sum() / total)) if cols == n else None,
+            })
+    with open(os.path.join(HERE, "sample_layers.json"), "w") as f:
+        json.dump({"numpy": np.__version__, "layers": layers}, f, indent=0)
+
+
+if __name__ == "__main__":
+    main()

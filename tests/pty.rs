@@ -1,0 +1,265 @@
+//! The program in a real pseudo-terminal.
+#![cfg(unix)]
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+struct Pty {
+    master: Option<Box<dyn MasterPty + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    writer: Option<Box<dyn Write + Send>>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    written: Arc<Mutex<Vec<u8>>>,
+    gone: Arc<AtomicBool>,
+}
+
+fn cells(n: u16) -> NonZeroU16 {
+    NonZeroU16::new(n).unwrap()
+}
+
+impl Pty {
+    fn open(model: &str, cols: u16, rows: u16) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_slimscope"));
+        if !model.is_empty() {
+            command.arg(format!("{}/sample_models/{model}", env!("CARGO_MANIFEST_DIR")));
+        }
+        Self::run(command, cols, rows)
+    }
+
+    fn run(mut command: CommandBuilder, cols: u16, rows: u16) -> Self {
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        command.env("TERM", "xterm-256color");
+        command.env("LANG", "C.UTF-8");
+        command.env_remove("NO_COLOR");
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let writer = pair.master.take_writer().unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(cols), 0)));
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let gone = Arc::new(AtomicBool::new(false));
+        let (sink, log, leave) = (Arc::clone(&screen), Arc::clone(&written), Arc::clone(&gone));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(n) = reader.read(&mut buffer) {
+                if n == 0 || leave.load(Ordering::SeqCst) {
+                    break;
+                }
+                sink.lock().unwrap().process(&buffer[..n]);
+                log.lock().unwrap().extend_from_slice(&buffer[..n]);
+            }
+        });
+        Self { master: Some(pair.master), child, writer: Some(writer), screen, written, gone }
+    }
+
+    fn contents(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let text = self.contents();
+            if holds(&text) {
+                return text;
+            }
+            assert!(Instant::now() < end, "never saw {what} in:\n{text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn shows(&self, needle: &str) -> String {
+        self.wait(needle, |t| t.contains(needle))
+    }
+
+    fn keys(&mut self, text: &str) {
+        let writer = self.writer.as_mut().unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+        writer.flush().unwrap();
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.process_id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    fn ends_within(&mut self, limit: Duration) -> u32 {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(Instant::now() < end, "it still runs");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The terminal is as it was: main screen, cursor shown, no mouse, no bracketed paste.
+    fn restored(&self) {
+        let end = Instant::now() + Duration::from_secs(5);
+        loop {
+            let parser = self.screen.lock().unwrap();
+            let s = parser.screen();
+            let fine = !s.alternate_screen()
+                && !s.hide_cursor()
+                && !s.bracketed_paste()
+                && s.mouse_protocol_mode() == vt100::MouseProtocolMode::None;
+            if fine {
+                return;
+            }
+            drop(parser);
+            assert!(Instant::now() < end, "the terminal was not restored");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_sample_opens_scrubs_resizes_quits_and_gives_the_terminal_back() {
+    let mut pty = Pty::open("", 120, 40);
+    pty.shows("bytelm");
+    assert!(pty.screen.lock().unwrap().screen().alternate_screen());
+    assert!(pty.screen.lock().unwrap().screen().hide_cursor());
+    pty.shows("q_proj");
+    pty.keys("jj\t");
+    pty.keys("\x1b[1;2C\x1b[1;2C\x1b[C");
+    let text = pty.shows("remove 21%");
+    assert!(text.contains("p 21%"), "{text}");
+    pty.wait("the exact run", |t| t.contains("pruned") && !t.contains("…"));
+    pty.keys("u");
+    pty.wait("one step back over the burst of keys", |t| t.contains("off  remove 0%") && t.contains("undone: prune 21%"));
+    pty.keys("3");
+    pty.shows("[3 Lipschitz]");
+    let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+    pty.master.as_ref().unwrap().resize(size).unwrap();
+    pty.screen.lock().unwrap().screen_mut().set_size(cells(24), cells(80));
+    pty.wait("the small layout", |t| t.lines().count() <= 24 && t.contains("tab knob") && t.contains("[3 Lipschitz]"));
+    pty.keys("q");
+    assert_eq!(pty.ends_within(Duration::from_secs(5)), 0);
+    pty.restored();
+}
+
+#[test]
+fn termination_and_hang_up_end_it_at_once_with_the_terminal_restored() {
+    for (signal, status) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+        let mut pty = Pty::open("fashion_mlp", 80, 24);
+        pty.shows("fashion_mlp");
+        pty.keys("M");
+        pty.wait("mouse", |t| t.contains("mouse on"));
+        pty.signal(signal);
+        assert_eq!(pty.ends_within(Duration::from_secs(2)), status, "{signal}");
+        pty.restored();
+    }
+}
+
+#[test]
+fn a_terminal_that_vanishes_leaves_no_process_behind() {
+    let mut pty = Pty::open("fashion_mlp", 80, 24);
+    pty.shows("fashion_mlp");
+    // The other end goes away without a word; the reader holds it as well and leaves at the next frame.
+    pty.gone.store(true, Ordering::SeqCst);
+    pty.keys("j");
+    std::thread::sleep(Duration::from_millis(200));
+    pty.writer = None;
+    pty.master = None;
+    pty.ends_within(Duration::from_secs(5));
+}
+
+#[test]
+fn it_suspends_and_comes_back() {
+    let mut pty = Pty::open("digits_mlp", 80, 24);
+    pty.shows("digits_mlp");
+    pty.signal("TSTP");
+    pty.restored();
+    // Stopped, as the shell would find it.
+    let pid = pty.child.process_id().unwrap();
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let end = Instant::now() + Duration::from_secs(5);
+    while !state().contains(") T ") {
+        assert!(Instant::now() < end, "not stopped: {}", state());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    pty.signal("CONT");
+    let end = Instant::now() + Duration::from_secs(5);
+    while !pty.screen.lock().unwrap().screen().alternate_screen() {
+        assert!(Instant::now() < end, "the screen was not taken again");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    pty.shows("digits_mlp");
+    pty.keys("q");
+    assert_eq!(pty.ends_within(Duration::from_secs(5)), 0);
+    pty.restored();
+}
+
+#[test]
+fn a_window_that_is_too_small_says_so_and_recovers() {
+    let mut pty = Pty::open("digits_mlp", 40, 10);
+    pty.shows("too small");
+    let size = PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 };
+    pty.master.as_ref().unwrap().resize(size).unwrap();
+    pty.screen.lock().unwrap().screen_mut().set_size(cells(30), cells(100));
+    pty.shows("digits_mlp");
+    pty.keys("\x03");
+    assert_eq!(pty.ends_within(Duration::from_secs(5)), 0);
+    pty.restored();
+}
+
+#[test]
+fn a_scrub_costs_few_bytes_and_a_frame_is_one_update() {
+    let mut pty = Pty::open("digits_mlp", 120, 40);
+    pty.shows("stable rank");
+    std::thread::sleep(Duration::from_millis(600));
+    let before = pty.written.lock().unwrap().len();
+    pty.keys("h");
+    pty.shows("r 63 of 64");
+    std::thread::sleep(Duration::from_millis(400));
+    let sent = pty.written.lock().unwrap()[before..].to_vec();
+    assert!(sent.len() < 8192, "{} bytes for one step", sent.len());
+    let text = String::from_utf8_lossy(&sent);
+    let begins = text.matches("\x1b[?2026h").count();
+    assert!(begins >= 1 && begins == text.matches("\x1b[?2026l").count(), "whole frames: {begins}");
+}
+
+/// Run by the test below in a pseudo-terminal of its own: a session in which a worker panics, then the interface.
+#[test]
+fn child_that_panics() {
+    if std::env::var_os("SLIMSCOPE_TEST_CHILD").is_none() {
+        return;
+    }
+    use slimscope::terminal::{panic, session::Session};
+    panic::install();
+    let mut session = Session::open().unwrap();
+    let worker = std::thread::Builder::new().name("analysis-0".into());
+    let worker = worker.spawn(|| drop(std::panic::catch_unwind(|| panic!("a worker died")))).unwrap();
+    worker.join().unwrap();
+    let paint = |buf: &mut ratatui::buffer::Buffer| buf.set_string(0, 0, "still ours", ratatui::style::Style::default());
+    session.draw((60, 20), paint).unwrap();
+    std::io::stdin().read_exact(&mut [0]).unwrap();
+    panic!("the interface died");
+}
+
+#[test]
+fn a_panic_of_the_interface_restores_and_explains_and_a_workers_goes_to_the_log() {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args(["child_that_panics", "--exact", "--nocapture"]);
+    command.env("SLIMSCOPE_TEST_CHILD", "1");
+    // A backtrace would push the message off the screen.
+    command.env("RUST_BACKTRACE", "0");
+    command.env("SLIMSCOPE_STATE_DIR", state.path());
+    let mut pty = Pty::run(command, 60, 20);
+    let text = pty.shows("still ours");
+    assert!(pty.screen.lock().unwrap().screen().alternate_screen(), "a worker's panic leaves the screen alone");
+    assert!(!text.contains("a worker died"));
+    let log = std::fs::read_to_string(state.path().join("slimscope.log")).unwrap();
+    assert!(log.contains("a worker died") && log.contains("analysis-0"), "{log}");
+    pty.keys("x");
+    pty.shows("the interface died");
+    pty.restored();
+    assert_ne!(pty.ends_within(Duration::from_secs(5)), 0);
+}
