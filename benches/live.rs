@@ -20,7 +20,15 @@ const SKIN: Skin = Skin { theme: Theme { depth: Depth::Ansi256 }, glyphs: Glyphs
 
 /// A model of square layers, seven to a block, in memory.
 fn model(layers: usize, n: usize) -> (Model, Weights) {
-    let names = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+    let names = [
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    ];
     let (mut header, size) = (serde_json::Map::new(), n * n * 2);
     for i in 0..layers {
         let name = format!("model.layers.{}.{}.weight", i / 7, names[i % 7]);
@@ -53,7 +61,9 @@ fn key_to_frame(drive: &mut Drive, key: Key, buf: &mut Buffer) {
 fn scrub(c: &mut Criterion) {
     let area = Rect::new(0, 0, 200, 60);
     let mut group = c.benchmark_group("scrub");
-    for (kind, layers, n) in [("layers", 56, 32), ("layers", 224, 32), ("layers", 896, 32), ("size", 56, 128), ("size", 56, 512)] {
+    for (kind, layers, n) in
+        [("layers", 56, 32), ("layers", 224, 32), ("layers", 896, 32), ("size", 56, 128), ("size", 56, 512)]
+    {
         let (model, weights) = model(layers, n);
         // A long debounce: the exact run is not what is measured here.
         let settings = Settings { debounce: std::time::Duration::from_secs(3600), ..Settings::default() };

@@ -40,7 +40,10 @@ fn inspect_tells_the_header_in_json() {
     let sum: u64 = layers.iter().map(|l| l["params"].as_u64().unwrap()).sum();
     assert_eq!(json["params"].as_u64(), Some(sum));
     let down = layers.iter().find(|l| l["layer"] == "model.layers.2.mlp.down_proj").unwrap();
-    assert_eq!((down["role"].as_str(), down["kind"].as_str(), down["block"].as_u64()), (Some("down"), Some("linear"), Some(2)));
+    assert_eq!(
+        (down["role"].as_str(), down["kind"].as_str(), down["block"].as_u64()),
+        (Some("down"), Some("linear"), Some(2))
+    );
     assert_eq!(down["matrix"], serde_json::json!([160, 432]));
     assert_eq!(down["eligible"], true);
     assert!(down.get("why_not").is_none());
@@ -50,13 +53,37 @@ fn inspect_tells_the_header_in_json() {
 
 #[test]
 fn measure_gives_a_line_a_layer_with_the_fields_of_the_contract() {
-    let text = stdout(&["measure", &sample("bytelm"), "--format", "json", "--layers", "*.0.*", "--layers", "lm_head", "--with", "spectrum", "--threads", "2"]);
+    let text = stdout(&[
+        "measure",
+        &sample("bytelm"),
+        "--format",
+        "json",
+        "--layers",
+        "*.0.*",
+        "--layers",
+        "lm_head",
+        "--with",
+        "spectrum",
+        "--threads",
+        "2",
+    ]);
     let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines.len(), 8);
     assert_eq!(lines[0]["layer"], "model.layers.0.self_attn.q_proj");
     assert_eq!(lines[7]["layer"], "lm_head", "module order");
     for line in &lines {
-        for field in ["zero_fraction", "frobenius_norm", "spectral_norm", "nuclear_norm", "l12_nuclear_norm", "stable_rank", "effective_rank", "condition_number", "numerical_rank", "pq_index"] {
+        for field in [
+            "zero_fraction",
+            "frobenius_norm",
+            "spectral_norm",
+            "nuclear_norm",
+            "l12_nuclear_norm",
+            "stable_rank",
+            "effective_rank",
+            "condition_number",
+            "numerical_rank",
+            "pq_index",
+        ] {
             assert!(line[field]["value"].is_number(), "{field}: {line}");
             assert!(["exact", "upper", "lower", "estimate"].contains(&line[field]["bound"].as_str().unwrap()));
         }

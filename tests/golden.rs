@@ -35,7 +35,9 @@ fn family(name: &str, m: usize, n: usize) -> Matrix {
         match name {
             "power_law" => *w /= (i + 1) as f64,
             "graded" => *w *= 10f64.powf(-6.0 * j as f64 / (n.max(2) - 1) as f64),
-            "low_rank" => *w = ((i % 3 + 1) as f64) * (j % 5) as f64 - 2.0 * (i % 3 + 1) as f64 + ((i % 2) * (j % 3)) as f64,
+            "low_rank" => {
+                *w = ((i % 3 + 1) as f64) * (j % 5) as f64 - 2.0 * (i % 3 + 1) as f64 + ((i % 2) * (j % 3)) as f64
+            }
             "outlier" if (i, j) == (m / 2, n / 3) => *w = 1e4,
             "zero" => *w = 0.0,
             "pruned" if w.abs() <= 0.98 => *w = 0.0,
@@ -83,7 +85,11 @@ fn every_figure_of_the_sample_models_agrees() {
                 book.merge(layer.id, probe.measure(layer, &matrix, &ask).unwrap());
             }
             let facts = book.of(layer.id);
-            let (m, s, l) = (facts.magnitude.as_ref().unwrap(), facts.spectrum.as_ref().unwrap(), facts.lipschitz.as_ref().unwrap());
+            let (m, s, l) = (
+                facts.magnitude.as_ref().unwrap(),
+                facts.spectrum.as_ref().unwrap(),
+                facts.lipschitz.as_ref().unwrap(),
+            );
             let close = |what: &str, got: f64, want: f64| {
                 assert!((got - want).abs() <= 1e-6 * want.abs().max(1e-9), "{name} {tensor} {what}: {got} {want}");
             };
@@ -93,7 +99,11 @@ fn every_figure_of_the_sample_models_agrees() {
             close("Frobenius norm", m.frobenius(), field("frobenius_norm"));
             close("stable rank", s.stable_rank.unwrap(), field("stable_rank"));
             close("effective rank", s.effective_rank.unwrap(), field("effective_rank"));
-            assert_eq!(s.rank_for_energy.map(|r| r as f64).to_vec(), floats(&want["rank_for_energy"]), "{name} {tensor}");
+            assert_eq!(
+                s.rank_for_energy.map(|r| r as f64).to_vec(),
+                floats(&want["rank_for_energy"]),
+                "{name} {tensor}"
+            );
             for ((_, got), want) in m.prune_error.iter().zip(floats(&want["prune_error"])) {
                 close("prune error", *got, want);
             }
@@ -107,7 +117,9 @@ fn every_figure_of_the_sample_models_agrees() {
             } else {
                 close("ℓ∞", l.linf.value, field("linf"));
                 close("ℓ1", l.l1.value, field("l1"));
-                assert!(l.l2_lower.unwrap().value <= s.norm() * (1.0 + 1e-9) && l.l2_upper.value >= s.norm() * (1.0 - 1e-9));
+                assert!(
+                    l.l2_lower.unwrap().value <= s.norm() * (1.0 + 1e-9) && l.l2_upper.value >= s.norm() * (1.0 - 1e-9)
+                );
                 assert_eq!(l.l2_upper.bound, Bound::Upper);
             }
             seen += 1;

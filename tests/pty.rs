@@ -132,7 +132,9 @@ fn a_sample_opens_scrubs_resizes_quits_and_gives_the_terminal_back() {
     assert!(text.contains("p 21%"), "{text}");
     pty.wait("the exact run", |t| t.contains("pruned") && !t.contains("…"));
     pty.keys("u");
-    pty.wait("one step back over the burst of keys", |t| t.contains("off  remove 0%") && t.contains("undone: prune 21%"));
+    pty.wait("one step back over the burst of keys", |t| {
+        t.contains("off  remove 0%") && t.contains("undone: prune 21%")
+    });
     pty.keys("3");
     pty.shows("[3 Lipschitz]");
     let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
@@ -237,7 +239,8 @@ fn child_that_panics() {
     let worker = std::thread::Builder::new().name("analysis-0".into());
     let worker = worker.spawn(|| drop(std::panic::catch_unwind(|| panic!("a worker died")))).unwrap();
     worker.join().unwrap();
-    let paint = |buf: &mut ratatui::buffer::Buffer| buf.set_string(0, 0, "still ours", ratatui::style::Style::default());
+    let paint =
+        |buf: &mut ratatui::buffer::Buffer| buf.set_string(0, 0, "still ours", ratatui::style::Style::default());
     session.draw((60, 20), paint).unwrap();
     std::io::stdin().read_exact(&mut [0]).unwrap();
     panic!("the interface died");

@@ -51,7 +51,8 @@ fn lens(name: &str, model: &str, script: &str) {
             let buf = painted(&drive.app, depth, Glyphs::Braille);
             let text = transcript::text(&buf);
             check(&drive.app, &text, drive.app.lens.title());
-            let shown = if depth == Depth::None { text } else { format!("{text}== styles\n{}", transcript::styles(&buf)) };
+            let shown =
+                if depth == Depth::None { text } else { format!("{text}== styles\n{}", transcript::styles(&buf)) };
             insta::assert_snapshot!(format!("{name}_{}x{}_{word}", size.0, size.1), shown);
         }
     }
@@ -85,7 +86,9 @@ fn convolutions() {
 
 #[test]
 fn the_smallest_window_holds_everything() {
-    for (script, lens) in [("1", "Spectrum"), ("2", "Sparsity"), ("3", "Lipschitz"), ("4", "Map"), ("5", "Frontier"), ("6", "Quality")] {
+    for (script, lens) in
+        [("1", "Spectrum"), ("2", "Sparsity"), ("3", "Lipschitz"), ("4", "Map"), ("5", "Frontier"), ("6", "Quality")]
+    {
         let drive = dashboard("digits_mlp", (60, 20), script);
         let text = transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille));
         check(&drive.app, &text, lens);

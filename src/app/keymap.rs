@@ -89,7 +89,9 @@ pub static BINDINGS: &[Binding] = &[
 pub fn action(key: Key) -> Option<Action> {
     let same = |bound: &Key| {
         // Terminals differ in telling shift for characters: the character itself says it.
-        bound.code == key.code && bound.ctrl == key.ctrl && (matches!(key.code, Code::Char(_)) || bound.shift == key.shift)
+        bound.code == key.code
+            && bound.ctrl == key.ctrl
+            && (matches!(key.code, Code::Char(_)) || bound.shift == key.shift)
     };
     BINDINGS.iter().find(|b| b.keys.iter().any(same)).map(|b| b.action)
 }
@@ -134,9 +136,19 @@ mod tests {
     #[test]
     fn the_keys_of_the_contract() {
         for (key, want) in [
-            ("<up>", Action::Move(-1)), ("j", Action::Move(1)), ("<left>", Action::Scrub(-1)), ("l", Action::Scrub(1)),
-            ("<tab>", Action::NextKnob), ("u", Action::Undo), ("<c-r>", Action::Redo), ("3", Action::Lens(LensId::Lipschitz)),
-            ("/", Action::Filter), ("?", Action::Help), ("<esc>", Action::Back), ("q", Action::Quit), ("<c-c>", Action::Quit),
+            ("<up>", Action::Move(-1)),
+            ("j", Action::Move(1)),
+            ("<left>", Action::Scrub(-1)),
+            ("l", Action::Scrub(1)),
+            ("<tab>", Action::NextKnob),
+            ("u", Action::Undo),
+            ("<c-r>", Action::Redo),
+            ("3", Action::Lens(LensId::Lipschitz)),
+            ("/", Action::Filter),
+            ("?", Action::Help),
+            ("<esc>", Action::Back),
+            ("q", Action::Quit),
+            ("<c-c>", Action::Quit),
             ("<s-left>", Action::Scrub(-10)),
         ] {
             assert_eq!(action(Key::parse(key).unwrap()), Some(want), "{key}");

@@ -85,11 +85,15 @@ impl App {
 
     /// Layers that pass the filter.
     pub fn listed_count(&self) -> usize {
-        self.list.rows.iter().map(|r| match r {
-            Row::Block { folded: true, layers, .. } => *layers,
-            Row::Block { .. } => 0,
-            Row::Layer(_) => 1,
-        }).sum()
+        self.list
+            .rows
+            .iter()
+            .map(|r| match r {
+                Row::Block { folded: true, layers, .. } => *layers,
+                Row::Block { .. } => 0,
+                Row::Layer(_) => 1,
+            })
+            .sum()
     }
 
     /// Builds the rows anew and keeps the cursor on the selected layer where it can.

@@ -71,7 +71,8 @@ impl App {
     pub(super) fn move_spectrum_cursor(&mut self, steps: i32) {
         let full = self.model.layer(self.selected).map_or(1, crate::model::Layer::full_rank).max(1);
         let at = self.spectrum_cursor() as i64;
-        let step = if steps.abs() == 1 { i64::from(steps) } else { i64::from(steps.signum()) * (full as i64 / 10).max(1) };
+        let step =
+            if steps.abs() == 1 { i64::from(steps) } else { i64::from(steps.signum()) * (full as i64 / 10).max(1) };
         let next = (at + step).clamp(1, full as i64);
         self.spectrum.cursor = Some(next as f64 / full as f64);
     }

@@ -126,11 +126,14 @@ fn scopes_move_many_layers_and_leave_pinned_ones_alone() {
     let mut s = script();
     s.keys("j p g <tab> L");
     assert_eq!(s.app.scope(), Scope::Role);
-    let keys: Vec<_> = s.app.model.layers.iter().filter(|l| l.role == Role::Key).map(|l| s.app.plan.treatment(l.id).prune).collect();
+    let keys: Vec<_> =
+        s.app.model.layers.iter().filter(|l| l.role == Role::Key).map(|l| s.app.plan.treatment(l.id).prune).collect();
     assert_eq!(keys, [None, Some(0.1), Some(0.1), Some(0.1)], "the pinned one stays");
     s.keys("g l");
     assert_eq!(s.app.scope(), Scope::Block);
-    let treated = |s: &Script, b: usize| s.app.model.layers.iter().filter(|l| l.block == Some(b) && !s.app.plan.treatment(l.id).is_dense()).count();
+    let treated = |s: &Script, b: usize| {
+        s.app.model.layers.iter().filter(|l| l.block == Some(b) && !s.app.plan.treatment(l.id).is_dense()).count()
+    };
     assert_eq!((treated(&s, 0), treated(&s, 1)), (6, 1));
     s.keys("g");
     assert_eq!(s.app.scope(), Scope::All);
@@ -140,7 +143,8 @@ fn scopes_move_many_layers_and_leave_pinned_ones_alone() {
     s.keys("u");
     assert!(matches!(s.app.reading(Knob::Prune), Reading::Mixed(low, high) if low == 0.0 && high == 0.1));
     s.keys("<tab> = 5 0 % <enter>");
-    let ranks: std::collections::BTreeSet<_> = s.app.targets().iter().map(|id| s.app.plan.treatment(*id).rank).collect();
+    let ranks: std::collections::BTreeSet<_> =
+        s.app.targets().iter().map(|id| s.app.plan.treatment(*id).rank).collect();
     assert_eq!(ranks.into_iter().collect::<Vec<_>>(), [Some(80)], "the same share of each full rank");
     assert_eq!(s.app.plan.treatment(s.app.selected).rank, None);
 }
@@ -236,8 +240,15 @@ fn only_the_plan_that_stands_is_refined_and_stale_answers_are_dropped() {
         generation: 1,
         layer: id,
         result: Ok(Arc::new(Refined {
-            treatment: t, error_energy: 1.0, params: 5, sigma: vec![2.0], delta_norm: crate::known::Known::lower(0.5), threshold: 0.1,
-            row_density: vec![], col_density: vec![], linf_l1: None,
+            treatment: t,
+            error_energy: 1.0,
+            params: 5,
+            sigma: vec![2.0],
+            delta_norm: crate::known::Known::lower(0.5),
+            threshold: 0.1,
+            row_density: vec![],
+            col_density: vec![],
+            linf_l1: None,
         })),
     };
     s.send(Msg::Report(answer(Treatment { prune: Some(0.9), ..treatment })));
@@ -253,7 +264,11 @@ fn only_the_plan_that_stands_is_refined_and_stale_answers_are_dropped() {
 #[test]
 fn the_focus_is_told_when_it_moves_and_only_then() {
     let mut s = script();
-    let focus = |s: &Script| s.effects.iter().find_map(|e| if let Effect::Focus { order, visible } = e { Some((order.clone(), *visible)) } else { None });
+    let focus = |s: &Script| {
+        s.effects
+            .iter()
+            .find_map(|e| if let Effect::Focus { order, visible } = e { Some((order.clone(), *visible)) } else { None })
+    };
     let (order, visible) = focus(&s).expect("asked at the start");
     assert_eq!(order[0], s.app.selected);
     assert!(visible > 10 && order.len() == s.app.model.layers.len());
@@ -309,7 +324,18 @@ fn a_drag_moves_the_knob_it_began_on_and_is_one_step() {
 
 fn any_key() -> impl Strategy<Value = Key> {
     let chars = "hjklHJKLqu/=gdpszZamvceoi?MI[]{}123456 0x.%".chars().collect::<Vec<_>>();
-    let codes = [Code::Enter, Code::Esc, Code::Tab, Code::Backspace, Code::Up, Code::Down, Code::PageUp, Code::PageDown, Code::Home, Code::End];
+    let codes = [
+        Code::Enter,
+        Code::Esc,
+        Code::Tab,
+        Code::Backspace,
+        Code::Up,
+        Code::Down,
+        Code::PageUp,
+        Code::PageDown,
+        Code::Home,
+        Code::End,
+    ];
     prop_oneof![
         4 => prop::sample::select(chars).prop_map(Key::char),
         1 => prop::sample::select(codes.to_vec()).prop_map(Key::plain),

@@ -34,7 +34,10 @@ fn object(model: &Model) -> Value {
     map.insert("files".into(), files.into());
     map.insert("params".into(), model.params().into());
     map.insert("bytes".into(), model.bytes().into());
-    map.insert("dtypes".into(), dtypes(model).into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<Map<_, _>>().into());
+    map.insert(
+        "dtypes".into(),
+        dtypes(model).into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<Map<_, _>>().into(),
+    );
     map.insert("architecture".into(), model.architecture().map_or(Value::Null, Into::into));
     map.insert("blocks".into(), model.blocks().into());
     let layers: Vec<Value> = model.layers.iter().map(|l| json::header(model, l).into()).collect();

@@ -67,7 +67,8 @@ fn choose(model: &Model, globs: &[String]) -> Result<Vec<LayerId>, CliError> {
     let matches = |l: &&Layer| patterns.is_empty() || patterns.iter().any(|p| p.matches(&l.name));
     let chosen: Vec<LayerId> = model.layers.iter().filter(measurable).filter(matches).map(|l| l.id).collect();
     if chosen.is_empty() && !globs.is_empty() {
-        let near = model.layers.iter().find(|l| l.measurable()).map_or(String::new(), |l| format!(", such as {}", l.name));
+        let near =
+            model.layers.iter().find(|l| l.measurable()).map_or(String::new(), |l| format!(", such as {}", l.name));
         return Err(CliError::Input(anyhow::anyhow!(
             "{}: no layer that can be measured matches {}; names are those of `slimscope inspect`{near}",
             model.path.display(),
@@ -79,7 +80,20 @@ fn choose(model: &Model, globs: &[String]) -> Result<Vec<LayerId>, CliError> {
 
 fn table() -> Table {
     Table::new(&[
-        "layer", "matrix", ">σ₁", ">stable", ">effective", ">r90", ">r95", ">r99", ">even", ">α", ">zeros", ">err 50%", ">err 2:4", ">ℓ2",
+        "layer",
+        "matrix",
+        ">σ₁",
+        ">stable",
+        ">effective",
+        ">r90",
+        ">r95",
+        ">r99",
+        ">even",
+        ">α",
+        ">zeros",
+        ">err 50%",
+        ">err 2:4",
+        ">ℓ2",
     ])
 }
 
@@ -146,23 +160,43 @@ impl Output<'_> {
 
 /// All columns that a layer may have.
 fn csv_heads(with_spectrum: bool) -> Vec<String> {
-    let mut heads: Vec<String> = [
-        "layer", "tensor", "file", "block", "role", "kind", "shape", "matrix", "dtype", "params", "bytes", "eligible",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut heads: Vec<String> =
+        ["layer", "tensor", "file", "block", "role", "kind", "shape", "matrix", "dtype", "params", "bytes", "eligible"]
+            .map(str::to_owned)
+            .to_vec();
     for known in [
-        "zero_fraction", "frobenius_norm", "spectral_norm", "nuclear_norm", "l12_nuclear_norm", "stable_rank",
-        "effective_rank", "condition_number", "numerical_rank",
+        "zero_fraction",
+        "frobenius_norm",
+        "spectral_norm",
+        "nuclear_norm",
+        "l12_nuclear_norm",
+        "stable_rank",
+        "effective_rank",
+        "condition_number",
+        "numerical_rank",
     ] {
         heads.extend([known.to_owned(), format!("{known}.bound")]);
     }
     heads.extend(
         [
-            "rank_for_energy.0.90", "rank_for_energy.0.95", "rank_for_energy.0.99", "break_even_rank", "power_law.alpha",
-            "power_law.xmin", "power_law.ks", "power_law.tail", "marchenko_pastur.sigma", "marchenko_pastur.edge",
-            "marchenko_pastur.spikes", "magnitude.min_nonzero", "magnitude.median", "magnitude.max",
-            "magnitude.quantiles.0.5", "magnitude.quantiles.0.9", "magnitude.quantiles.0.99", "magnitude.quantile_bound",
+            "rank_for_energy.0.90",
+            "rank_for_energy.0.95",
+            "rank_for_energy.0.99",
+            "break_even_rank",
+            "power_law.alpha",
+            "power_law.xmin",
+            "power_law.ks",
+            "power_law.tail",
+            "marchenko_pastur.sigma",
+            "marchenko_pastur.edge",
+            "marchenko_pastur.spikes",
+            "magnitude.min_nonzero",
+            "magnitude.median",
+            "magnitude.max",
+            "magnitude.quantiles.0.5",
+            "magnitude.quantiles.0.9",
+            "magnitude.quantiles.0.99",
+            "magnitude.quantile_bound",
         ]
         .map(str::to_owned),
     );

@@ -81,7 +81,9 @@ fn scrubbing_keeps_only_the_newest_refinement() {
     let refined: Vec<(u64, f64)> = reports
         .iter()
         .filter_map(|r| match r {
-            Report::Refined { generation, result, .. } => Some((*generation, result.as_ref().unwrap().treatment.prune.unwrap())),
+            Report::Refined { generation, result, .. } => {
+                Some((*generation, result.as_ref().unwrap().treatment.prune.unwrap()))
+            }
             _ => None,
         })
         .collect();
@@ -131,7 +133,10 @@ fn a_panic_marks_its_layer_and_the_rest_goes_on() {
     let (mut engine, inbox) = start(&model, weights, Settings { probes: WITH_BUG, ..settings() });
     let requests = engine.ask(all(&model));
     let reports = until_idle(&inbox, requests);
-    let failed: Vec<_> = reports.iter().filter_map(|r| if let Report::Failed { layer, why } = r { Some((layer.0, why.clone())) } else { None }).collect();
+    let failed: Vec<_> = reports
+        .iter()
+        .filter_map(|r| if let Report::Failed { layer, why } = r { Some((layer.0, why.clone())) } else { None })
+        .collect();
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0].0, 1);
     assert!(failed[0].1.contains("internal error: a bug on"), "{failed:?}");
@@ -195,7 +200,10 @@ fn a_layer_that_needs_too_much_memory_says_so_and_the_rest_is_measured() {
     let (mut engine, inbox) = start(&model, weights, Settings { ceiling, probes: TWO, ..settings() });
     let requests = engine.ask(all(&model));
     let reports = until_idle(&inbox, requests);
-    assert_eq!(reports.iter().filter(|r| matches!(r, Report::Failed { why, .. } if why.contains("GiB of memory"))).count(), 2);
+    assert_eq!(
+        reports.iter().filter(|r| matches!(r, Report::Failed { why, .. } if why.contains("GiB of memory"))).count(),
+        2
+    );
     assert_eq!(reports.iter().filter(|r| matches!(r, Report::Fact { fact: Fact::Magnitude(_), .. })).count(), 2);
 }
 
@@ -225,7 +233,13 @@ impl Probe for Hungry {
 fn a_tensor_that_cannot_be_read_fails_alone() {
     let (model, weights) = model(2, 8);
     let mut broken = (*model).clone();
-    broken.tensors.push(Tensor { name: "gone".into(), dtype: DType::F32, shape: vec![8, 8], file: 0, range: 1 << 40..(1 << 40) + 256 });
+    broken.tensors.push(Tensor {
+        name: "gone".into(),
+        dtype: DType::F32,
+        shape: vec![8, 8],
+        file: 0,
+        range: 1 << 40..(1 << 40) + 256,
+    });
     broken.layers[0].tensor = broken.tensors.len() - 1;
     let model = Arc::new(broken);
     let (mut engine, inbox) = start(&model, weights, settings());

@@ -6,47 +6,89 @@ pub type Entry = (&'static str, &'static str);
 /// What every screen shows.
 pub static PLAN: &[Entry] = &[
     ("= ≤ ≥ ≈ …", "computed to the tested accuracy; upper bound; lower bound; estimate; still to come."),
-    ("keep", "share of all parameters left: r(m+n) for two factors, nonzeros after pruning, their sum for both. Zeros save nothing at run time unless the runtime uses them."),
+    (
+        "keep",
+        "share of all parameters left: r(m+n) for two factors, nonzeros after pruning, their sum for both. Zeros save nothing at run time unless the runtime uses them.",
+    ),
     ("err", "‖W−Ŵ‖_F/‖W‖_F of a layer. From the weights alone: it does not say how much quality is lost."),
     ("mean err", "√(Σ‖W−Ŵ‖²/Σ‖W‖²) over the eligible layers, those not measured yet left out."),
-    ("rank", "rank kept: Ŵ is the truncated SVD, the best approximation of that rank (Eckart–Young). At or above the break-even rank ⌊mn/(m+n)⌋ two factors hold no fewer parameters than the matrix: the shaded part of the knob."),
-    ("prune", "share of the entries removed, smallest magnitudes within the layer first. With a rank as well: Ŵ = W_r plus the pruned rest W−W_r."),
-    ("MACs", "multiply-accumulates per token (per image for a network on images) if every stored parameter is used and no zero is."),
+    (
+        "rank",
+        "rank kept: Ŵ is the truncated SVD, the best approximation of that rank (Eckart–Young). At or above the break-even rank ⌊mn/(m+n)⌋ two factors hold no fewer parameters than the matrix: the shaded part of the knob.",
+    ),
+    (
+        "prune",
+        "share of the entries removed, smallest magnitudes within the layer first. With a rank as well: Ŵ = W_r plus the pruned rest W−W_r.",
+    ),
+    (
+        "MACs",
+        "multiply-accumulates per token (per image for a network on images) if every stored parameter is used and no zero is.",
+    ),
 ];
 
 /// The spectrum.
 pub static SPECTRUM: &[Entry] = &[
-    ("σᵢ", "singular values of the matrix view (out × in; a convolution as out × in·kh·kw), computed in double precision."),
-    ("energy", "smallest rank whose values hold 90, 95, 99 % of Σσ². Energy is no quality: measure the loss before trusting it."),
+    (
+        "σᵢ",
+        "singular values of the matrix view (out × in; a convolution as out × in·kh·kw), computed in double precision.",
+    ),
+    (
+        "energy",
+        "smallest rank whose values hold 90, 95, 99 % of Σσ². Energy is no quality: measure the loss before trusting it.",
+    ),
     ("break-even", "⌊mn/(m+n)⌋: at or above this rank two factors are no smaller than the matrix."),
     ("cut", "‖W−W_r‖₂ = σ_{r+1}: the largest change of any unit input."),
-    ("noise edge", "upper edge of the Marchenko–Pastur bulk fitted to the median value: a random matrix of this size and spread has no value above it. Trained weights are no noise below it; an estimate."),
+    (
+        "noise edge",
+        "upper edge of the Marchenko–Pastur bulk fitted to the median value: a random matrix of this size and spread has no value above it. Trained weights are no noise below it; an estimate.",
+    ),
     ("stable rank", "‖W‖_F²/σ₁². Near 1: one direction carries the energy."),
     ("effective rank", "exp of the entropy of σ/Σσ (Roy and Vetterli 2007)."),
-    ("α", "exponent of a power law fitted to the tail of σ² (Clauset, Shalizi and Newman 2009); between 2 and 6 for most trained layers. An estimate from few points."),
+    (
+        "α",
+        "exponent of a power law fitted to the tail of σ² (Clauset, Shalizi and Newman 2009); between 2 and 6 for most trained layers. An estimate from few points.",
+    ),
 ];
 
 /// Sparsity.
 pub static SPARSITY: &[Entry] = &[
-    ("histogram", "entries by magnitude on logarithmic bins; zeros are a bar of their own at the left. Heights are square roots of counts."),
+    (
+        "histogram",
+        "entries by magnitude on logarithmic bins; zeros are a bar of their own at the left. Heights are square roots of counts.",
+    ),
     ("threshold", "the largest magnitude removed at this ratio within the layer: everything left of it goes."),
     ("remove n%", "relative error ‖W−Ŵ‖_F/‖W‖_F of removing that share, smallest first. Exact."),
     ("2:4 …", "keep the 2 largest of every 4 consecutive inputs: its relative error, exact."),
-    ("rows, columns", "density of each row and column after pruning, dark where few entries are left: stripes are structure that structured pruning could use."),
+    (
+        "rows, columns",
+        "density of each row and column after pruning, dark where few entries are left: stripes are structure that structured pruning could use.",
+    ),
     ("PQ index", "1 − d^(1/q−1/p)‖w‖_p/‖w‖_q with p = ½, q = 1: 0 when all magnitudes are equal (Diao et al. 2023)."),
 ];
 
 /// Lipschitz.
 pub static LIPSCHITZ: &[Entry] = &[
-    ("ℓ2", "largest stretch of Euclidean length: σ₁ for a linear layer; for a convolution the norm of the operator on whole images, between a lower bound (Lanczos on the operator) and an upper one."),
+    (
+        "ℓ2",
+        "largest stretch of Euclidean length: σ₁ for a linear layer; for a convolution the norm of the operator on whole images, between a lower bound (Lanczos on the operator) and an upper one.",
+    ),
     ("ℓ∞, ℓ1", "largest row and column sum of |w|: exact for a linear layer."),
     ("RMS", "ℓ2 times √(in/out): stretch of the root mean square."),
-    ("‖W−Ŵ‖₂", "largest change of any unit input through this layer. σ_{r+1} for a truncation; for pruning a bound, then a lower bound from Lanczos once run."),
-    ("product", "of the layers' ℓ2 constants, in log10: an upper bound on the whole network only where layers follow each other with activations that do not stretch, and usually a loose one."),
+    (
+        "‖W−Ŵ‖₂",
+        "largest change of any unit input through this layer. σ_{r+1} for a truncation; for pruning a bound, then a lower bound from Lanczos once run.",
+    ),
+    (
+        "product",
+        "of the layers' ℓ2 constants, in log10: an upper bound on the whole network only where layers follow each other with activations that do not stretch, and usually a loose one.",
+    ),
 ];
 
 /// The map.
 pub static MAP: &[Entry] = &[
-    ("shades", "· ░ ▒ ▓ █ from the smallest to the largest value on screen; values that span more than two decades are shaded by their logarithm."),
+    (
+        "shades",
+        "· ░ ▒ ▓ █ from the smallest to the largest value on screen; values that span more than two decades are shaded by their logarithm.",
+    ),
     ("metric", "m changes it; s sorts the list by it."),
 ];

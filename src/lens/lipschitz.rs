@@ -100,7 +100,8 @@ fn table(look: &Look, area: Rect, buf: &mut Buffer) -> u16 {
     };
     put(buf, area.x + 1, y, area.right(), "‖W−Ŵ‖₂", text);
     put_right(buf, area.x, after, y, &known(out.delta_norm, number), text);
-    let share = relative.map_or(String::new(), |k| format!("{}{} of σ₁  ", k.bound.badge(), crate::widgets::number::percent(k.value)));
+    let share = relative
+        .map_or(String::new(), |k| format!("{}{} of σ₁  ", k.bound.badge(), crate::widgets::number::percent(k.value)));
     let line = Phrase::new().group(share.trim_end()).caption(&how);
     line.draw(buf, after + 3, y, area.right(), 2, theme);
     y + 1
@@ -148,7 +149,8 @@ fn whole(look: &Look, area: Rect, buf: &mut Buffer) {
                 None => ("…".to_owned(), "…".to_owned()),
             };
             let arrow = if before == after { before } else { format!("{before} → {after}") };
-            let line = Phrase::new().caption("product").and(format!("‖f‖ {arrow}")).caption("bounds the network, loosely");
+            let line =
+                Phrase::new().caption("product").and(format!("‖f‖ {arrow}")).caption("bounds the network, loosely");
             line.draw(buf, area.x + 1, y, area.right(), 2, theme);
             y += 1;
         }
@@ -192,7 +194,11 @@ fn name(layer: &Layer) -> String {
 }
 
 fn log(k: Known) -> String {
-    if k.value.abs() < 3.0 { known(Some(k.map(|v| 10f64.powf(v))), number) } else { format!("{}10^{:.1}", k.bound.badge(), k.value) }
+    if k.value.abs() < 3.0 {
+        known(Some(k.map(|v| 10f64.powf(v))), number)
+    } else {
+        format!("{}10^{:.1}", k.bound.badge(), k.value)
+    }
 }
 
 /// Layers through depth, each a bar from where the last ended in log10 for a chain; else each from one.
@@ -223,7 +229,9 @@ fn waterfall(look: &Look, sorted: &[(&Layer, Known)], area: Rect, buf: &mut Buff
     let top = here.saturating_sub(rows / 2).min(spans.len().saturating_sub(rows));
     let label = if look.compact { 14 } else { 20 };
     let field = Rect { x: area.x + 2 + label, width: area.width.saturating_sub(label + 12), ..area };
-    let cell = |v: f64| field.x + ((v - low) / (high - low).max(1e-9) * f64::from(field.width.saturating_sub(1))).round() as u16;
+    let cell = |v: f64| {
+        field.x + ((v - low) / (high - low).max(1e-9) * f64::from(field.width.saturating_sub(1))).round() as u16
+    };
     for (i, (layer, from, to, k)) in spans.iter().enumerate().skip(top).take(rows) {
         let y = area.y + 1 + (i - top) as u16;
         let here = layer.id == look.layer.id;
@@ -231,7 +239,14 @@ fn waterfall(look: &Look, sorted: &[(&Layer, Known)], area: Rect, buf: &mut Buff
         put(buf, area.x + 1, y, field.x, &fit(&name(layer), label as usize), theme.style(ink));
         let (a, b) = (cell(from.min(*to)), cell(from.max(*to)));
         for x in a..=b {
-            put(buf, x, y, field.right(), if to >= from { "█" } else { "▒" }, theme.style(if here { Ink::Accent } else { Ink::Quiet }));
+            put(
+                buf,
+                x,
+                y,
+                field.right(),
+                if to >= from { "█" } else { "▒" },
+                theme.style(if here { Ink::Accent } else { Ink::Quiet }),
+            );
         }
         put_right(buf, field.right(), area.right() - 1, y, &known(Some(*k), number), theme.style(ink));
     }

@@ -79,7 +79,9 @@ impl Scale {
             _ if failed => Heat::Failed,
             None => Heat::Pending,
             Some(_) if self.high <= 0.0 => Heat::Share(0.0),
-            Some(k) if self.log && k.value > 0.0 => Heat::Share((k.value / self.low).ln() / (self.high / self.low).ln()),
+            Some(k) if self.log && k.value > 0.0 => {
+                Heat::Share((k.value / self.low).ln() / (self.high / self.low).ln())
+            }
             Some(k) => Heat::Share(k.value / self.high),
         }
     }
@@ -243,7 +245,9 @@ fn foot(look: &Look, area: Rect, buf: &mut Buffer) {
         .iter()
         .take(8)
         .filter(|(_, k)| k.value > 0.0)
-        .map(|(l, _)| format!("{} {}", l.block.map_or_else(|| l.label.clone(), |b| format!("{b}·{}", l.label)), written(app, l)))
+        .map(|(l, _)| {
+            format!("{} {}", l.block.map_or_else(|| l.label.clone(), |b| format!("{b}·{}", l.label)), written(app, l))
+        })
         .collect();
     line(look, area, y + 1, "largest", &largest, buf);
 }

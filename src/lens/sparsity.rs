@@ -85,7 +85,14 @@ fn histogram(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
         put(buf, x, axis_row, area.right(), "─", quiet);
     }
     put(buf, area.x + 1, axis_row + 1, field.x, "zero", theme.style(Ink::Text));
-    put_right(buf, area.x, field.x - 1, tall.y - 1, &format!("={}", percent(m.zeros as f64 / m.entries.max(1) as f64)), theme.style(Ink::Text));
+    put_right(
+        buf,
+        area.x,
+        field.x - 1,
+        tall.y - 1,
+        &format!("={}", percent(m.zeros as f64 / m.entries.max(1) as f64)),
+        theme.style(Ink::Text),
+    );
     if let (Some(first), Some(last)) = (binned.first(), binned.last()) {
         let axis = Axis::new(first.from, last.to, true);
         ticks(axis, field, axis_row, buf, look);
@@ -132,7 +139,12 @@ fn threshold(look: &Look, m: &Magnitude, axis: Axis, value: f64, field: Rect, bu
 /// Density of rows and columns after pruning, from the last exact run.
 fn densities(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
     let pruned = look.app.plan.treatment(look.layer.id).prune.is_some();
-    let last = look.app.refined.get(look.layer.id.0).and_then(Option::as_deref).filter(|r| pruned && !r.row_density.is_empty());
+    let last = look
+        .app
+        .refined
+        .get(look.layer.id.0)
+        .and_then(Option::as_deref)
+        .filter(|r| pruned && !r.row_density.is_empty());
     let current = look.app.current_refinement(look.layer.id).is_some();
     let y = area.bottom() - 2;
     let write = |buf: &mut Buffer, y: u16, name: &str, values: Option<&[f32]>, plain: &str| {

@@ -37,7 +37,14 @@ impl Lens for SpectrumLens {
         if spectrum.norm() > 0.0 {
             picture_of(look, spectrum, picture, buf);
         } else {
-            put(buf, picture.x + 2, picture.y + 1, picture.right(), "a zero matrix: all singular values are 0", look.theme.style(Ink::Text));
+            put(
+                buf,
+                picture.x + 2,
+                picture.y + 1,
+                picture.right(),
+                "a zero matrix: all singular values are 0",
+                look.theme.style(Ink::Text),
+            );
         }
         numbers::draw(look, spectrum, words, buf);
     }

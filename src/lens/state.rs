@@ -33,11 +33,11 @@ pub fn absent(look: &Look, what: &str, area: Rect, buf: &mut Buffer) {
     }
     if y + 1 < area.bottom() {
         let entries = (look.layer.rows() * look.layer.cols()) as u64;
-        let mut phrase = Phrase::new()
-            .caption("entries")
-            .and(grouped(entries))
-            .caption("size")
-            .and(format!("{} {}", bytes(look.layer.bytes), look.layer.dtype.name()));
+        let mut phrase = Phrase::new().caption("entries").and(grouped(entries)).caption("size").and(format!(
+            "{} {}",
+            bytes(look.layer.bytes),
+            look.layer.dtype.name()
+        ));
         if let Some(m) = &look.facts.magnitude {
             phrase = phrase.caption("‖W‖_F").and(format!("={}", number(m.frobenius())));
         }

@@ -117,8 +117,17 @@ pub fn why_no_product(model: &super::Model) -> Option<String> {
     let still = |kind: &str| {
         matches!(
             kind,
-            "linear" | "conv2d" | "relu" | "tanh" | "sigmoid" | "softplus" | "maxmin" | "groupsort" | "householder"
-                | "flatten" | "global_avg_pool2d"
+            "linear"
+                | "conv2d"
+                | "relu"
+                | "tanh"
+                | "sigmoid"
+                | "softplus"
+                | "maxmin"
+                | "groupsort"
+                | "householder"
+                | "flatten"
+                | "global_avg_pool2d"
         )
     };
     let list = config.get("layers").and_then(Value::as_array);

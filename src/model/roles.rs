@@ -111,7 +111,11 @@ fn by_last(clue: &Clue, last: &str) -> Role {
         Some(role) => role,
         None if last == "fc" && !clue.in_block => Role::Head,
         None if matches!(last, "output" | "out") && !clue.in_block => Role::Head,
-        None if clue.module.starts_with("classifier") || (clue.module.starts_with("head.") && segments_of(clue.module) == 2) => Role::Head,
+        None if clue.module.starts_with("classifier")
+            || (clue.module.starts_with("head.") && segments_of(clue.module) == 2) =>
+        {
+            Role::Head
+        }
         None if clue.shape.len() == 2 => Role::Dense,
         None => Role::Other,
     }

@@ -51,7 +51,13 @@ fn llama(blocks: usize, d: usize, kv: usize, f: usize, extra: &[&str]) -> Vec<(S
         put("self_attn.q_proj.weight", &[d, d]);
         put("self_attn.v_proj.weight", &[kv, d]);
         for name in extra {
-            let wide = if name.contains("norm") { 8 } else if name.contains("q_proj") { d } else { kv };
+            let wide = if name.contains("norm") {
+                8
+            } else if name.contains("q_proj") {
+                d
+            } else {
+                kv
+            };
             put(name, &[wide]);
         }
     }
@@ -62,8 +68,7 @@ fn owned(list: &[(String, Vec<usize>)], dtype: DType) -> Vec<(&str, &[usize], DT
     list.iter().map(|(n, s)| (n.as_str(), s.as_slice(), dtype)).collect()
 }
 
-const LLAMA_BLOCK: [Role; 7] =
-    [Role::Query, Role::Key, Role::Value, Role::Output, Role::Gate, Role::Up, Role::Down];
+const LLAMA_BLOCK: [Role; 7] = [Role::Query, Role::Key, Role::Value, Role::Output, Role::Gate, Role::Up, Role::Down];
 
 #[test]
 fn llama_and_mistral_in_module_order_with_blocks_by_number() {
@@ -103,7 +108,13 @@ fn qwen_has_biases_and_gemma_more_norms() {
     assert_eq!(named(&m, "model.layers.0.self_attn.q_proj").extra_params, 64);
     assert!(!m.layers.iter().any(|l| l.name.contains("bias")), "a bias is no layer of its own");
 
-    let list = llama(2, 64, 32, 96, &["self_attn.q_norm.weight", "self_attn.k_norm.weight", "pre_feedforward_layernorm.weight"]);
+    let list = llama(
+        2,
+        64,
+        32,
+        96,
+        &["self_attn.q_norm.weight", "self_attn.k_norm.weight", "pre_feedforward_layernorm.weight"],
+    );
     for kind in ["qwen3", "gemma2"] {
         let m = model_of(&owned(&list, DType::BF16), json!({"model_type": kind}));
         assert_eq!(roles(&m, Some(0)), LLAMA_BLOCK);
@@ -154,7 +165,10 @@ fn fused_forms_of_phi_and_mixtral_experts() {
     let m = model_of(&mixtral, json!({"model_type": "mixtral"}));
     assert_eq!(m.blocks(), 1);
     let role = |name: &str| named(&m, &format!("model.layers.0.block_sparse_moe.{name}")).role;
-    assert_eq!((role("experts.1.w1"), role("experts.1.w2"), role("experts.1.w3"), role("gate")), (Role::Gate, Role::Down, Role::Up, Role::Router));
+    assert_eq!(
+        (role("experts.1.w1"), role("experts.1.w2"), role("experts.1.w3"), role("gate")),
+        (Role::Gate, Role::Down, Role::Up, Role::Router)
+    );
     let labels: std::collections::HashSet<&str> = m.layers.iter().map(|l| l.label.as_str()).collect();
     assert_eq!(labels.len(), m.layers.len(), "labels tell experts apart: {labels:?}");
 }
@@ -179,10 +193,16 @@ fn gpt2_stores_in_by_out_and_is_transposed() {
     assert_eq!((qkv.matrix, qkv.orientation, qkv.role), ([192, 64], Orientation::InOut, Role::QueryKeyValue));
     let out = named(&m, "transformer.h.0.attn.c_proj");
     assert_eq!((out.orientation, out.role), (Orientation::InOut, Role::Output), "square: told by its siblings");
-    assert_eq!((named(&m, "transformer.h.0.mlp.c_fc").matrix, named(&m, "transformer.h.0.mlp.c_fc").role), ([256, 64], Role::Up));
+    assert_eq!(
+        (named(&m, "transformer.h.0.mlp.c_fc").matrix, named(&m, "transformer.h.0.mlp.c_fc").role),
+        ([256, 64], Role::Up)
+    );
     assert_eq!(named(&m, "transformer.h.0.mlp.c_proj").role, Role::Down);
     assert_eq!(named(&m, "transformer.wpe").role, Role::Position);
-    assert!(!m.layers.iter().any(|l| l.name.ends_with("attn.bias") || l.shape.len() == 4), "the causal mask is no layer");
+    assert!(
+        !m.layers.iter().any(|l| l.name.ends_with("attn.bias") || l.shape.len() == 4),
+        "the causal mask is no layer"
+    );
 }
 
 #[test]
@@ -269,7 +289,14 @@ fn resnet_and_efficientnet_convolutions() {
     assert_eq!(named(&m, "fc").role, Role::Head);
     let conv = named(&m, "layer2.0.conv1");
     assert_eq!((conv.matrix, conv.role, conv.macs), ([128, 576], Role::Convolution, None), "no image size, no work");
-    assert_eq!(m.params(), resnet.iter().filter(|t| !t.0.contains("running") && !t.0.contains("num")).map(|t| t.1.iter().product::<usize>() as u64).sum::<u64>());
+    assert_eq!(
+        m.params(),
+        resnet
+            .iter()
+            .filter(|t| !t.0.contains("running") && !t.0.contains("num"))
+            .map(|t| t.1.iter().product::<usize>() as u64)
+            .sum::<u64>()
+    );
 
     let efficient = [
         ("_blocks.0._depthwise_conv.weight", &[32, 1, 3, 3][..], DType::F32),
@@ -309,7 +336,10 @@ fn a_sequential_config_gives_order_geometry_and_work() {
     assert!(architecture::is_chain(&m));
     assert_eq!(m.macs(), 8 * 9 * 16 + 320);
     // Of rank r: r filters, then a 1×1 convolution, both at output resolution.
-    assert_eq!(cost::cost(conv, Some(2), None), cost::Cost { params: 2 * 17, bytes: 2 * 17 * 4, macs: Some(2 * 17 * 16) });
+    assert_eq!(
+        cost::cost(conv, Some(2), None),
+        cost::Cost { params: 2 * 17, bytes: 2 * 17 * 4, macs: Some(2 * 17 * 16) }
+    );
 }
 
 #[test]
@@ -327,7 +357,9 @@ fn chains_are_told_from_what_is_none() {
     assert!(with(json!({"type": "batch_norm"})).unwrap().contains("batch normalisation"));
     assert!(with(json!({"type": "max_pool2d", "kernel_size": 3, "stride": 2})).is_some(), "windows overlap");
     assert!(with(json!({"type": "novel"})).unwrap().contains("novel"));
-    assert!(architecture::why_no_product(&model_of(&tensors, json!({"model_type": "llama"}))).unwrap().contains("llama"));
+    assert!(
+        architecture::why_no_product(&model_of(&tensors, json!({"model_type": "llama"}))).unwrap().contains("llama")
+    );
     assert!(architecture::why_no_product(&model_of(&tensors, Value::Null)).is_some());
 }
 
@@ -361,7 +393,10 @@ fn recurrent_unknown_integer_and_optimiser_tensors() {
 
 #[test]
 fn ids_are_positions_whatever_the_names() {
-    let m = model_of(&[("b.weight", &[4, 4], DType::F32), ("a.weight", &[4, 4], DType::F32), ("", &[2, 2], DType::F32)], Value::Null);
+    let m = model_of(
+        &[("b.weight", &[4, 4], DType::F32), ("a.weight", &[4, 4], DType::F32), ("", &[2, 2], DType::F32)],
+        Value::Null,
+    );
     for (i, layer) in m.layers.iter().enumerate() {
         assert_eq!(layer.id, LayerId(i));
     }

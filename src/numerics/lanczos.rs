@@ -165,8 +165,7 @@ fn normalise(v: &mut [f64]) -> f64 {
 fn top_of_bidiagonal(alphas: &[f64], betas: &[f64]) -> (f64, f64) {
     let k = alphas.len();
     // T = B Bᵀ: diagonal αᵢ² + βᵢ², off-diagonal βᵢ αᵢ₊₁.
-    let diagonal: Vec<f64> =
-        (0..k).map(|i| alphas[i].powi(2) + betas.get(i).map_or(0.0, |b| b * b)).collect();
+    let diagonal: Vec<f64> = (0..k).map(|i| alphas[i].powi(2) + betas.get(i).map_or(0.0, |b| b * b)).collect();
     let off: Vec<f64> = (0..k.saturating_sub(1)).map(|i| betas[i] * alphas[i + 1]).collect();
     let reach = |i: usize| off.get(i).copied().unwrap_or(0.0).abs() + if i > 0 { off[i - 1].abs() } else { 0.0 };
     let mut hi = (0..k).map(|i| diagonal[i] + reach(i)).fold(0.0, f64::max);

@@ -271,7 +271,11 @@ pub fn gaussian_removed_energy(s: f64) -> f64 {
         if miss.abs() < 1e-12 {
             break;
         }
-        if miss < 0.0 { lo = t } else { hi = t }
+        if miss < 0.0 {
+            lo = t
+        } else {
+            hi = t
+        }
         // Newton's step where it stays inside the bracket, its middle otherwise.
         let step = t - miss / (2.0 * density(t)).max(1e-300);
         t = if step > lo && step < hi { step } else { f64::midpoint(lo, hi) };

@@ -85,7 +85,14 @@ pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum:
     o.finish()
 }
 
-fn norms(o: &mut Object, layer: &Layer, m: Option<&Magnitude>, s: Option<&Spectrum>, l: Option<&Lipschitz>, absent: &str) {
+fn norms(
+    o: &mut Object,
+    layer: &Layer,
+    m: Option<&Magnitude>,
+    s: Option<&Spectrum>,
+    l: Option<&Lipschitz>,
+    absent: &str,
+) {
     let zeros = m.map(|m| Known::exact(m.zeros as f64 / m.entries.max(1) as f64));
     o.known("zero_fraction", zeros, absent);
     o.known("frobenius_norm", m.map(|m| Known::exact(m.frobenius())), absent);
@@ -96,7 +103,8 @@ fn norms(o: &mut Object, layer: &Layer, m: Option<&Magnitude>, s: Option<&Spectr
     let zero = m.is_some_and(|m| m.sum_squares == 0.0);
     let why = if zero { "the matrix is zero" } else { absent };
     // ‖W‖_F² over a lower bound of σ₁² bounds the stable rank from above.
-    let sketch = sketch.zip(m).filter(|(k, _)| k.value > 0.0).map(|(k, m)| Known::upper(m.sum_squares / (k.value * k.value)));
+    let sketch =
+        sketch.zip(m).filter(|(k, _)| k.value > 0.0).map(|(k, m)| Known::upper(m.sum_squares / (k.value * k.value)));
     let stable = s.map_or(sketch, |s| s.stable_rank.map(Known::exact));
     o.known("stable_rank", stable, why);
     o.known("effective_rank", s.and_then(|s| s.effective_rank).map(Known::exact), why);
@@ -121,12 +129,18 @@ fn shape(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, absent: &str) {
     if s.is_some() && fit.is_none() {
         o.note("power_law", "too few singular values above zero");
     }
-    o.put("power_law", fit.map_or(Value::Null, |f| json!({"alpha": f.alpha, "xmin": f.xmin, "ks": f.ks, "tail": f.tail})));
+    o.put(
+        "power_law",
+        fit.map_or(Value::Null, |f| json!({"alpha": f.alpha, "xmin": f.xmin, "ks": f.ks, "tail": f.tail})),
+    );
     let bulk = s.and_then(|s| s.marchenko_pastur.as_ref());
     if s.is_some() && bulk.is_none() {
         o.note("marchenko_pastur", "no bulk to fit");
     }
-    o.put("marchenko_pastur", bulk.map_or(Value::Null, |f| json!({"sigma": f.sigma, "edge": f.edge, "spikes": f.spikes})));
+    o.put(
+        "marchenko_pastur",
+        bulk.map_or(Value::Null, |f| json!({"sigma": f.sigma, "edge": f.edge, "spikes": f.spikes})),
+    );
 }
 
 fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
@@ -141,8 +155,10 @@ fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
     if smallest.is_none() {
         o.note("magnitude.min_nonzero", "the matrix is zero");
     }
-    let quantiles: Map<String, Value> =
-        [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99)].map(|(name, q)| (name.to_owned(), json!(m.quantile(q).value))).into_iter().collect();
+    let quantiles: Map<String, Value> = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99)]
+        .map(|(name, q)| (name.to_owned(), json!(m.quantile(q).value)))
+        .into_iter()
+        .collect();
     let bound = m.quantile(0.5).bound.word();
     o.put("magnitude", json!({
         "min_nonzero": smallest, "median": m.quantile(0.5).value, "max": m.max, "quantiles": quantiles, "quantile_bound": bound,

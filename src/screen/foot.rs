@@ -80,7 +80,8 @@ fn work(look: &Look) -> Phrase {
     }
     if let Some(first) = failed.first() {
         let why = app.facts.of(first.id).failure.clone().unwrap_or_default();
-        phrase = phrase.inked(format!("! {} failed", failed.len()), Ink::Bad).caption(&format!("{}: {why}", first.name));
+        phrase =
+            phrase.inked(format!("! {} failed", failed.len()), Ink::Bad).caption(&format!("{}: {why}", first.name));
     } else if phrase.is_empty() {
         if let Some(note) = app.model.notes.first() {
             let more = app.model.notes.len() - 1;
@@ -95,7 +96,12 @@ fn work(look: &Look) -> Phrase {
 fn prompt(look: &Look) -> Option<Phrase> {
     match &look.app.typing {
         Some(Typing::Filter { prompt: p, .. }) => {
-            return Some(Phrase::new().inked(format!("/{}▏", p.text), Ink::Accent).caption("enter keeps it").caption("esc gives it up"));
+            return Some(
+                Phrase::new()
+                    .inked(format!("/{}▏", p.text), Ink::Accent)
+                    .caption("enter keeps it")
+                    .caption("esc gives it up"),
+            );
         }
         Some(Typing::Value(p)) => {
             let what = match look.app.knob {

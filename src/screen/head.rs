@@ -18,9 +18,12 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let keep = if look.compact {
         keep.caption("err").and(known(totals.error, ratio))
     } else {
-        keep.caption("params")
-            .and(change(totals.params.0, totals.params.1, &COUNTS, "→"))
-            .group(change(totals.bytes.0, totals.bytes.1, &BYTES, "→"))
+        keep.caption("params").and(change(totals.params.0, totals.params.1, &COUNTS, "→")).group(change(
+            totals.bytes.0,
+            totals.bytes.1,
+            &BYTES,
+            "→",
+        ))
     };
     // Drawn once to learn its width, then at the right.
     let mut scratch = Buffer::empty(ratatui::layout::Rect::new(0, 0, right, 1));
@@ -37,7 +40,8 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
 /// `llama 4×160  bf16`: what kind of model.
 fn describe(model: &Model) -> String {
     let kind = model.architecture().unwrap_or(model.format);
-    let hidden = ["hidden_size", "n_embd", "d_model", "dim"].iter().find_map(|k| model.config.as_ref()?.get(*k)?.as_u64());
+    let hidden =
+        ["hidden_size", "n_embd", "d_model", "dim"].iter().find_map(|k| model.config.as_ref()?.get(*k)?.as_u64());
     let size = match (model.blocks(), hidden) {
         (0, _) => String::new(),
         (b, Some(h)) => format!(" {b}×{h}"),
@@ -69,7 +73,8 @@ fn placed(look: &Look) -> Vec<(LensId, u16, String)> {
     LensId::ALL
         .into_iter()
         .map(|lens| {
-            let text = if lens == look.app.lens { format!("[{}]", tab(look, lens)) } else { format!(" {} ", tab(look, lens)) };
+            let text =
+                if lens == look.app.lens { format!("[{}]", tab(look, lens)) } else { format!(" {} ", tab(look, lens)) };
             let at = x;
             x += width(&text) as u16 + gap;
             (lens, at, text)

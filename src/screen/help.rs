@@ -18,7 +18,8 @@ pub fn keys(look: &Look, search: &str, cursor: usize, area: Rect, buf: &mut Buff
     let entries = crate::app::help_entries(search);
     let remark = format!("{} of {}", entries.len(), crate::app::help_entries("").len());
     let title = if search.is_empty() { "Help  type to search".to_owned() } else { format!("Help  {search}▏") };
-    let foot = ["↑↓ choose".to_owned(), "enter runs it".to_owned(), format!("{} closes", Key::plain(Code::Esc).label())];
+    let foot =
+        ["↑↓ choose".to_owned(), "enter runs it".to_owned(), format!("{} closes", Key::plain(Code::Esc).label())];
     let inside = Panel { title: &title, remark: &remark, keys: &foot }.draw(area, buf, theme);
     let mut lines = Vec::new();
     let mut group = "";
@@ -50,7 +51,14 @@ pub fn keys(look: &Look, search: &str, cursor: usize, area: Rect, buf: &mut Buff
                     put(buf, x, y, x + wide, "▌", theme.style(Ink::Accent));
                 }
                 put(buf, x + 3, y, x + wide, &fit(&keys.join(" "), 14), theme.style(ink));
-                put(buf, x + 18, y, x + wide, &fit(entry.action.words(), wide.saturating_sub(19) as usize), theme.style(ink));
+                put(
+                    buf,
+                    x + 18,
+                    y,
+                    x + wide,
+                    &fit(entry.action.words(), wide.saturating_sub(19) as usize),
+                    theme.style(ink),
+                );
             }
         }
     }

@@ -12,17 +12,25 @@ use crate::widgets::slider::Slider;
 use crate::widgets::{Ink, Phrase, put};
 use ratatui::buffer::Buffer;
 
-
 pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let area = layout.knobs;
     let line = if area.height == 3 {
         area.bottom() - 1
     } else {
-        let keys: Vec<String> =
-            [Action::Scrub(1), Action::Scrub(10), Action::TypeValue, Action::NextKnob, Action::NextScope, Action::Undo, Action::Redo, Action::Dense, Action::Pin]
-                .into_iter()
-                .map(keymap::hint)
-                .collect();
+        let keys: Vec<String> = [
+            Action::Scrub(1),
+            Action::Scrub(10),
+            Action::TypeValue,
+            Action::NextKnob,
+            Action::NextScope,
+            Action::Undo,
+            Action::Redo,
+            Action::Dense,
+            Action::Pin,
+        ]
+        .into_iter()
+        .map(keymap::hint)
+        .collect();
         Panel { title: "Knobs", remark: &scopes(look), keys: &keys }.draw(area, buf, look.theme);
         area.bottom() - 2
     };
@@ -30,7 +38,14 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
         draw_knob(look, layout, knob, buf);
     }
     let inset = if area.height == 3 { 1 } else { 2 };
-    consequences(look).draw(buf, area.x + inset, line, area.right() - inset + 1, if look.compact { 2 } else { 3 }, look.theme);
+    consequences(look).draw(
+        buf,
+        area.x + inset,
+        line,
+        area.right() - inset + 1,
+        if look.compact { 2 } else { 3 },
+        look.theme,
+    );
 }
 
 /// `scope: this layer  ⇄ role  block  all`, the one in force first.
@@ -46,7 +61,10 @@ fn scope_words(look: &Look) -> String {
     match look.app.scope() {
         Scope::Layer => "this layer".to_owned(),
         Scope::Role => format!("role {} ({layers})", look.layer.role.short()),
-        Scope::Block => look.layer.block.map_or_else(|| format!("outside the blocks ({layers})"), |b| format!("block {b} ({layers})")),
+        Scope::Block => look
+            .layer
+            .block
+            .map_or_else(|| format!("outside the blocks ({layers})"), |b| format!("block {b} ({layers})")),
         Scope::All => format!("all eligible ({layers})"),
     }
 }
@@ -146,7 +164,8 @@ fn params(look: &Look, before: u64, after: u64) -> String {
 fn layer_words(look: &Look) -> Phrase {
     let out = look.outcome;
     let arrow = if look.compact { "→" } else { " → " };
-    let mut phrase = Phrase::new().caption("layer").and(format!("{} params", params(look, out.before.params, out.after.params)));
+    let mut phrase =
+        Phrase::new().caption("layer").and(format!("{} params", params(look, out.before.params, out.after.params)));
     if !look.compact {
         let size = change(out.before.bytes, out.after.bytes, &BYTES, arrow);
         phrase = phrase.group(size);
@@ -167,7 +186,9 @@ fn layer_words(look: &Look) -> Phrase {
 fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {
     let sum = |f: fn(&LayerOutcome) -> u64| outcomes.iter().map(|o| f(o)).sum::<u64>();
     let (before, after) = (sum(|o| o.before.params), sum(|o| o.after.params));
-    let mut phrase = Phrase::new().caption(&format!("{} layers", outcomes.len())).and(format!("{} params", params(look, before, after)));
+    let mut phrase = Phrase::new()
+        .caption(&format!("{} layers", outcomes.len()))
+        .and(format!("{} params", params(look, before, after)));
     let errors: Option<Vec<Known>> = outcomes.iter().map(|o| o.relative_error()).collect();
     let text = match errors {
         None => "…".to_owned(),
@@ -185,4 +206,3 @@ fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {
     let largest = cuts.and_then(|c| c.into_iter().max_by(|a, b| a.value.total_cmp(&b.value)));
     phrase.caption(if look.compact { "cut" } else { "largest ‖W−Ŵ‖₂" }).and(known(largest, number))
 }
-

@@ -31,7 +31,15 @@ impl Columns {
             _ => (11, 8, 6, 12),
         };
         let error = 5;
-        let used = shape + spark + keep + treatment + error + u16::from(shape > 0) + u16::from(spark > 0) + u16::from(keep > 0) + 3;
+        let used = shape
+            + spark
+            + keep
+            + treatment
+            + error
+            + u16::from(shape > 0)
+            + u16::from(spark > 0)
+            + u16::from(keep > 0)
+            + 3;
         Self { name: inner.saturating_sub(used), shape, spark, keep, treatment, error }
     }
 }
@@ -93,7 +101,8 @@ fn draw_row(look: &Look, c: &Columns, row: Row, cursor: bool, area: Rect, buf: &
     match row {
         Row::Block { block, folded, layers } => {
             let mark = if folded { "▸" } else { "▾" };
-            let mut x = put(buf, area.x + 1, area.y, area.right(), &format!("{mark} block {block}"), theme.style(Ink::Title));
+            let mut x =
+                put(buf, area.x + 1, area.y, area.right(), &format!("{mark} block {block}"), theme.style(Ink::Title));
             if folded {
                 let inside: Vec<&Layer> = app.model.layers.iter().filter(|l| l.block == Some(block)).collect();
                 let params: u64 = inside.iter().map(|l| l.params + l.extra_params).sum();

@@ -32,7 +32,9 @@ pub fn draw(app: &App, skin: Skin, buf: &mut Buffer) {
     buf.reset();
     match (Layout::of(app), Look::at(app, skin.theme)) {
         (Some(layout), Some(look)) if (area.width, area.height) == app.size => paint(&look, &layout, buf),
-        (Some(_), None) => centred(buf, &["this checkpoint holds no tensors".to_owned(), "q quits".to_owned()], skin.theme),
+        (Some(_), None) => {
+            centred(buf, &["this checkpoint holds no tensors".to_owned(), "q quits".to_owned()], skin.theme)
+        }
         _ => too_small(buf, skin.theme),
     }
     skin.glyphs.reduce(buf);

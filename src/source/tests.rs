@@ -58,7 +58,8 @@ fn a_sharded_folder_is_one_model() {
     let dir = tempfile::tempdir().unwrap();
     at(&dir, "x-1.safetensors", &file_of(&[("model.layers.0.mlp.up_proj.weight", "F32", &[4, 2], 4)]));
     at(&dir, "x-2.safetensors", &file_of(&[("model.layers.1.mlp.up_proj.weight", "F16", &[4, 2], 2)]));
-    let index = |map: &str| at(&dir, "model.safetensors.index.json", format!("{{\"weight_map\":{{{map}}}}}").as_bytes());
+    let index =
+        |map: &str| at(&dir, "model.safetensors.index.json", format!("{{\"weight_map\":{{{map}}}}}").as_bytes());
     let both = "\"model.layers.0.mlp.up_proj.weight\":\"x-1.safetensors\",\"model.layers.1.mlp.up_proj.weight\":\"x-2.safetensors\"";
     index(both);
     at(&dir, "config.json", br#"{"model_type":"llama"}"#);
@@ -94,8 +95,17 @@ fn files_that_lie_are_told_apart() {
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n".to_vec(), "git lfs pull"),
         (b"<html><body>404 not found, sign in first</body></html>".to_vec(), "is text"),
         (raw(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}}"#, 9), "contradict"),
-        (raw(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#, 12), "offsets"),
-        (raw(r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}"#, 8), "larger than any file"),
+        (
+            raw(
+                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
+                12,
+            ),
+            "offsets",
+        ),
+        (
+            raw(r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}"#, 8),
+            "larger than any file",
+        ),
         (raw("{\"a\":", 8), "damaged"),
         ([u64::MAX.to_le_bytes().to_vec(), vec![0; 100]].concat(), "header is longer"),
     ];
@@ -124,10 +134,19 @@ fn what_was_named_wrongly_is_told_with_a_remedy() {
 #[test]
 fn odd_tensors_open() {
     let dir = tempfile::tempdir().unwrap();
-    let path = at(&dir, "odd.safetensors", &file_of(&[
-        ("empty.weight", "F32", &[0, 4], 4), ("flag", "BOOL", &[3], 1), ("n.num_batches_tracked", "I64", &[], 8),
-        ("scalar", "F32", &[], 4), ("w8.weight", "F8_E4M3", &[4, 4], 1), ("q.weight", "I8", &[4, 4], 1), ("é\u{1F600}.weight", "BF16", &[2, 2], 2),
-    ]));
+    let path = at(
+        &dir,
+        "odd.safetensors",
+        &file_of(&[
+            ("empty.weight", "F32", &[0, 4], 4),
+            ("flag", "BOOL", &[3], 1),
+            ("n.num_batches_tracked", "I64", &[], 8),
+            ("scalar", "F32", &[], 4),
+            ("w8.weight", "F8_E4M3", &[4, 4], 1),
+            ("q.weight", "I8", &[4, 4], 1),
+            ("é\u{1F600}.weight", "BF16", &[2, 2], 2),
+        ]),
+    );
     let (model, weights) = open(&path).unwrap();
     let layer = |name: &str| model.layers.iter().find(|l| l.name == name).unwrap();
     assert_eq!(weights.matrix(&model, layer("w8")).unwrap().data.len(), 16);

@@ -81,7 +81,9 @@ mod tests {
     #[test]
     fn groups_that_do_not_fit_are_left_out_whole() {
         let phrase = Phrase::new().caption("err").and("=.31").caption("bound").and("≤3.90").group("x");
-        for (w, want) in [(30, "err =.31  bound ≤3.90  x"), (20, "err =.31"), (22, "err =.31  bound ≤3.90"), (5, "err …")] {
+        for (w, want) in
+            [(30, "err =.31  bound ≤3.90  x"), (20, "err =.31"), (22, "err =.31  bound ≤3.90"), (5, "err …")]
+        {
             let mut buf = Buffer::empty(Rect::new(0, 0, w, 1));
             phrase.draw(&mut buf, 0, 0, w, 2, Theme { depth: Depth::None });
             let row: String = buf.content.iter().map(ratatui::buffer::Cell::symbol).collect();

@@ -68,7 +68,11 @@ mod tests {
         for x in 3..44 {
             let at = Slider::hit(area, x);
             let mut buf = Buffer::empty(Rect::new(0, 0, 60, 1));
-            Slider { at, dead_from: None, active: true, enabled: true }.draw(area, &mut buf, Theme { depth: Depth::None });
+            Slider { at, dead_from: None, active: true, enabled: true }.draw(
+                area,
+                &mut buf,
+                Theme { depth: Depth::None },
+            );
             assert_eq!(buf[(x, 0)].symbol(), "●", "{x}");
         }
         assert_eq!(Slider::hit(area, 0), 0.0);

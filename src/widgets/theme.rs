@@ -114,9 +114,8 @@ fn distance(a: Rgb, b: Rgb) -> i32 {
 /// The nearest of xterm's 6×6×6 cube (16–231) and grey ramp (232–255).
 fn nearest_256(rgb: Rgb) -> u8 {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    let cube = (0..216u8).map(|i| {
-        (16 + i, (LEVELS[(i / 36) as usize], LEVELS[(i / 6 % 6) as usize], LEVELS[(i % 6) as usize]))
-    });
+    let cube = (0..216u8)
+        .map(|i| (16 + i, (LEVELS[(i / 36) as usize], LEVELS[(i / 6 % 6) as usize], LEVELS[(i % 6) as usize])));
     let grey = (0..24u8).map(|i| (232 + i, (8 + 10 * i, 8 + 10 * i, 8 + 10 * i)));
     cube.chain(grey).min_by_key(|(_, c)| distance(*c, rgb)).map_or(7, |(i, _)| i)
 }

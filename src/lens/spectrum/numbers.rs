@@ -19,7 +19,12 @@ pub fn draw(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
         let second = pruned(look).unwrap_or_else(|| cursor(look, spectrum));
         vec![short_energy(look, spectrum), second]
     } else {
-        vec![energy(look, spectrum), cursor(look, spectrum), shape(spectrum), pruned(look).unwrap_or_else(|| tail(spectrum))]
+        vec![
+            energy(look, spectrum),
+            cursor(look, spectrum),
+            shape(spectrum),
+            pruned(look).unwrap_or_else(|| tail(spectrum)),
+        ]
     };
     for (y, line) in (area.y..area.bottom()).zip(lines) {
         line.draw(buf, area.x + 1, y, area.right(), if look.compact { 2 } else { 3 }, look.theme);
@@ -129,7 +134,10 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
         lines.push(line(&format!("{:.0}% of energy", share * 100.0), format!("r={rank}")));
     }
     lines.push(line("break-even", format!("r={}", look.layer.break_even_rank())));
-    lines.push(line(&format!("to {} precision", look.layer.dtype.name().to_lowercase()), format!("r={} of {}", s.numerical_rank, s.sigma.len())));
+    lines.push(line(
+        &format!("to {} precision", look.layer.dtype.name().to_lowercase()),
+        format!("r={} of {}", s.numerical_rank, s.sigma.len()),
+    ));
     lines.extend([
         gap(),
         title("Spectrum"),

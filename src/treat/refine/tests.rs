@@ -49,7 +49,9 @@ fn treated(matrix: &Matrix, t: Treatment) -> Vec<f64> {
         Some(r) => {
             let svd = w.thin_svd().unwrap();
             let s = svd.S().column_vector();
-            faer::Mat::<f64>::from_fn(m, n, |i, j| (0..r.min(m.min(n))).map(|k| svd.U()[(i, k)] * s[k] * svd.V()[(j, k)]).sum())
+            faer::Mat::<f64>::from_fn(m, n, |i, j| {
+                (0..r.min(m.min(n))).map(|k| svd.U()[(i, k)] * s[k] * svd.V()[(j, k)]).sum()
+            })
         }
         None => faer::Mat::zeros(m, n),
     };

@@ -47,11 +47,7 @@ impl Axis {
 
     /// The value at a share of the length.
     pub fn at(self, share: f64) -> f64 {
-        if self.log {
-            self.from * (self.to / self.from).powf(share)
-        } else {
-            self.from + (self.to - self.from) * share
-        }
+        if self.log { self.from * (self.to / self.from).powf(share) } else { self.from + (self.to - self.from) * share }
     }
 
     /// Round values in range, about `most` of them at the most.

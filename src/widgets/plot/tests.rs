@@ -93,8 +93,12 @@ fn what_an_axis_cannot_place_leaves_a_gap() {
 #[test]
 fn degenerate_ranges_still_show_something() {
     for axis in [
-        Axis::new(0.0, 0.0, false), Axis::new(0.0, 0.0, true), Axis::new(3.0, 3.0, true),
-        Axis::new(f64::NAN, 1.0, false), Axis::new(-5.0, -5.0, false), Axis::new(1.0, 1.0, false),
+        Axis::new(0.0, 0.0, false),
+        Axis::new(0.0, 0.0, true),
+        Axis::new(3.0, 3.0, true),
+        Axis::new(f64::NAN, 1.0, false),
+        Axis::new(-5.0, -5.0, false),
+        Axis::new(1.0, 1.0, false),
     ] {
         assert!(axis.from < axis.to, "{axis:?}");
         assert!(axis.place(f64::midpoint(axis.from, axis.to)).is_some());
@@ -108,7 +112,14 @@ fn a_plot_shows_axes_marks_and_the_dead_zone() {
         x: Axis::new(1.0, 100.0, true),
         y: Axis::new(0.4, 4.0, true),
         curves: vec![Curve { values: &values, ink: Ink::Accent, kept: Some(20) }],
-        marks: vec![Mark { x: 20.0, before: "kept 20".into(), after: "cut 80".into(), ink: Ink::Accent, pointed: true, short: false }],
+        marks: vec![Mark {
+            x: 20.0,
+            before: "kept 20".into(),
+            after: "cut 80".into(),
+            ink: Ink::Accent,
+            pointed: true,
+            short: false,
+        }],
         level: Some((0.8, "noise edge .80".into())),
         dead_from: Some(50.0),
         dead_label: "no gain",
@@ -125,7 +136,10 @@ fn a_plot_shows_axes_marks_and_the_dead_zone() {
         plot.draw(small, &mut buf, Theme { depth: Depth::None });
         for y in 0..10 {
             for x in 0..30 {
-                assert!(small.contains((x, y).into()) || buf[(x, y)].symbol() == "x", "painted ({x}, {y}) outside {small:?}");
+                assert!(
+                    small.contains((x, y).into()) || buf[(x, y)].symbol() == "x",
+                    "painted ({x}, {y}) outside {small:?}"
+                );
             }
         }
     }
