@@ -2,6 +2,13 @@
 //!
 //! `cargo bench` prints medians; compare within one run. `scrub/layers/*` grows with the layers, `scrub/size/*` must
 //! not grow with the weights.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot go on must fail"
+)]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ratatui::buffer::Buffer;

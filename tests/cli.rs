@@ -1,4 +1,11 @@
 //! The commands as scripts see them: fields, exit statuses, errors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot go on must fail"
+)]
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,11 @@
 //! Against numpy in float64, from the same float32 data (tests/golden/make.py).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot go on must fail"
+)]
 
 use serde_json::Value;
 use slimscope::known::Bound;
@@ -36,7 +43,7 @@ fn family(name: &str, m: usize, n: usize) -> Matrix {
             "power_law" => *w /= (i + 1) as f64,
             "graded" => *w *= 10f64.powf(-6.0 * j as f64 / (n.max(2) - 1) as f64),
             "low_rank" => {
-                *w = ((i % 3 + 1) as f64) * (j % 5) as f64 - 2.0 * (i % 3 + 1) as f64 + ((i % 2) * (j % 3)) as f64
+                *w = ((i % 3 + 1) as f64) * (j % 5) as f64 - 2.0 * (i % 3 + 1) as f64 + ((i % 2) * (j % 3)) as f64;
             }
             "outlier" if (i, j) == (m / 2, n / 3) => *w = 1e4,
             "zero" => *w = 0.0,

@@ -1,4 +1,11 @@
 //! What the README shows is what the program does. `UPDATE_README=1 cargo test --test readme` writes it anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot go on must fail"
+)]
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -1,4 +1,11 @@
 //! Whole screens as snapshots: every lens at three sizes, with colour and without. `cargo insta review` shows changes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot go on must fail"
+)]
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -177,15 +177,14 @@ impl App {
             Row::Layer(l) => *l == id,
             Row::Block { block: b, folded, .. } => *folded && Some(*b) == block,
         });
-        match found {
-            Some(row) => self.list.cursor = row,
-            None => {
-                // The next layer that is listed, in module order; else the last before.
-                let at = |r: &Row| self.layer_of(*r);
-                let next = self.list.rows.iter().position(|r| at(r).is_some_and(|l| l > id));
-                self.list.cursor = next.unwrap_or(self.list.rows.len().saturating_sub(1));
-                self.settle_cursor(1);
-            }
+        if let Some(row) = found {
+            self.list.cursor = row;
+        } else {
+            // The next layer that is listed, in module order; else the last before.
+            let at = |r: &Row| self.layer_of(*r);
+            let next = self.list.rows.iter().position(|r| at(r).is_some_and(|l| l > id));
+            self.list.cursor = next.unwrap_or(self.list.rows.len().saturating_sub(1));
+            self.settle_cursor(1);
         }
         self.scroll();
     }

@@ -374,7 +374,7 @@ proptest! {
         // Undoing everything leads back to dense.
         s.app.typing = None;
         s.app.overlay = None;
-        for _ in 0..keys.len() + 1 {
+        for _ in 0..=keys.len() {
             s.now += 1000;
             s.send(Msg::Key(Key::char('u')));
         }

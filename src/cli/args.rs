@@ -36,7 +36,7 @@ pub struct Common {
     /// Neither read nor write cached measurements
     #[arg(long, global = true)]
     pub no_cache: bool,
-    /// When to use colour; NO_COLOR is obeyed
+    /// When to use colour; `NO_COLOR` is obeyed
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub color: When,
     /// Characters to draw with [default: by locale and terminal]

@@ -146,13 +146,13 @@ impl Coordinator {
         }
         if finished.number & PART != 0 {
             self.settle(layer, &finished.settled);
-        } else if let Some(run) = self.running.remove(&number) {
-            if !run.refinement {
-                self.queue.finish(layer, &run.probes, &finished.settled);
-                if self.queue.is_done_with(layer) {
-                    self.tally.done += 1;
-                    self.tally.bytes_done += self.shared.model.layer(layer).map_or(0, |l| l.bytes);
-                }
+        } else if let Some(run) = self.running.remove(&number)
+            && !run.refinement
+        {
+            self.queue.finish(layer, &run.probes, &finished.settled);
+            if self.queue.is_done_with(layer) {
+                self.tally.done += 1;
+                self.tally.bytes_done += self.shared.model.layer(layer).map_or(0, |l| l.bytes);
             }
         }
     }
@@ -249,10 +249,10 @@ impl Coordinator {
             .values()
             .filter(|r| !r.refinement && Some(r.layer) != focus && r.probes.contains(&ProbeId::Spectrum))
             .max_by(|a, b| a.bytes.cmp(&b.bytes));
-        if let Some(victim) = victim {
-            if self.queue.preempt(victim.layer) {
-                victim.preempt.store(true, Ordering::Relaxed);
-            }
+        if let Some(victim) = victim
+            && self.queue.preempt(victim.layer)
+        {
+            victim.preempt.store(true, Ordering::Relaxed);
         }
     }
 

@@ -52,7 +52,7 @@ impl Shared {
     pub fn run(&self, job: &Job, done: &mpsc::Sender<Message>) {
         let finished = catch_unwind(AssertUnwindSafe(|| self.work(job, done))).unwrap_or_else(|payload| {
             // Outside a probe: decoding. Nothing of this layer can be measured.
-            self.give_up(job, format!("internal error: {}", describe(&*payload)))
+            Self::give_up(job, format!("internal error: {}", describe(&*payload)))
         });
         let _ = done.send(Message::Finished(finished));
     }
@@ -75,7 +75,7 @@ impl Shared {
         }
         let matrix = match self.weights.matrix(&self.model, layer) {
             Ok(matrix) => matrix,
-            Err(error) => return self.give_up(job, error.to_string()),
+            Err(error) => return Self::give_up(job, error.to_string()),
         };
         let keep_going = || self.wanted(job);
         let ask = Ask { keep_going: &keep_going, threads: job.threads };
@@ -123,7 +123,7 @@ impl Shared {
         Finished { number: job.number, reports: Vec::new(), settled }
     }
 
-    fn give_up(&self, job: &Job, why: String) -> Finished {
+    fn give_up(job: &Job, why: String) -> Finished {
         let (report, settled) = match &job.work {
             Work::Measure(probes) => (Report::Failed { layer: job.layer, why }, probes.clone()),
             Work::Refine { generation, .. } => (refined(*generation, job.layer, Err(why)), Vec::new()),

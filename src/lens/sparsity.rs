@@ -128,7 +128,7 @@ fn threshold(look: &Look, m: &Magnitude, axis: Axis, value: f64, field: Rect, bu
     put(buf, x, field.bottom(), field.right(), "▲", style);
     let badge = if m.bins.exact { '=' } else { '≈' };
     let (left, right) = ("removed".to_owned(), format!("kept  |w| > {badge}{}", number(value)));
-    if x >= field.x + width(&left) as u16 + 1 {
+    if x > field.x + width(&left) as u16 {
         put(buf, x - width(&left) as u16 - 1, field.y - 1, x, &left, look.theme.style(Ink::Cut));
     }
     if x + 2 + width(&right) as u16 <= field.right() {

@@ -216,7 +216,7 @@ fn pool(value: &Value, input: [usize; 2]) -> Option<[usize; 2]> {
     extent(input, kernel, stride, pair(value, "padding", 0), [1, 1])
 }
 
-/// ⌊(in + 2·padding − dilation·(kernel−1) − 1)/stride⌋ + 1 along each axis, as in PyTorch.
+/// ⌊(in + 2·padding − dilation·(kernel−1) − 1)/stride⌋ + 1 along each axis, as in `PyTorch`.
 fn extent(
     input: [usize; 2],
     kernel: [usize; 2],

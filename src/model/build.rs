@@ -35,7 +35,7 @@ pub fn build(model: &mut Model) {
             Part::Buffer => {}
         }
     }
-    layers.retain(|l| !(l.shape.is_empty() && !l.dtype.is_float()));
+    layers.retain(|l| !l.shape.is_empty() || l.dtype.is_float());
     attach_biases(model, &mut layers, &loose);
     transpose_siblings(&mut layers);
     tie(model, &mut layers);

@@ -147,7 +147,7 @@ impl Kind {
 /// How the stored axes map to the matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Orientation {
-    /// Stored `[out_features, in_features, …]`, as PyTorch's `Linear` and convolutions are.
+    /// Stored `[out_features, in_features, …]`, as `PyTorch`'s `Linear` and convolutions are.
     #[serde(rename = "out,in")]
     OutIn,
     /// Stored `[in_features, out_features]`, as GPT-2's `Conv1D` is; transposed when decoded.
@@ -197,7 +197,7 @@ pub struct Layer {
     pub orientation: Orientation,
     /// Shape as stored.
     pub shape: Vec<usize>,
-    /// `[rows, columns]` of the matrix view, out_features × in_features; a convolution is o × (i·kh·kw).
+    /// `[rows, columns]` of the matrix view, `out_features` × `in_features`; a convolution is o × (i·kh·kw).
     pub matrix: [usize; 2],
     /// Element type.
     pub dtype: DType,
@@ -228,11 +228,11 @@ impl Layer {
     pub fn measurable(&self) -> bool {
         self.dtype.is_float() && self.shape.len() >= 2 && self.matrix.iter().all(|&e| e > 0)
     }
-    /// Rows of the matrix view (out_features).
+    /// Rows of the matrix view (`out_features`).
     pub fn rows(&self) -> usize {
         self.matrix[0]
     }
-    /// Columns of the matrix view (in_features).
+    /// Columns of the matrix view (`in_features`).
     pub fn cols(&self) -> usize {
         self.matrix[1]
     }

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 
-/// A dense matrix, row-major: `data[r * cols + c]`, rows = out_features, columns = in_features.
+/// A dense matrix, row-major: `data[r * cols + c]`, rows = `out_features`, columns = `in_features`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     /// Number of rows.

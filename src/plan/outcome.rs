@@ -272,9 +272,9 @@ pub fn gaussian_removed_energy(s: f64) -> f64 {
             break;
         }
         if miss < 0.0 {
-            lo = t
+            lo = t;
         } else {
-            hi = t
+            hi = t;
         }
         // Newton's step where it stays inside the bracket, its middle otherwise.
         let step = t - miss / (2.0 * density(t)).max(1e-300);

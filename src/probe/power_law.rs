@@ -49,7 +49,7 @@ pub fn fit(sigma: &[f64]) -> Option<PowerLaw> {
     best
 }
 
-/// max |F_fit − F_empirical| over the tail, with the empirical distribution's step on both sides.
+/// max |`F_fit` − `F_empirical`| over the tail, with the empirical distribution's step on both sides.
 fn distance(descending: &[f64], xmin: f64, alpha: f64) -> f64 {
     let n = descending.len() as f64;
     descending.iter().enumerate().fold(0.0, |worst, (i, &x)| {

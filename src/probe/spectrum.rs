@@ -20,7 +20,7 @@ pub struct Spectrum {
     pub stable_rank: Option<f64>,
     /// exp of the entropy of σ/Σσ (Roy & Vetterli 2007); `None` for a zero matrix.
     pub effective_rank: Option<f64>,
-    /// σ₁/σ_k; `None` when σ_k is zero to the precision of the computation (f64).
+    /// `σ₁/σ_k`; `None` when `σ_k` is zero to the precision of the computation (f64).
     pub condition: Option<f64>,
     /// Singular values above σ₁·max(m,n)·eps of the storage type.
     pub numerical_rank: usize,
@@ -70,11 +70,11 @@ impl Spectrum {
     pub fn norm(&self) -> f64 {
         self.sigma.first().copied().unwrap_or(0.0)
     }
-    /// ‖W − W_r‖_F² of the best approximation of rank r (Eckart–Young).
+    /// ‖W − `W_r`‖_F² of the best approximation of rank r (Eckart–Young).
     pub fn tail_energy(&self, rank: usize) -> f64 {
         self.tail.get(rank).copied().unwrap_or(0.0)
     }
-    /// σ_{r+1} = ‖W − W_r‖₂.
+    /// σ_{r+1} = ‖W − `W_r‖₂`.
     pub fn cut(&self, rank: usize) -> f64 {
         self.sigma.get(rank).copied().unwrap_or(0.0)
     }

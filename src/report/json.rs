@@ -18,12 +18,11 @@ impl Object {
         self.map.insert(key.to_owned(), value.into());
     }
     fn known(&mut self, key: &str, value: Option<Known>, why: &str) {
-        match value.filter(|k| k.value.is_finite()) {
-            Some(k) => self.put(key, json!({"value": k.value, "bound": k.bound.word()})),
-            None => {
-                self.put(key, Value::Null);
-                self.note(key, why);
-            }
+        if let Some(k) = value.filter(|k| k.value.is_finite()) {
+            self.put(key, json!({"value": k.value, "bound": k.bound.word()}));
+        } else {
+            self.put(key, Value::Null);
+            self.note(key, why);
         }
     }
     fn note(&mut self, key: &str, why: &str) {

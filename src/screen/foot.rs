@@ -82,12 +82,12 @@ fn work(look: &Look) -> Phrase {
         let why = app.facts.of(first.id).failure.clone().unwrap_or_default();
         phrase =
             phrase.inked(format!("! {} failed", failed.len()), Ink::Bad).caption(&format!("{}: {why}", first.name));
-    } else if phrase.is_empty() {
-        if let Some(note) = app.model.notes.first() {
-            let more = app.model.notes.len() - 1;
-            let tail = if more > 0 { format!(" (+{more}: i)") } else { String::new() };
-            phrase = phrase.caption(&format!("note  {note}{tail}"));
-        }
+    } else if phrase.is_empty()
+        && let Some(note) = app.model.notes.first()
+    {
+        let more = app.model.notes.len() - 1;
+        let tail = if more > 0 { format!(" (+{more}: i)") } else { String::new() };
+        phrase = phrase.caption(&format!("note  {note}{tail}"));
     }
     phrase
 }

@@ -69,7 +69,7 @@ fn tab(look: &Look, lens: LensId) -> String {
 /// Tabs with the columns they take.
 fn placed(look: &Look) -> Vec<(LensId, u16, String)> {
     let mut x = 1;
-    let gap = if look.app.size.0 < 100 { 0 } else { 1 };
+    let gap = u16::from(look.app.size.0 >= 100);
     LensId::ALL
         .into_iter()
         .map(|lens| {

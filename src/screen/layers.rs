@@ -186,7 +186,7 @@ fn treatment_words(app: &App, layer: &Layer, t: Treatment, room: u16) -> String 
     if !layer.eligible() {
         return "kept".to_owned();
     }
-    let keep = app.outcome.layers.get(layer.id.0).map_or(1.0, |o| o.keep());
+    let keep = app.outcome.layers.get(layer.id.0).map_or(1.0, super::super::plan::outcome::LayerOutcome::keep);
     let words = match (t.rank, t.prune) {
         (None, None) => "dense".to_owned(),
         (Some(r), None) if room >= 11 => format!("r {r:<4} {:.0}%", keep * 100.0),

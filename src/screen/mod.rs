@@ -33,7 +33,7 @@ pub fn draw(app: &App, skin: Skin, buf: &mut Buffer) {
     match (Layout::of(app), Look::at(app, skin.theme)) {
         (Some(layout), Some(look)) if (area.width, area.height) == app.size => paint(&look, &layout, buf),
         (Some(_), None) => {
-            centred(buf, &["this checkpoint holds no tensors".to_owned(), "q quits".to_owned()], skin.theme)
+            centred(buf, &["this checkpoint holds no tensors".to_owned(), "q quits".to_owned()], skin.theme);
         }
         _ => too_small(buf, skin.theme),
     }

@@ -46,7 +46,7 @@ fn f8_e4m3(bits: u8) -> f32 {
     if bits & 0x80 == 0 { magnitude } else { -magnitude }
 }
 
-/// The matrix view: rows = out_features. `transposed` for tensors stored `[in, out]`.
+/// The matrix view: rows = `out_features`. `transposed` for tensors stored `[in, out]`.
 pub fn matrix(rows: usize, cols: usize, transposed: bool, data: Vec<f32>) -> Option<Matrix> {
     if transposed { Matrix::new(cols, rows, data).map(|m| m.transposed()) } else { Matrix::new(rows, cols, data) }
 }

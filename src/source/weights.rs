@@ -33,7 +33,7 @@ impl Weights {
         all.get(tensor.range.clone()).ok_or_else(|| gone(format!("{}: beyond the end of the file", tensor.name)))
     }
 
-    /// Decodes one layer's matrix view (rows = out_features) to `f32`.
+    /// Decodes one layer's matrix view (rows = `out_features`) to `f32`.
     pub fn matrix(&self, model: &Model, layer: &Layer) -> Result<Matrix, OpenError> {
         let tensor = model.tensors.get(layer.tensor).ok_or_else(|| {
             OpenError::broken(&model.path, format!("{}: no such tensor", layer.name), "open the checkpoint again")

@@ -11,7 +11,7 @@ pub use refine::{Refined, refine};
 pub struct Treatment {
     /// Rank kept; the layer is stored as two factors.
     pub rank: Option<usize>,
-    /// Share of the entries removed, smallest magnitudes first; with a rank, of the residual W − W_r.
+    /// Share of the entries removed, smallest magnitudes first; with a rank, of the residual W − `W_r`.
     pub prune: Option<f64>,
 }
 

@@ -23,7 +23,7 @@ impl Dots {
     }
     /// Dots down.
     pub fn height(&self) -> usize {
-        if self.columns == 0 { 0 } else { self.bits.len() / self.columns * 4 }
+        self.bits.len().checked_div(self.columns).unwrap_or(0) * 4
     }
     /// Sets a dot; the character it lies in takes the last ink.
     pub fn set(&mut self, x: usize, y: usize, ink: Ink) {

@@ -87,10 +87,10 @@ impl Plot<'_> {
             curve.trace(self.x, self.y, &mut dots);
         }
         dots.draw(inside, buf, theme);
-        if let Some((x, y)) = self.cursor {
-            if let (Some(cx), Some(cy)) = (self.column(inside, x), self.row(inside, y)) {
-                put(buf, cx, cy, inside.right(), "●", theme.style(Ink::Accent));
-            }
+        if let Some((x, y)) = self.cursor
+            && let (Some(cx), Some(cy)) = (self.column(inside, x), self.row(inside, y))
+        {
+            put(buf, cx, cy, inside.right(), "●", theme.style(Ink::Accent));
         }
     }
 
