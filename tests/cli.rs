@@ -242,6 +242,28 @@ fn a_frame_comes_as_text_escapes_and_a_picture() {
 }
 
 #[test]
+fn a_hub_name_is_looked_up_in_the_local_cache() {
+    let home = tempfile::tempdir().unwrap();
+    let base = home.path().join("hub/models--org--tiny");
+    let snapshot = base.join("snapshots/abc123");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(base.join("refs")).unwrap();
+    std::fs::write(base.join("refs/main"), "abc123").unwrap();
+    for file in ["model.safetensors", "config.json"] {
+        std::fs::copy(Path::new(&sample("digits_mlp")).join(file), snapshot.join(file)).unwrap();
+    }
+    let run = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slimscope"));
+        command.args(["inspect", name]).env("HF_HOME", home.path()).env_remove("HF_HUB_CACHE").output().unwrap()
+    };
+    let found = run("org/tiny");
+    assert!(String::from_utf8_lossy(&found.stdout).starts_with("org/tiny  sequential"), "{found:?}");
+    let absent = run("org/other");
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("local Hugging Face cache"));
+}
+
+#[test]
 fn closed_output_is_no_error() {
     use std::io::Read;
     let mut child = Command::new(env!("CARGO_BIN_EXE_slimscope"))

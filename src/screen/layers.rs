@@ -150,7 +150,7 @@ fn draw_layer(look: &Look, c: &Columns, layer: &Layer, area: Rect, buf: &mut Buf
     }
     if c.spark > 0 {
         let (line, ink) = match (&facts.spectrum, &facts.failure) {
-            (Some(s), _) => (spark(&s.sigma, c.spark as usize), Ink::Text),
+            (Some(s), _) => (spark(&s.sigma, c.spark as usize), Ink::Quiet),
             (None, Some(_)) => ("! failed".to_owned(), Ink::Bad),
             (None, None) if layer.measurable() && layer.tied_to.is_none() => ("·".repeat(c.spark as usize), Ink::Quiet),
             (None, None) => (String::new(), Ink::Quiet),

@@ -87,6 +87,7 @@ impl Plot<'_> {
             curve.trace(self.x, self.y, &mut dots);
         }
         dots.draw(inside, buf, theme);
+        self.draw_short_marks(inside, buf, theme);
         if let Some((x, y)) = self.cursor
             && let (Some(cx), Some(cy)) = (self.column(inside, x), self.row(inside, y))
         {
@@ -160,14 +161,23 @@ impl Plot<'_> {
         }
     }
 
+    /// Labels at the foot, where neither a curve nor another label is.
+    fn draw_short_marks(&self, inside: Rect, buf: &mut Buffer, theme: Theme) {
+        let y = inside.bottom() - 1;
+        for mark in self.marks.iter().filter(|m| m.short) {
+            let Some(x) = self.column(inside, mark.x) else { continue };
+            let end = x + width(&mark.before) as u16;
+            let free = |x: u16| buf.cell((x, y)).is_some_and(|c| matches!(c.symbol(), " " | "░"));
+            if end <= inside.right() && (x.saturating_sub(1)..=end.min(inside.right() - 1)).all(free) {
+                put(buf, x, y, inside.right(), &mark.before, theme.style(mark.ink));
+            }
+        }
+    }
+
     fn draw_marks(&self, inside: Rect, buf: &mut Buffer, theme: Theme) {
-        for mark in &self.marks {
+        for mark in self.marks.iter().filter(|m| !m.short) {
             let Some(x) = self.column(inside, mark.x) else { continue };
             let style = theme.style(mark.ink);
-            if mark.short {
-                put(buf, x, inside.bottom() - 1, inside.right(), &mark.before, style);
-                continue;
-            }
             for y in inside.top()..inside.bottom() {
                 put(buf, x, y, inside.right(), "┆", style);
             }
