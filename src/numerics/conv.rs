@@ -92,7 +92,7 @@ pub fn four_unfoldings(k: &Kernel, keep_going: KeepGoing<'_>) -> Result<f64, Svd
     Ok(worst * ((k.kh * k.kw) as f64).sqrt())
 }
 
-/// Largest σ₁ of the symbol F(ω) = Σ K[a,b] e^{i(aω₁+bω₂)} over an `nh × nw` grid of frequencies. For circular padding,
+/// Largest σ₁ of the symbol F(ω) = Σ K_{ab} e^{i(aω₁+bω₂)} over an `nh × nw` grid of frequencies. For circular padding,
 /// stride 1 and dilation 1 on an `nh × nw` image this is the operator's norm (Sedghi, Gupta, Long, ICLR 2019); a kernel
 /// larger than the image wraps by itself, since only grid frequencies are used.
 pub fn grid_norm(k: &Kernel, nh: usize, nw: usize, keep_going: KeepGoing<'_>) -> Result<f64, SvdError> {

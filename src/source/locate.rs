@@ -118,7 +118,14 @@ fn is_side_file(path: &Path) -> bool {
 
 fn folder_name(folder: &Path) -> String {
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    real.file_name().map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned())
+    let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+    let own = name(&real).unwrap_or_else(|| "model".to_owned());
+    // A folder called `model` says nothing: its parent does.
+    let says_nothing = matches!(own.as_str(), "model" | "models" | "weights" | "checkpoint" | "final" | "output");
+    match real.parent().and_then(name).filter(|_| says_nothing) {
+        Some(parent) => format!("{parent}/{own}"),
+        None => own,
+    }
 }
 
 /// `org/name`, the way models are named on the hub.
