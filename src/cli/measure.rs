@@ -160,10 +160,23 @@ impl Output<'_> {
 
 /// All columns that a layer may have.
 fn csv_heads(with_spectrum: bool) -> Vec<String> {
-    let mut heads: Vec<String> =
-        ["layer", "tensor", "file", "block", "role", "kind", "shape", "matrix", "dtype", "params", "bytes", "eligible"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut heads: Vec<String> = [
+        "layer",
+        "tensor",
+        "file",
+        "block",
+        "role",
+        "kind",
+        "shape",
+        "matrix",
+        "dtype",
+        "params",
+        "bytes",
+        "macs_per_token",
+        "eligible",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for known in [
         "zero_fraction",
         "frobenius_norm",

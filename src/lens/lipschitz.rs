@@ -1,7 +1,7 @@
 //! Norms and bounds of the layer as a map, before and after; their product where that means something.
 
 use super::explain::{self, Entry};
-use super::{Lens, Look, state};
+use super::{Lens, Look, short_name, state};
 use crate::app::{Action, LensId};
 use crate::known::{Bound, Known};
 use crate::model::Layer;
@@ -102,8 +102,10 @@ fn table(look: &Look, area: Rect, buf: &mut Buffer) -> u16 {
     put_right(buf, area.x, after, y, &known(out.delta_norm, number), text);
     let share = relative
         .map_or(String::new(), |k| format!("{}{} of σ₁  ", k.bound.badge(), crate::widgets::number::percent(k.value)));
-    let line = Phrase::new().group(share.trim_end()).caption(&how);
-    line.draw(buf, after + 3, y, area.right(), 2, theme);
+    let share = share.trim_end();
+    if after as usize + 3 + width(share) <= area.right() as usize {
+        Phrase::new().group(share).caption(&how).draw(buf, after + 3, y, area.right(), 2, theme);
+    }
     y + 1
 }
 
@@ -176,7 +178,8 @@ fn whole(look: &Look, area: Rect, buf: &mut Buffer) {
         return;
     }
     layers.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
-    let largest = |n: usize| layers.iter().take(n).map(|(l, k)| format!("{} {}", name(l), known(Some(*k), number)));
+    let largest =
+        |n: usize| layers.iter().take(n).map(|(l, k)| format!("{} {}", short_name(l), known(Some(*k), number)));
     let mut phrase = Phrase::new().caption("largest");
     for (i, text) in largest(3).enumerate() {
         phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
@@ -187,10 +190,6 @@ fn whole(look: &Look, area: Rect, buf: &mut Buffer) {
 
 fn bounding(k: Known) -> Known {
     Known { bound: Bound::Upper.and(k.bound), ..k }
-}
-
-fn name(layer: &Layer) -> String {
-    layer.block.map_or_else(|| layer.label.clone(), |b| format!("{b}·{}", layer.label))
 }
 
 fn log(k: Known) -> String {
@@ -236,7 +235,7 @@ fn waterfall(look: &Look, sorted: &[(&Layer, Known)], area: Rect, buf: &mut Buff
         let y = area.y + 1 + (i - top) as u16;
         let here = layer.id == look.layer.id;
         let ink = if here { Ink::Accent } else { Ink::Text };
-        put(buf, area.x + 1, y, field.x, &fit(&name(layer), label as usize), theme.style(ink));
+        put(buf, area.x + 1, y, field.x, &fit(&short_name(layer), label as usize), theme.style(ink));
         let (a, b) = (cell(from.min(*to)), cell(from.max(*to)));
         for x in a..=b {
             put(

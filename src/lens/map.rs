@@ -3,7 +3,7 @@
 mod grid;
 
 use super::explain::{self, Entry};
-use super::{Lens, Look, state, write};
+use super::{Lens, Look, short_name, state, write};
 use crate::app::metric::{METRICS, Metric, Source};
 use crate::app::{Action, App, LensId};
 use crate::known::Known;
@@ -22,7 +22,7 @@ impl Lens for MapLens {
         LensId::Map
     }
     fn title(&self, look: &Look) -> String {
-        let here = look.layer.block.map_or_else(|| look.layer.label.clone(), |b| format!("{b}·{}", look.layer.label));
+        let here = look.short_name();
         format!("Map  {}  at {here}", metric(look.app).name)
     }
     fn remark(&self, look: &Look) -> String {
@@ -245,9 +245,7 @@ fn foot(look: &Look, area: Rect, buf: &mut Buffer) {
         .iter()
         .take(8)
         .filter(|(_, k)| k.value > 0.0)
-        .map(|(l, _)| {
-            format!("{} {}", l.block.map_or_else(|| l.label.clone(), |b| format!("{b}·{}", l.label)), written(app, l))
-        })
+        .map(|(l, _)| format!("{} {}", short_name(l), written(app, l)))
         .collect();
     line(look, area, y + 1, "largest", &largest, buf);
 }

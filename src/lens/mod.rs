@@ -52,6 +52,11 @@ impl<'a> Look<'a> {
         Some(Self { app, layer, facts, outcome, theme, compact: shape.compact, aside: shape.aside })
     }
 
+    /// `0·down_proj`.
+    pub fn short_name(&self) -> String {
+        short_name(self.layer)
+    }
+
     /// `block 0 · down_proj  160×432`, shorter where there is little room.
     pub fn heading(&self) -> String {
         let shape: Vec<String> = self.layer.shape.iter().map(ToString::to_string).collect();
@@ -62,6 +67,11 @@ impl<'a> Look<'a> {
         };
         format!("{block}{}  {}", self.layer.label, shape.join("×"))
     }
+}
+
+/// `0·down_proj`: block and name of a layer.
+pub fn short_name(layer: &Layer) -> String {
+    layer.block.map_or_else(|| layer.label.clone(), |b| format!("{b}·{}", layer.label))
 }
 
 /// A way of looking.

@@ -1,7 +1,5 @@
 //! Magnitudes counted in fine logarithmic bins, cumulated, so that any threshold is one binary search away.
 
-use super::magnitude::Magnitude;
-
 /// Bits of |w| (as `f32`) dropped to get a bin: 8 exponent and 10 mantissa bits stay, so every F16, BF16 and F8
 /// magnitude has a bin of its own.
 pub const SHIFT: u32 = 13;
@@ -194,12 +192,5 @@ impl Counter {
             }
         }
         bins
-    }
-}
-
-impl Magnitude {
-    /// A histogram of the non-zero magnitudes; see [`Bins::histogram`].
-    pub fn histogram(&self, bars: usize) -> Vec<Bar> {
-        self.bins.histogram(bars)
     }
 }

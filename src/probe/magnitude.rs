@@ -1,6 +1,6 @@
 //! One pass over the entries: magnitudes, norms of rows and columns, zeros, N:M errors.
 
-use super::bins::{self, Bins};
+use super::bins::{self, Bar, Bins};
 use super::{Ask, Fact, Probe, ProbeError, ProbeId, nm, pq};
 use crate::known::Known;
 use crate::model::{DType, Layer, Matrix};
@@ -82,6 +82,11 @@ impl Magnitude {
             range: cut.energy,
             threshold: cut.threshold,
         }
+    }
+
+    /// A histogram of the non-zero magnitudes; see [`Bins::histogram`].
+    pub fn histogram(&self, bars: usize) -> Vec<Bar> {
+        self.bins.histogram(bars)
     }
 
     /// The magnitude below which the share `q` of all entries lies; exact where each bin holds one magnitude.

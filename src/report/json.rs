@@ -56,6 +56,7 @@ pub fn header(model: &Model, layer: &Layer) -> Map<String, Value> {
     put("dtype", json!(layer.dtype.name()));
     put("params", json!(layer.params));
     put("bytes", json!(layer.bytes));
+    put("macs_per_token", json!(layer.macs));
     put("eligible", json!(layer.eligible()));
     if let Some(why) = &layer.why_not {
         put("why_not", json!(why));

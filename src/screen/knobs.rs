@@ -144,7 +144,7 @@ fn prune_words(look: &Look, reading: Reading) -> Phrase {
 fn consequences(look: &Look) -> Phrase {
     let targets = look.app.targets();
     if let Some(why) = look.layer.why_not.as_ref().filter(|_| look.app.scope() == Scope::Layer) {
-        return Phrase::new().caption("layer").and(format!("stays as it is: {why}"));
+        return Phrase::new().caption(&look.short_name()).and(format!("stays as it is: {why}"));
     }
     match targets.as_slice() {
         [] => Phrase::new().caption("no layer in scope can be treated"),
@@ -164,8 +164,9 @@ fn params(look: &Look, before: u64, after: u64) -> String {
 fn layer_words(look: &Look) -> Phrase {
     let out = look.outcome;
     let arrow = if look.compact { "→" } else { " → " };
-    let mut phrase =
-        Phrase::new().caption("layer").and(format!("{} params", params(look, out.before.params, out.after.params)));
+    let mut phrase = Phrase::new()
+        .caption(&look.short_name())
+        .and(format!("{} params", params(look, out.before.params, out.after.params)));
     if !look.compact {
         let size = change(out.before.bytes, out.after.bytes, &BYTES, arrow);
         phrase = phrase.group(size);

@@ -5,7 +5,7 @@ use super::mapped::Mapped;
 use super::{OpenError, Weights};
 use crate::model::{DType, File, Model, Tensor};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, SafeTensorError};
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -126,7 +126,14 @@ fn read_config(model: &mut Model, path: &Path) {
 
 /// Adds one file's tensors to the model.
 fn read_header(model: &mut Model, path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
-    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| explain(path, bytes, e))?;
+    let (header, metadata) = match SafeTensors::read_metadata(bytes) {
+        Err(error @ SafeTensorError::InvalidHeader(_)) => {
+            let read = lossy(bytes).ok_or_else(|| explain(path, bytes, error))?;
+            model.notes.push(format!("{}: its header is not all UTF-8: odd characters were replaced", file_name(path)));
+            read
+        }
+        other => other.map_err(|e| explain(path, bytes, e))?,
+    };
     let start = header + 8;
     let file = model.files.len();
     model.files.push(File { path: path.to_owned(), name: file_name(path), bytes: bytes.len() as u64 });
@@ -147,6 +154,15 @@ fn read_header(model: &mut Model, path: &Path, bytes: &[u8]) -> Result<(), OpenE
         model.metadata.entry(key.clone()).or_insert_with(|| value.clone());
     }
     Ok(())
+}
+
+/// Reads a header with bytes that are no UTF-8, which some tools leave in the metadata. The crate checks all else.
+fn lossy(bytes: &[u8]) -> Option<(usize, Metadata)> {
+    let header = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(8..header.checked_add(8)?)?);
+    let metadata: Metadata = serde_json::from_str(&text).ok()?;
+    let end = metadata.tensors().values().map(|t| t.data_offsets.1).max().unwrap_or(0);
+    (end.checked_add(8 + header)? == bytes.len()).then_some((header, metadata))
 }
 
 fn dtype(dtype: Dtype) -> DType {

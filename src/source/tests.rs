@@ -158,6 +158,20 @@ fn odd_tensors_open() {
 }
 
 #[test]
+fn metadata_that_is_no_utf8_does_not_hide_the_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = raw(r#"{"__metadata__":{"by":"Jos?"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}"#, 8);
+    let at_mark = bytes.iter().position(|b| *b == b'?').unwrap();
+    bytes[at_mark] = 0xe9;
+    let path = at(&dir, "latin.safetensors", &bytes);
+    let (model, weights) = open(&path).unwrap();
+    assert!(model.notes[0].contains("not all UTF-8"), "{:?}", model.notes);
+    assert_eq!(weights.matrix(&model, &model.layers[0]).unwrap().data.len(), 2);
+    bytes.pop();
+    assert!(error(&at(&dir, "cut.safetensors", &bytes)).contains("cut.safetensors"));
+}
+
+#[test]
 fn a_file_cut_short_while_open_is_an_error_and_no_crash() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = file_of(&[("a.weight", "F32", &[64, 64], 4)]);

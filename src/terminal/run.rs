@@ -190,7 +190,7 @@ impl Loop<'_> {
     }
 
     fn suspend(&mut self) -> Result<(), RunError> {
-        self.session.suspend(self.app.mouse)?;
+        self.session.suspend(self.app.mouse, signals::stop)?;
         // The window may have changed meanwhile.
         let (w, h) = self.session.size();
         self.update(Msg::Resize(w, h))

@@ -73,11 +73,12 @@ impl Session {
         io::Write::flush(&mut self.backend)
     }
 
-    /// Gives the terminal back, stops the process until the shell continues it, and takes the terminal again.
-    pub fn suspend(&mut self, mouse: bool) -> io::Result<()> {
+    /// Gives the terminal back, calls `stop`, which returns when the shell continues the process, and takes the
+    /// terminal again.
+    pub fn suspend(&mut self, mouse: bool, stop: impl FnOnce()) -> io::Result<()> {
         io::Write::flush(&mut self.backend)?;
         restore();
-        super::signals::stop();
+        stop();
         self.take()?;
         if mouse { self.mouse(true) } else { Ok(()) }
     }
