@@ -151,7 +151,9 @@ fn the_pointer_touches_what_is_drawn() {
     // Every name in the list selects its layer.
     for (y, row) in rows.iter().enumerate() {
         let line: String = row.iter().take(20).collect();
-        if let Some(label) = ["q_proj", "k_proj", "down_proj", "lm_head"].iter().find(|l| line.contains(**l)) {
+        let listed = y < 28;
+        let names = ["q_proj", "k_proj", "down_proj", "lm_head"];
+        if let Some(label) = names.iter().find(|l| listed && line.contains(**l)) {
             let target = screen::hit(&drive.app, theme, 5, y as u16);
             drive.send(Msg::Press(target));
             drive.send(Msg::Release);
