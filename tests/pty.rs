@@ -142,6 +142,15 @@ fn a_sample_opens_scrubs_resizes_quits_and_gives_the_terminal_back() {
     pty.wait("one step back over the burst of keys", |t| {
         t.contains("off  remove 0%") && t.contains("undone: prune 21%")
     });
+    pty.keys("M");
+    pty.shows("mouse on");
+    // A press in the middle of the rank's slider, a drag to a quarter, release.
+    pty.keys("\x1b[<0;38;31M");
+    pty.shows("r 80 of 160");
+    pty.keys("\x1b[<32;24;31M\x1b[<0;24;31m");
+    pty.shows("r 40 of 160");
+    pty.keys("u");
+    pty.wait("the drag is one step", |t| t.contains("dense  full rank 160"));
     pty.keys("3");
     pty.shows("[3 Lipschitz]");
     let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };

@@ -42,6 +42,11 @@ fn object(model: &Model) -> Value {
     map.insert("blocks".into(), model.blocks().into());
     let layers: Vec<Value> = model.layers.iter().map(|l| json::header(model, l).into()).collect();
     map.insert("layers".into(), layers.into());
+    let others = model.not_weights.iter().filter_map(|(id, why)| {
+        let t = model.tensors.get(*id)?;
+        Some(serde_json::json!({"tensor": t.name, "dtype": t.dtype.name(), "shape": t.shape, "why": why}))
+    });
+    map.insert("not_weights".into(), others.collect::<Vec<_>>().into());
     if !model.notes.is_empty() {
         map.insert("notes".into(), model.notes.clone().into());
     }
@@ -78,5 +83,11 @@ fn table(model: &Model) -> Result<(), CliError> {
             l.why_not.as_ref().map_or("yes".into(), |why| format!("no: {why}")),
         ]);
     }
-    table.lines().iter().try_for_each(|l| line(l))
+    table.lines().iter().try_for_each(|l| line(l))?;
+    for (id, why) in &model.not_weights {
+        if let Some(t) = model.tensors.get(*id) {
+            line(&format!("not a weight: {}  {} {:?}: {why}", t.name, t.dtype.name(), t.shape))?;
+        }
+    }
+    Ok(())
 }

@@ -25,17 +25,22 @@ pub fn build(model: &mut Model) {
         model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
     let mut layers = Vec::new();
     let mut loose = Vec::new();
+    let mut not_weights: Vec<(TensorId, String)> = Vec::new();
     for (id, tensor) in model.tensors.iter().enumerate() {
         let (module, part) = naming::split(&tensor.name);
         match part {
             Part::Weight => layers.push(layer(model, id, module, &by_name, &numbers)),
-            Part::Bias if is_mask(tensor, &by_name, module) => {}
+            Part::Bias if is_mask(tensor, &by_name, module) => not_weights.push((id, "causal mask".to_owned())),
             Part::Bias => loose.push((id, module)),
             Part::Optimiser => layers.push(optimiser_state(id, tensor)),
-            Part::Buffer => {}
+            Part::Buffer => not_weights.push((id, "kept beside the weights, not a parameter".to_owned())),
         }
     }
-    layers.retain(|l| !l.shape.is_empty() || l.dtype.is_float());
+    let counter = |l: &Layer| l.shape.is_empty() && !l.dtype.is_float();
+    let counters = layers.iter().filter(|l| counter(l));
+    not_weights.extend(counters.map(|l| (l.tensor, format!("a single number of type {}", l.dtype.name()))));
+    not_weights.sort_unstable();
+    layers.retain(|l| !counter(l));
     attach_biases(model, &mut layers, &loose);
     transpose_siblings(&mut layers);
     tie(model, &mut layers);
@@ -54,6 +59,7 @@ pub fn build(model: &mut Model) {
         set_cost(layer, geometry);
     }
     model.layers = layers;
+    model.not_weights = not_weights;
 }
 
 fn tied_name(model: &Model, tensor: TensorId) -> String {

@@ -80,6 +80,8 @@ pub struct Model {
     pub config: Option<serde_json::Value>,
     /// Layers in module order.
     pub layers: Vec<Layer>,
+    /// Tensors that are no weights, and why: running statistics, positions, masks, counters.
+    pub not_weights: Vec<(TensorId, String)>,
     /// Remarks for the user: what was odd and how it was read.
     pub notes: Vec<String>,
 }

@@ -287,6 +287,8 @@ fn resnet_and_efficientnet_convolutions() {
     assert_eq!(m.layers[0].name, "conv1");
     assert_eq!(m.layers.last().unwrap().name, "fc");
     assert_eq!(named(&m, "fc").role, Role::Head);
+    let others: Vec<&str> = m.not_weights.iter().map(|(id, _)| m.tensors[*id].name.as_str()).collect();
+    assert_eq!(others, ["bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked"]);
     let conv = named(&m, "layer2.0.conv1");
     assert_eq!((conv.matrix, conv.role, conv.macs), ([128, 576], Role::Convolution, None), "no image size, no work");
     assert_eq!(
