@@ -59,7 +59,7 @@ fn inspect_tells_the_header_in_json() {
 }
 
 #[test]
-fn measure_gives_a_line_a_layer_with_the_fields_of_the_contract() {
+fn measure_gives_a_line_a_layer_with_its_documented_fields() {
     let text = stdout(&[
         "measure",
         &sample("bytelm"),

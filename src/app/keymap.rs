@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_the_contract() {
+    fn the_keys_that_scripts_rely_on() {
         for (key, want) in [
             ("<up>", Action::Move(-1)),
             ("j", Action::Move(1)),

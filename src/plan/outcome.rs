@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_gaussian_curve_has_its_closed_form_values() {
-        // METHODS: s=.5 → ε=.2670691, s=.7 → .4655029, s=.9 → .7488083
+        // of a standard normal: s=.5 → ε=.2670691, s=.7 → .4655029, s=.9 → .7488083
         for (s, want) in [(0.5, 0.267_069_1), (0.7, 0.465_502_9), (0.9, 0.748_808_3)] {
             assert!((gaussian_removed_energy(s).sqrt() - want).abs() < 1e-6, "{s}");
         }

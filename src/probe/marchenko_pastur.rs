@@ -1,4 +1,4 @@
-//! The noise bulk of a spectrum, by the median rule (METHODS-style median of the Marchenko–Pastur law).
+//! The noise bulk of a spectrum, by the median rule: the median singular value against the law's own median.
 
 /// The noise bulk by the median rule.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -130,8 +130,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_small_matrix_has_its_closed_forms() {
+        // W = [[3, 0], [4, 5]]: σ = 3√5, √5.
+        let w = ndarray::array![[3.0f32, 0.0], [4.0, 5.0]];
+        let sigma = singular_values(w.view(), &|| true, 1).unwrap();
+        let s = Spectrum::from_sigma(sigma, 2, 2, f64::from(f32::EPSILON));
+        let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-8, "{got} {want}");
+        close(s.sigma[0], 6.708_203_93);
+        close(s.sigma[1], 2.236_067_98);
+        close(s.stable_rank.unwrap(), 10.0 / 9.0);
+        close(s.effective_rank.unwrap(), 1.754_765_35);
+        close(s.nuclear, 8.944_271_91);
+        close(s.condition.unwrap(), 3.0);
+        close(s.energy(), 50.0);
+        assert_eq!((s.rank_for_energy, s.numerical_rank), ([1, 2, 2], 2));
+    }
+
+    #[test]
     fn the_worked_spectrum_has_its_ranks() {
-        // METHODS-COMPRESSION §5.1 and §2.12
+        // Σσ² = 21.25, so the stable rank is 21.25/16.
         let s = Spectrum::from_sigma(vec![4.0, 2.0, 1.0, 0.5], 4, 4, 1e-7);
         assert!((s.stable_rank.unwrap() - 1.328_125).abs() < 1e-12);
         assert!((s.effective_rank.unwrap() - 3.117_142_110_5).abs() < 1e-9);
