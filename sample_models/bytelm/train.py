@@ -2,7 +2,7 @@
 """Trains the byte-level Llama on the King James Bible: 4 layers, width 160, 5 heads, context 128, bfloat16.
 
 The text is what Debian's `bible-kjv` prints: `bible -l100000 Gen1:1-Rev22:21 > kjv.txt`.
-Needs torch and numpy; one thread; about ten minutes. `python3 train.py --data kjv.txt`
+Needs torch and numpy; one thread; about half an hour. `python3 train.py --data kjv.txt`
 """
 import argparse
 import json
