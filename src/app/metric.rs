@@ -130,7 +130,7 @@ pub static METRICS: &[Metric] = &[
         words: "σ₁ over the smallest singular value",
         form: Form::Number,
         log: true,
-        value: |s| spectral(s, |x| x.condition),
+        value: |s| s.facts.spectrum.as_ref().and_then(|x| x.condition),
     },
     Metric {
         name: "parameters",

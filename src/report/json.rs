@@ -117,8 +117,8 @@ fn shape(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, absent: &str) {
         Some(_) => "singular",
         None => absent,
     };
-    o.known("condition_number", s.and_then(|s| s.condition).map(Known::exact), singular);
-    o.known("numerical_rank", s.map(|s| Known::exact(s.numerical_rank as f64)), absent);
+    o.known("condition_number", s.and_then(|s| s.condition), singular);
+    o.known("numerical_rank", s.map(|s| s.numerical_rank), absent);
     let ranks = s.map(|s| {
         let pairs = ENERGIES.iter().zip(s.rank_for_energy).map(|(e, r)| (format!("{e:.2}"), json!(r)));
         Value::Object(pairs.collect())

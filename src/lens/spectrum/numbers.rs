@@ -73,7 +73,11 @@ fn shape(s: &Spectrum) -> Phrase {
         .caption("effective rank")
         .and(exact(s.effective_rank))
         .caption("condition")
-        .and(s.condition.map_or_else(|| "singular".to_owned(), |c| format!("={}", number(c))))
+        .and(condition(s))
+}
+
+fn condition(s: &Spectrum) -> String {
+    s.condition.map_or_else(|| "singular".to_owned(), |c| known(Some(c), number))
 }
 
 fn tail(s: &Spectrum) -> Phrase {
@@ -136,7 +140,7 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
     lines.push(line("break-even", format!("r={}", look.layer.break_even_rank())));
     lines.push(line(
         &format!("to {} precision", look.layer.dtype.name().to_lowercase()),
-        format!("r={} of {}", s.numerical_rank, s.sigma.len()),
+        format!("{} of {}", known(Some(s.numerical_rank), |r| format!("{r:.0}")), s.sigma.len()),
     ));
     lines.extend([
         gap(),
@@ -144,7 +148,7 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
         line("σ₁", known(Some(Known::exact(s.norm())), number)),
         line("stable rank", exact(s.stable_rank)),
         line("effective rank", exact(s.effective_rank)),
-        line("condition", s.condition.map_or_else(|| "singular".to_owned(), |c| format!("={}", number(c)))),
+        line("condition", condition(s)),
         line("nuclear norm", format!("={}", number(s.nuclear))),
     ]);
     if let Some(fit) = &s.power_law {

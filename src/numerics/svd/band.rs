@@ -1,0 +1,110 @@
+//! Dense to band: alternating QR of a block column and LQ of a block row, everything else in matrix products.
+
+use super::isa::Isa;
+use super::panel::Panel;
+use crate::numerics::{KeepGoing, Stopped, interrupt::check};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatMut, Par};
+
+/// An upper band of `b` superdiagonals with room for the bulges that chasing makes.
+///
+/// Entry (i, j) lies at `j·stride + i + offset`: a dense matrix whose columns overlap, so that a column's entries near
+/// the diagonal are contiguous and rows have the constant stride.
+pub struct Band {
+    /// Order.
+    pub n: usize,
+    /// Superdiagonals.
+    pub b: usize,
+    /// Distance between neighbours in a row.
+    pub stride: usize,
+    /// Place of entry (0, 0).
+    pub offset: usize,
+    /// The entries.
+    pub data: Vec<f32>,
+}
+
+impl Band {
+    /// A zero band.
+    pub fn new(n: usize, b: usize) -> Self {
+        // Bulges reach from two bands above the diagonal to one below.
+        let stride = 3 * b + 16;
+        Self { n, b, stride, offset: 2 * b, data: vec![0.0; (stride + 1) * (n + 4 * b) + 8 * b] }
+    }
+    /// Where an entry lies.
+    #[inline(always)]
+    pub fn at(&self, i: usize, j: usize) -> usize {
+        j * self.stride + i + self.offset
+    }
+}
+
+/// Reduces a square matrix, whose order is a multiple of `b`, to an upper band with the same singular values.
+///
+/// For each block: panel QR, W = TᵀVᵀC of the rest C, LQ of the first block row of C − VW, and one update of the
+/// remainder by −[V Z]·[W; V₂ᵀ] with Z = (C − VW)·V₂·T₂.
+pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoing<'_>) -> Result<Band, Stopped> {
+    let n = a.nrows();
+    let mut band = Band::new(n, b);
+    let (mut left, mut right) = (Panel::new(n, b), Panel::new(n, b));
+    let mut w0 = Mat::<f32>::zeros(b, n);
+    let (mut lefts, mut rights) = (Mat::<f32>::zeros(n, 2 * b), Mat::<f32>::zeros(2 * b, n));
+    let (mut pt, mut z, mut wv) = (Mat::<f32>::zeros(n, b), Mat::<f32>::zeros(n, b), Mat::<f32>::zeros(b, b));
+    let mut r = 0;
+    while r < n {
+        check(keep_going)?;
+        let (rows, rest) = (n - r, n - r - b);
+        left.load(a.as_ref().submatrix(r, r, rows, b));
+        left.factor(isa, par);
+        for j in 0..b {
+            for i in 0..=j {
+                let at = band.at(r + i, r + j);
+                band.data[at] = left.a()[(i, j)];
+            }
+        }
+        if rest == 0 {
+            break;
+        }
+        let c = a.as_mut().submatrix_mut(r, r + b, rows, rest);
+        let v1 = left.v();
+        let mut x0 = w0.as_mut().submatrix_mut(0, 0, b, rest);
+        matmul(x0.as_mut(), Accum::Replace, v1.transpose(), c.as_ref(), 1.0, par);
+        let (mut w, mut v2t): (MatMut<'_, f32>, MatMut<'_, f32>) =
+            rights.as_mut().submatrix_mut(0, 0, 2 * b, rest).split_at_row_mut(b);
+        matmul(w.as_mut(), Accum::Replace, left.t().transpose(), x0.as_ref(), 1.0, par);
+        let mut p = pt.as_mut().submatrix_mut(0, 0, rest, b);
+        p.copy_from(c.as_ref().subrows(0, b).transpose());
+        matmul(p.as_mut(), Accum::Add, w.as_ref().transpose(), v1.subrows(0, b).transpose(), -1.0, par);
+        right.load(p.as_ref());
+        right.factor(isa, par);
+        for j in 0..b {
+            for i in 0..=j {
+                let at = band.at(r + j, r + b + i);
+                band.data[at] = right.a()[(i, j)];
+            }
+        }
+        check(keep_going)?;
+        let v2 = right.v();
+        let below = v1.subrows(b, rest);
+        let mut d = c.submatrix_mut(b, 0, rest, rest);
+        let (mut lv, mut lz) = lefts.as_mut().submatrix_mut(0, 0, rest, 2 * b).split_at_col_mut(b);
+        let mut z = z.as_mut().submatrix_mut(0, 0, rest, b);
+        matmul(z.as_mut(), Accum::Replace, d.as_ref(), v2, 1.0, par);
+        matmul(wv.as_mut(), Accum::Replace, w.as_ref(), v2, 1.0, par);
+        matmul(z.as_mut(), Accum::Add, below, wv.as_ref(), -1.0, par);
+        matmul(lz.as_mut(), Accum::Replace, z.as_ref(), right.t(), 1.0, par);
+        lv.copy_from(below);
+        v2t.copy_from(v2.transpose());
+        check(keep_going)?;
+        let (l, rr) = (lefts.as_ref().submatrix(0, 0, rest, 2 * b), rights.as_ref().submatrix(0, 0, 2 * b, rest));
+        // By block columns: one update of a large matrix would be too long to leave.
+        let step = (1 << 22) / rest.max(1) + 1;
+        let mut from = 0;
+        while from < rest {
+            let wide = step.max(256).min(rest - from);
+            matmul(d.as_mut().subcols_mut(from, wide), Accum::Add, l, rr.subcols(from, wide), -1.0, par);
+            check(keep_going)?;
+            from += wide;
+        }
+        r += b;
+    }
+    Ok(band)
+}

@@ -1,0 +1,129 @@
+//! Singular values of a bidiagonal by bisection in `f64`, many at a time (Demmel, Dhillon and Ren 1995).
+
+use super::isa::{Isa, Kernel};
+use crate::numerics::{KeepGoing, Stopped, interrupt::check};
+use rayon::prelude::*;
+
+/// Values that are bisected together.
+const LANES: usize = 32;
+
+/// Accuracy relative to the largest value: below what the reduction in `f32` leaves.
+const TOLERANCE: f64 = 2e-8;
+
+/// B = bidiagonal with diagonal `q^½` and superdiagonal `e^½`.
+struct Bidiagonal {
+    q: Vec<f64>,
+    e: Vec<f64>,
+    top: f64,
+}
+
+/// Counts, for each of the points x, the singular values below it: the negative pivots of BᵀB − x²I in the
+/// differential stationary form, which keeps small values accurate.
+struct Count<'a> {
+    b: &'a Bidiagonal,
+    x: &'a [f64; LANES],
+}
+
+impl Kernel for Count<'_> {
+    type Output = [u32; LANES];
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> [u32; LANES] {
+        let mut shift = [0f64; LANES];
+        let mut t = [0f64; LANES];
+        let mut count = [0f64; LANES];
+        for k in 0..LANES {
+            shift[k] = self.x[k] * self.x[k];
+            t[k] = -shift[k];
+        }
+        for (&q, &e) in self.b.q.iter().zip(&self.b.e) {
+            for k in 0..LANES {
+                let d = q + t[k];
+                let d = if d == 0.0 { -1e-300 } else { d };
+                count[k] += if d < 0.0 { 1.0 } else { 0.0 };
+                let ratio = e / d;
+                t[k] = if FMA { t[k].mul_add(ratio, -shift[k]) } else { t[k] * ratio - shift[k] };
+            }
+        }
+        count.map(|c| c as u32)
+    }
+}
+
+/// All singular values, descending. With `parallel`, over the threads of the current pool.
+pub fn values(
+    diagonal: &[f32],
+    above: &[f32],
+    isa: Isa,
+    parallel: bool,
+    keep_going: KeepGoing<'_>,
+) -> Result<Vec<f64>, Stopped> {
+    let n = diagonal.len();
+    let b = bidiagonal(diagonal, above);
+    if n == 0 || b.top == 0.0 {
+        return Ok(vec![0.0; n]);
+    }
+    let (mut low, mut high) = start(&b, n, isa, parallel);
+    check(keep_going)?;
+    let refine = |(i, (low, high)): (usize, (&mut [f64], &mut [f64]))| -> Result<(), Stopped> {
+        check(keep_going)?;
+        bisect(&b, i * LANES, low, high, isa);
+        Ok(())
+    };
+    if parallel {
+        low.par_chunks_mut(LANES).zip(high.par_chunks_mut(LANES)).enumerate().try_for_each(refine)?;
+    } else {
+        low.chunks_mut(LANES).zip(high.chunks_mut(LANES)).enumerate().try_for_each(refine)?;
+    }
+    Ok((0..n).rev().map(|i| f64::midpoint(low[i], high[i])).collect())
+}
+
+fn bidiagonal(diagonal: &[f32], above: &[f32]) -> Bidiagonal {
+    let square = |x: &f32| f64::from(*x) * f64::from(*x);
+    let mut e: Vec<f64> = above.iter().map(square).collect();
+    e.push(0.0);
+    // ‖B‖₂ ≤ √(‖B‖₁‖B‖∞) ≤ the largest |d| + |e| of neighbours.
+    let side = |i: usize| above.get(i).map_or(0.0, |x| f64::from(x.abs()));
+    let reach = |(i, d): (usize, &f32)| f64::from(d.abs()) + side(i).max(if i > 0 { side(i - 1) } else { 0.0 });
+    let top = diagonal.iter().enumerate().map(reach).fold(0.0, f64::max) * (1.0 + 1e-6);
+    Bidiagonal { q: diagonal.iter().map(square).collect(), e, top }
+}
+
+/// Brackets from a grid: counting at n/4 points places every value between two of them.
+fn start(b: &Bidiagonal, n: usize, isa: Isa, parallel: bool) -> (Vec<f64>, Vec<f64>) {
+    let points = (n / 4).max(LANES).next_multiple_of(LANES);
+    let grid: Vec<f64> = (0..points).map(|i| b.top * (i + 1) as f64 / points as f64).collect();
+    let (chunks, _) = grid.as_chunks::<LANES>();
+    let count = |x: &[f64; LANES]| isa.run(Count { b, x });
+    let counts: Vec<u32> = if parallel {
+        chunks.par_iter().flat_map_iter(count).collect()
+    } else {
+        chunks.iter().flat_map(count).collect()
+    };
+    let place = |i: usize| counts.partition_point(|&c| c <= i as u32);
+    let low = (0..n).map(|i| place(i).checked_sub(1).map_or(0.0, |p| grid[p])).collect();
+    let high = (0..n).map(|i| grid.get(place(i)).copied().unwrap_or(b.top)).collect();
+    (low, high)
+}
+
+/// Halves the brackets of neighbouring values until they are narrow; `first` is the number (from 0, ascending) of the
+/// first.
+fn bisect(b: &Bidiagonal, first: usize, low: &mut [f64], high: &mut [f64], isa: Isa) {
+    let mut x = [0f64; LANES];
+    loop {
+        let mut widest = 0f64;
+        for (k, (l, h)) in low.iter().zip(high.iter()).enumerate() {
+            x[k] = f64::midpoint(*l, *h);
+            widest = widest.max(h - l);
+        }
+        if widest <= b.top * TOLERANCE {
+            return;
+        }
+        let counts = isa.run(Count { b, x: &x });
+        for (k, (l, h)) in low.iter_mut().zip(high.iter_mut()).enumerate() {
+            if counts[k] > (first + k) as u32 {
+                *h = x[k];
+            } else {
+                *l = x[k];
+            }
+        }
+    }
+}

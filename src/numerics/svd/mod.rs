@@ -1,0 +1,159 @@
+//! All singular values of a matrix, exact to a millionth of the largest; and the best approximation of a rank.
+//!
+//! Two stages: a tall matrix first becomes its square factor R, a square one a band (matrix products throughout), the
+//! band a bidiagonal (bulge chasing), whose values bisection finds. In `f32` with `f64` where digits would be lost,
+//! compiled for several instruction sets and chosen at run time, and interruptible between panels. Small matrices go
+//! through faer in `f64` directly.
+
+#![allow(
+    clippy::inline_always,
+    clippy::needless_range_loop,
+    reason = "kernels are compiled for an instruction set only where they are inlined; indices are lanes"
+)]
+
+mod band;
+mod bisect;
+mod chase;
+mod isa;
+mod panel;
+mod tall;
+
+pub use isa::Isa;
+
+use super::detach::detached;
+use super::{KeepGoing, Stopped};
+use faer::{Mat, Par};
+use ndarray::{Array2, ArrayView2};
+
+/// Why there are no singular values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SvdError {
+    /// Told to stop.
+    #[error("stopped")]
+    Stopped,
+    /// An entry is NaN or infinite.
+    #[error("an entry is NaN or infinite")]
+    NotFinite,
+    /// The iteration did not converge.
+    #[error("the singular values did not converge")]
+    NoConvergence,
+}
+
+impl From<Stopped> for SvdError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Up to this many values the plain decomposition in `f64` takes some ten milliseconds and is left as it is.
+const DIRECT: usize = 192;
+
+/// A tall matrix goes through its factor R first when it has so many times more rows than columns.
+const TALL: f64 = 1.1;
+
+/// How far a value of [`singular_values`] may be off, relative to the largest.
+pub fn accuracy(rows: usize, cols: usize) -> f64 {
+    if rows.min(cols) <= DIRECT { rows.max(cols) as f64 * f64::EPSILON } else { 1e-6 }
+}
+
+/// All `min(m, n)` singular values, descending, never negative; off by at most 1e-6 of the largest, as the tests check.
+pub fn singular_values(
+    a: ArrayView2<'_, f32>,
+    keep_going: KeepGoing<'_>,
+    threads: usize,
+) -> Result<Vec<f64>, SvdError> {
+    let (m, n) = a.dim();
+    if m.min(n) <= DIRECT {
+        return singular_values_f64(a, keep_going);
+    }
+    two_stage(a, keep_going, threads, Isa::Best)
+}
+
+/// All singular values in `f64` throughout, descending.
+pub fn singular_values_f64(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<Vec<f64>, SvdError> {
+    finite(a, keep_going)?;
+    let (m, n) = a.dim();
+    let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
+    let work = m.min(n).pow(2) * m.max(n);
+    let found = detached(work, keep_going, move || full.singular_values()).ok_or(SvdError::Stopped)?;
+    let mut sigma = found.map_err(|_| SvdError::NoConvergence)?;
+    sigma.sort_by(|a, b| b.total_cmp(a));
+    Ok(sigma)
+}
+
+fn finite(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<(), SvdError> {
+    if !keep_going() {
+        return Err(SvdError::Stopped);
+    }
+    if a.iter().any(|x| !x.is_finite()) { Err(SvdError::NotFinite) } else { Ok(()) }
+}
+
+/// All singular values through a band and a bidiagonal, compiled for `isa`.
+pub fn two_stage(
+    a: ArrayView2<'_, f32>,
+    keep_going: KeepGoing<'_>,
+    threads: usize,
+    isa: Isa,
+) -> Result<Vec<f64>, SvdError> {
+    finite(a, keep_going)?;
+    let par = if threads > 1 { Par::rayon(threads) } else { Par::Seq };
+    let a = if a.nrows() >= a.ncols() { a } else { a.reversed_axes() };
+    let (m, n) = a.dim();
+    let largest = a.iter().fold(0f32, |x, w| x.max(w.abs()));
+    if largest == 0.0 || n == 0 {
+        return Ok(vec![0.0; n]);
+    }
+    // By a power of two, so that squares neither overflow nor vanish and no digit is lost.
+    let exponent = f64::from(largest).log2().floor();
+    let scale = 2f64.powf(-exponent);
+    let b = width(n);
+    let order = n.next_multiple_of(b);
+    let scaled = |i: usize, j: usize| (f64::from(a[(i, j)]) * scale) as f32;
+    let square = if m as f64 <= TALL * n as f64 && m <= order {
+        Mat::from_fn(order, order, |i, j| if i < m && j < n { scaled(i, j) } else { 0.0 })
+    } else {
+        let mut tall = Mat::from_fn(m, n, scaled);
+        tall::triangle(&mut tall, isa, par, keep_going)?;
+        Mat::from_fn(order, order, |i, j| if i <= j && j < n { tall[(i, j)] } else { 0.0 })
+    };
+    let band = band::reduce(square, b, isa, par, keep_going)?;
+    let (diagonal, above) = chase::bidiagonal(band, isa, keep_going)?;
+    let mut sigma = bisect::values(&diagonal, &above, isa, threads > 1, keep_going)?;
+    // Padding added zeros at the end.
+    sigma.truncate(n);
+    sigma.iter_mut().for_each(|s| *s /= scale);
+    Ok(sigma)
+}
+
+/// Width of the band: wide enough for fast matrix products, narrow enough for the chase.
+fn width(n: usize) -> usize {
+    if n < 1024 { 32 } else { 64 }
+}
+
+/// The best approximation of rank at most `rank` (Eckart–Young), as a dense matrix in row-major order.
+///
+/// The decomposition itself cannot be interrupted: told to stop, it is left to end by itself (see `detach`).
+pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>) -> Result<Array2<f32>, SvdError> {
+    let (m, n) = a.dim();
+    if rank == 0 || m == 0 || n == 0 {
+        return Ok(Array2::zeros((m, n)));
+    }
+    if rank >= m.min(n) {
+        return Ok(a.to_owned());
+    }
+    finite(a, keep_going)?;
+    let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
+    let work = 4 * m.min(n).pow(2) * m.max(n);
+    let found = detached(work, keep_going, move || full.thin_svd()).ok_or(SvdError::Stopped)?;
+    let svd = found.map_err(|_| SvdError::NoConvergence)?;
+    if !keep_going() {
+        return Err(SvdError::Stopped);
+    }
+    let sigma = svd.S().column_vector();
+    let scaled = Mat::<f64>::from_fn(m, rank, |i, j| svd.U()[(i, j)] * sigma[j]);
+    let product = &scaled * svd.V().subcols(0, rank).transpose();
+    Ok(Array2::from_shape_fn((m, n), |(i, j)| product[(i, j)] as f32))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! Householder QR of a narrow panel, with its block reflector H = I − V·T·Vᵀ.
+
+use super::isa::{Isa, Kernel, axpy, dot, reflector};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+
+/// Columns factored one by one before the rest of the panel is updated at once.
+const INNER: usize = 16;
+
+/// A panel under factorisation and its block reflector; buffers are kept between panels.
+pub struct Panel {
+    /// The panel, column by column without gaps; R in its upper triangle afterwards.
+    pub a: Vec<f32>,
+    /// V, of the same size: unit lower trapezoidal.
+    pub v: Vec<f32>,
+    /// T, upper triangular.
+    pub t: Mat<f32>,
+    rows: usize,
+    cols: usize,
+    w0: Mat<f32>,
+    w1: Mat<f32>,
+}
+
+impl Panel {
+    /// Buffers for panels of at most `rows × cols`.
+    pub fn new(rows: usize, cols: usize) -> Self {
+        Self {
+            a: vec![0.0; rows * cols],
+            v: vec![0.0; rows * cols],
+            t: Mat::zeros(cols, cols),
+            rows: 0,
+            cols: 0,
+            w0: Mat::zeros(cols, cols),
+            w1: Mat::zeros(cols, cols),
+        }
+    }
+
+    /// Takes a panel in.
+    pub fn load(&mut self, source: MatRef<'_, f32>) {
+        (self.rows, self.cols) = (source.nrows(), source.ncols());
+        let rows = self.rows;
+        let mut into = MatMut::from_column_major_slice_mut(&mut self.a[..rows * self.cols], rows, self.cols);
+        into.copy_from(source);
+    }
+
+    /// The panel; R in its upper triangle after [`Self::factor`].
+    pub fn a(&self) -> MatRef<'_, f32> {
+        MatRef::from_column_major_slice(&self.a[..self.rows * self.cols], self.rows, self.cols)
+    }
+
+    /// V.
+    pub fn v(&self) -> MatRef<'_, f32> {
+        MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols)
+    }
+
+    /// T.
+    pub fn t(&self) -> MatRef<'_, f32> {
+        self.t.as_ref().submatrix(0, 0, self.cols, self.cols)
+    }
+
+    /// Factors what was loaded.
+    pub fn factor(&mut self, isa: Isa, par: Par) {
+        let (rows, cols) = (self.rows, self.cols);
+        let mut taus = vec![0f32; cols];
+        let mut from = 0;
+        while from < cols {
+            let wide = INNER.min(cols - from);
+            isa.run(Columns { a: &mut self.a[..rows * cols], taus: &mut taus, rows, from, wide });
+            self.store_v(from, wide);
+            self.block(&taus, from, wide, par);
+            self.update(from, wide, par);
+            self.merge(from, wide, par);
+            from += wide;
+        }
+    }
+
+    /// Copies the reflectors out of the panel.
+    fn store_v(&mut self, from: usize, wide: usize) {
+        let rows = self.rows;
+        for j in from..from + wide {
+            let (source, into) = (&self.a[j * rows..(j + 1) * rows], &mut self.v[j * rows..(j + 1) * rows]);
+            let head = j.min(rows);
+            into[..head].fill(0.0);
+            if let Some(unit) = into.get_mut(j) {
+                *unit = 1.0;
+                into[j + 1..].copy_from_slice(&source[j + 1..]);
+            }
+        }
+    }
+
+    /// T of the columns just factored: T_jj = τ_j, T_ij = −τ_j Σ_k T_ik (VᵀV)_kj.
+    fn block(&mut self, taus: &[f32], from: usize, wide: usize, par: Par) {
+        let rows = self.rows - from.min(self.rows);
+        let v = MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols);
+        let v = v.submatrix(self.rows - rows, from, rows, wide);
+        let mut gram = self.w0.as_mut().submatrix_mut(0, 0, wide, wide);
+        matmul(gram.as_mut(), Accum::Replace, v.transpose(), v, 1.0, par);
+        let mut t = self.t.as_mut().submatrix_mut(from, from, wide, wide);
+        for j in 0..wide {
+            for i in 0..wide {
+                t[(i, j)] = 0.0;
+            }
+            let tau = taus[from + j];
+            for i in 0..j {
+                let sum: f32 = (i..j).map(|k| t[(i, k)] * gram[(k, j)]).sum();
+                t[(i, j)] = -tau * sum;
+            }
+            t[(j, j)] = tau;
+        }
+    }
+
+    /// Applies the reflectors just made to the columns to their right: C ← C − V·Tᵀ·Vᵀ·C.
+    fn update(&mut self, from: usize, wide: usize, par: Par) {
+        let rest = self.cols - from - wide;
+        let rows = self.rows - from.min(self.rows);
+        if rest == 0 || rows == 0 {
+            return;
+        }
+        let v = MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols);
+        let v = v.submatrix(from, from, rows, wide);
+        let mut a = MatMut::from_column_major_slice_mut(&mut self.a[..self.rows * self.cols], self.rows, self.cols);
+        let mut c = a.as_mut().submatrix_mut(from, from + wide, rows, rest);
+        let mut w0 = self.w0.as_mut().submatrix_mut(0, 0, wide, rest);
+        let mut w1 = self.w1.as_mut().submatrix_mut(0, 0, wide, rest);
+        let t = self.t.as_ref().submatrix(from, from, wide, wide);
+        matmul(w0.as_mut(), Accum::Replace, v.transpose(), c.as_ref(), 1.0, par);
+        matmul(w1.as_mut(), Accum::Replace, t.transpose(), w0.as_ref(), 1.0, Par::Seq);
+        matmul(c.as_mut(), Accum::Add, v, w1.as_ref(), -1.0, par);
+    }
+
+    /// Joins the new block to T: T₁₂ = −T₁·(V₁ᵀV₂)·T₂.
+    fn merge(&mut self, from: usize, wide: usize, par: Par) {
+        if from == 0 {
+            return;
+        }
+        let v = MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols);
+        let mut w0 = self.w0.as_mut().submatrix_mut(0, 0, from, wide);
+        let mut w1 = self.w1.as_mut().submatrix_mut(0, 0, from, wide);
+        let (v1, v2) = (v.subcols(0, from), v.subcols(from, wide));
+        matmul(w0.as_mut(), Accum::Replace, v1.transpose(), v2, 1.0, par);
+        let t2 = self.t.as_ref().submatrix(from, from, wide, wide);
+        matmul(w1.as_mut(), Accum::Replace, w0.as_ref(), t2, 1.0, Par::Seq);
+        let t1 = self.t.as_ref().submatrix(0, 0, from, from);
+        matmul(w0.as_mut(), Accum::Replace, t1, w1.as_ref(), -1.0, Par::Seq);
+        self.t.as_mut().submatrix_mut(0, from, from, wide).copy_from(w0.as_ref());
+        self.t.as_mut().submatrix_mut(from, 0, wide, from).fill(0.0);
+    }
+}
+
+/// Reflectors of a few columns, one after the other.
+struct Columns<'a> {
+    a: &'a mut [f32],
+    taus: &'a mut [f32],
+    rows: usize,
+    from: usize,
+    wide: usize,
+}
+
+impl Kernel for Columns<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let rows = self.rows;
+        for j in self.from..(self.from + self.wide).min(rows) {
+            let (left, right) = self.a.split_at_mut((j + 1) * rows);
+            let column = &mut left[j * rows + j..];
+            let tau = reflector::<FMA>(column);
+            self.taus[j] = tau;
+            if tau == 0.0 {
+                continue;
+            }
+            let beta = std::mem::replace(&mut column[0], 1.0);
+            for other in right.chunks_exact_mut(rows).take(self.from + self.wide - j - 1) {
+                let other = &mut other[j..];
+                let s = dot::<FMA>(column, other);
+                axpy::<FMA>(-tau * s, column, other);
+            }
+            column[0] = beta;
+        }
+    }
+}

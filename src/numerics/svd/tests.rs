@@ -1,0 +1,149 @@
+use super::*;
+use proptest::prelude::*;
+
+const GO: KeepGoing<'static> = &|| true;
+
+/// Numbers in (−1, 1) from a linear congruence.
+fn noise(n: usize, seed: u64) -> impl Iterator<Item = f32> {
+    let mut state = seed;
+    (0..n).map(move |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    })
+}
+
+fn family(name: &str, m: usize, n: usize) -> Array2<f32> {
+    let base: Vec<f32> = noise(m * n, 7).collect();
+    let power = |x: f32, j: usize, decades: f64| x * 10f64.powf(-decades * j as f64 / n.max(2) as f64) as f32;
+    Array2::from_shape_fn((m, n), |(i, j)| {
+        let x = base[i * n + j];
+        match name {
+            "random" => x,
+            "power law" => x / (j + 1) as f32,
+            "graded" => power(x, j, 6.0),
+            "rank deficient" => base[i * n + j % (n / 4).max(1)] * (1 + j % 3) as f32,
+            "outlier" => x + if (i, j) == (m / 2, n / 3) { 1e4 } else { 0.0 },
+            "zero" => 0.0,
+            "99.9 % pruned" => {
+                if x.abs() > 0.999 {
+                    x
+                } else {
+                    0.0
+                }
+            }
+            "99.9 % pruned and tiny" => {
+                if x.abs() > 0.999 {
+                    x * 1e-20
+                } else {
+                    0.0
+                }
+            }
+            "half the columns zero" => {
+                if j % 2 == 0 {
+                    x
+                } else {
+                    0.0
+                }
+            }
+            "single entry" => f32::from(u8::from((i, j) == (m - 1, n - 1))),
+            _ => unreachable!(),
+        }
+    })
+}
+
+const FAMILIES: [&str; 10] = [
+    "random",
+    "power law",
+    "graded",
+    "rank deficient",
+    "outlier",
+    "zero",
+    "99.9 % pruned",
+    "99.9 % pruned and tiny",
+    "half the columns zero",
+    "single entry",
+];
+
+fn compare(name: &str, a: &Array2<f32>, isa: Isa, threads: usize) {
+    let want = singular_values_f64(a.view(), GO).unwrap();
+    let got = two_stage(a.view(), GO, threads, isa).unwrap();
+    assert_eq!(got.len(), want.len());
+    assert!(got.windows(2).all(|w| w[0] >= w[1]) && got.iter().all(|s| s.is_finite() && *s >= 0.0), "{name}");
+    let top = want.first().copied().unwrap_or(0.0);
+    let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
+    assert!(worst <= 1e-6 * top, "{name} {:?}: off by {:e} of the largest", a.dim(), worst / top);
+}
+
+#[test]
+fn every_family_is_within_a_millionth_of_the_largest() {
+    for name in FAMILIES {
+        for (m, n) in [(200, 200), (224, 224), (300, 210), (210, 300), (700, 200), (193, 1)] {
+            compare(name, &family(name, m, n), Isa::Best, 1);
+        }
+    }
+}
+
+#[test]
+fn the_portable_path_and_several_threads_agree() {
+    for name in FAMILIES {
+        compare(name, &family(name, 230, 200), Isa::Portable, 1);
+        compare(name, &family(name, 260, 512), Isa::Best, 2);
+    }
+}
+
+#[test]
+fn wide_bands_are_right_too() {
+    for name in ["random", "graded", "99.9 % pruned"] {
+        compare(name, &family(name, 1100, 1030), Isa::Best, 2);
+    }
+}
+
+#[test]
+fn it_stops_between_panels() {
+    let a = family("random", 600, 600);
+    for limit in [0usize, 1, 5, 40] {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let keep_going = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < limit;
+        assert_eq!(two_stage(a.view(), &keep_going, 1, Isa::Best), Err(SvdError::Stopped), "after {limit}");
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_refused() {
+    let mut a = family("random", 200, 200);
+    a[(3, 4)] = f32::INFINITY;
+    assert_eq!(two_stage(a.view(), GO, 1, Isa::Best), Err(SvdError::NotFinite));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn laws_of_singular_values(m in 1usize..90, n in 1usize..90, seed in 1u64..1000, scale in -30i32..30) {
+        let factor = 2f32.powi(scale);
+        let a = Array2::from_shape_vec((m, n), noise(m * n, seed).map(|x| x * factor).collect()).unwrap();
+        let sigma = two_stage(a.view(), GO, 1, Isa::Best).unwrap();
+        let top = sigma[0];
+        // Σσ² = ‖W‖_F².
+        let energy: f64 = a.iter().map(|w| f64::from(*w).powi(2)).sum();
+        let sum: f64 = sigma.iter().map(|s| s * s).sum();
+        prop_assert!((sum / energy - 1.0).abs() < 1e-5);
+        // σ(Wᵀ) = σ(W).
+        let transposed = two_stage(a.t(), GO, 1, Isa::Best).unwrap();
+        prop_assert!(sigma.iter().zip(&transposed).all(|(a, b)| (a - b).abs() <= 2e-6 * top));
+        // Dropping a column interlaces: σᵢ(W) ≥ σᵢ(W') ≥ σᵢ₊₁(W).
+        if n > 1 {
+            let fewer = two_stage(a.slice(ndarray::s![.., 1..]), GO, 1, Isa::Best).unwrap();
+            for (i, s) in fewer.iter().enumerate() {
+                prop_assert!(*s <= sigma[i] + 2e-6 * top);
+                if let Some(next) = sigma.get(i + 1) {
+                    prop_assert!(*s >= next - 2e-6 * top);
+                }
+            }
+        }
+        // A signed permutation of the rows changes nothing.
+        let turned = Array2::from_shape_fn((m, n), |(i, j)| if i % 3 == 0 { -a[(m - 1 - i, j)] } else { a[(m - 1 - i, j)] });
+        let same = two_stage(turned.view(), GO, 1, Isa::Best).unwrap();
+        prop_assert!(sigma.iter().zip(&same).all(|(a, b)| (a - b).abs() <= 2e-6 * top));
+    }
+}
