@@ -28,6 +28,20 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
+/// The longest time, in seconds, for which a decomposition would not notice that nobody wants it any more.
+fn longest_wait(a: &Array2<f32>) -> f64 {
+    let state = std::sync::Mutex::new((Instant::now(), 0f64));
+    let keep_going = || {
+        let mut state = state.lock().unwrap();
+        let wait = state.0.elapsed().as_secs_f64();
+        *state = (Instant::now(), state.1.max(wait));
+        true
+    };
+    singular_values(a.view(), &keep_going, 1).unwrap();
+    keep_going();
+    state.into_inner().unwrap().1
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     if !std::env::args().any(|a| a == "--bench") {
@@ -41,8 +55,8 @@ fn main() {
     let pool = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let (one, two) = (pool(1), pool(2));
     println!(
-        "{:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8}",
-        "shape", "1 thread", "2 threads", "portable", "faer f32", "faer f64", "f32/ours", "f64/ours"
+        "{:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}",
+        "shape", "1 thread", "2 threads", "portable", "faer f32", "faer f64", "f32/ours", "f64/ours", "wait ms"
     );
     for (m, n) in shapes {
         let a = noise(m, n);
@@ -57,9 +71,10 @@ fn main() {
             times[3].push(seconds(|| f32s.singular_values()));
             times[4].push(seconds(|| f64s.singular_values()));
         }
+        let wait = longest_wait(&a) * 1e3;
         let [a, b, c, d, e] = times.map(median);
         println!(
-            "{:>12} {a:>9.4} {b:>9.4} {c:>9.4} {d:>9.4} {e:>9.4} {:>8.2} {:>8.2}",
+            "{:>12} {a:>9.4} {b:>9.4} {c:>9.4} {d:>9.4} {e:>9.4} {:>8.2} {:>8.2} {wait:>8.0}",
             format!("{m}x{n}"),
             d / a,
             e / a

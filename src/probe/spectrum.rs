@@ -133,8 +133,9 @@ impl Probe for SpectrumProbe {
         4.0 * k * k * n
     }
     fn workspace(&self, layer: &Layer) -> u64 {
-        // a copy in f64, the square core in f64, and panels
-        (layer.rows() * layer.cols() * 8 + layer.full_rank() * layer.full_rank() * 8) as u64
+        let (k, n) = (layer.full_rank(), layer.rows().max(layer.cols()));
+        // A copy, its square core, the band with its bulges, and panels; small ones are copied in f64.
+        (k * n * if k < 256 { 8 } else { 4 } + k * k * 4 + 200 * k * 4 + 800 * n * 4) as u64
     }
     fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError> {
         let sigma = singular_values(matrix.view(), ask.keep_going, ask.threads)?;

@@ -2,6 +2,7 @@
 
 use super::isa::Isa;
 use super::panel::Panel;
+use super::product::product;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, Par};
@@ -66,7 +67,7 @@ pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoi
         let c = a.as_mut().submatrix_mut(r, r + b, rows, rest);
         let v1 = left.v();
         let mut x0 = w0.as_mut().submatrix_mut(0, 0, b, rest);
-        matmul(x0.as_mut(), Accum::Replace, v1.transpose(), c.as_ref(), 1.0, par);
+        product(x0.as_mut(), Accum::Replace, (v1.transpose(), c.as_ref()), 1.0, par, keep_going)?;
         let (mut w, mut v2t): (MatMut<'_, f32>, MatMut<'_, f32>) =
             rights.as_mut().submatrix_mut(0, 0, 2 * b, rest).split_at_row_mut(b);
         matmul(w.as_mut(), Accum::Replace, left.t().transpose(), x0.as_ref(), 1.0, par);
@@ -81,29 +82,19 @@ pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoi
                 band.data[at] = right.a()[(i, j)];
             }
         }
-        check(keep_going)?;
         let v2 = right.v();
         let below = v1.subrows(b, rest);
-        let mut d = c.submatrix_mut(b, 0, rest, rest);
+        let d = c.submatrix_mut(b, 0, rest, rest);
         let (mut lv, mut lz) = lefts.as_mut().submatrix_mut(0, 0, rest, 2 * b).split_at_col_mut(b);
         let mut z = z.as_mut().submatrix_mut(0, 0, rest, b);
-        matmul(z.as_mut(), Accum::Replace, d.as_ref(), v2, 1.0, par);
+        product(z.as_mut(), Accum::Replace, (d.as_ref(), v2), 1.0, par, keep_going)?;
         matmul(wv.as_mut(), Accum::Replace, w.as_ref(), v2, 1.0, par);
         matmul(z.as_mut(), Accum::Add, below, wv.as_ref(), -1.0, par);
         matmul(lz.as_mut(), Accum::Replace, z.as_ref(), right.t(), 1.0, par);
         lv.copy_from(below);
         v2t.copy_from(v2.transpose());
-        check(keep_going)?;
-        let (l, rr) = (lefts.as_ref().submatrix(0, 0, rest, 2 * b), rights.as_ref().submatrix(0, 0, 2 * b, rest));
-        // By block columns: one update of a large matrix would be too long to leave.
-        let step = (1 << 22) / rest.max(1) + 1;
-        let mut from = 0;
-        while from < rest {
-            let wide = step.max(256).min(rest - from);
-            matmul(d.as_mut().subcols_mut(from, wide), Accum::Add, l, rr.subcols(from, wide), -1.0, par);
-            check(keep_going)?;
-            from += wide;
-        }
+        let update = (lefts.as_ref().submatrix(0, 0, rest, 2 * b), rights.as_ref().submatrix(0, 0, 2 * b, rest));
+        product(d, Accum::Add, update, -1.0, par, keep_going)?;
         r += b;
     }
     Ok(band)

@@ -16,6 +16,7 @@ mod bisect;
 mod chase;
 mod isa;
 mod panel;
+mod product;
 mod tall;
 
 pub use isa::Isa;
@@ -71,7 +72,7 @@ pub fn singular_values(
 
 /// All singular values in `f64` throughout, descending.
 pub fn singular_values_f64(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<Vec<f64>, SvdError> {
-    finite(a, keep_going)?;
+    largest(a, keep_going)?;
     let (m, n) = a.dim();
     let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
     let work = m.min(n).pow(2) * m.max(n);
@@ -81,11 +82,28 @@ pub fn singular_values_f64(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) ->
     Ok(sigma)
 }
 
-fn finite(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<(), SvdError> {
-    if !keep_going() {
-        return Err(SvdError::Stopped);
+/// The largest magnitude, after checking that all are finite; asks between stretches of rows.
+fn largest(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<f32, SvdError> {
+    let rows = (1 << 20) / a.ncols().max(1) + 1;
+    let mut largest = 0f32;
+    for stretch in a.axis_chunks_iter(ndarray::Axis(0), rows) {
+        if !keep_going() {
+            return Err(SvdError::Stopped);
+        }
+        let mut finite = true;
+        let mut top = 0f32;
+        for row in stretch.rows() {
+            for w in row {
+                finite &= w.is_finite();
+                top = top.max(w.abs());
+            }
+        }
+        if !finite {
+            return Err(SvdError::NotFinite);
+        }
+        largest = largest.max(top);
     }
-    if a.iter().any(|x| !x.is_finite()) { Err(SvdError::NotFinite) } else { Ok(()) }
+    if keep_going() { Ok(largest) } else { Err(SvdError::Stopped) }
 }
 
 /// All singular values through a band and a bidiagonal, compiled for `isa`.
@@ -95,11 +113,10 @@ pub fn two_stage(
     threads: usize,
     isa: Isa,
 ) -> Result<Vec<f64>, SvdError> {
-    finite(a, keep_going)?;
+    let largest = largest(a, keep_going)?;
     let par = if threads > 1 { Par::rayon(threads) } else { Par::Seq };
     let a = if a.nrows() >= a.ncols() { a } else { a.reversed_axes() };
     let (m, n) = a.dim();
-    let largest = a.iter().fold(0f32, |x, w| x.max(w.abs()));
     if largest == 0.0 || n == 0 {
         return Ok(vec![0.0; n]);
     }
@@ -108,11 +125,10 @@ pub fn two_stage(
     let scale = 2f64.powf(-exponent);
     let b = width(n);
     let order = n.next_multiple_of(b);
-    let scaled = |i: usize, j: usize| (f64::from(a[(i, j)]) * scale) as f32;
     let square = if m as f64 <= TALL * n as f64 && m <= order {
-        Mat::from_fn(order, order, |i, j| if i < m && j < n { scaled(i, j) } else { 0.0 })
+        product::copy(a, (order, order), scale, keep_going)?
     } else {
-        let mut tall = Mat::from_fn(m, n, scaled);
+        let mut tall = product::copy(a, (m, n), scale, keep_going)?;
         tall::triangle(&mut tall, isa, par, keep_going)?;
         Mat::from_fn(order, order, |i, j| if i <= j && j < n { tall[(i, j)] } else { 0.0 })
     };
@@ -141,7 +157,7 @@ pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>)
     if rank >= m.min(n) {
         return Ok(a.to_owned());
     }
-    finite(a, keep_going)?;
+    largest(a, keep_going)?;
     let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
     let work = 4 * m.min(n).pow(2) * m.max(n);
     let found = detached(work, keep_going, move || full.thin_svd()).ok_or(SvdError::Stopped)?;

@@ -2,6 +2,7 @@
 
 use super::isa::Isa;
 use super::panel::Panel;
+use super::product::product;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -24,21 +25,12 @@ pub fn triangle(a: &mut Mat<f32>, isa: Isa, par: Par, keep_going: KeepGoing<'_>)
         a.as_mut().submatrix_mut(r, r, cols, cols).copy_from(panel.a().subrows(0, cols));
         let rest = n - r - cols;
         if rest > 0 {
-            check(keep_going)?;
             let mut c = a.as_mut().submatrix_mut(r, r + cols, rows, rest);
             let mut x0 = w0.as_mut().submatrix_mut(0, 0, cols, rest);
             let mut x1 = w1.as_mut().submatrix_mut(0, 0, cols, rest);
-            matmul(x0.as_mut(), Accum::Replace, panel.v().transpose(), c.as_ref(), 1.0, par);
+            product(x0.as_mut(), Accum::Replace, (panel.v().transpose(), c.as_ref()), 1.0, par, keep_going)?;
             matmul(x1.as_mut(), Accum::Replace, panel.t().transpose(), x0.as_ref(), 1.0, par);
-            let step = (1 << 22) / rows.max(1) + 1;
-            let mut from = 0;
-            while from < rest {
-                let wide = step.max(256).min(rest - from);
-                let x1 = x1.as_ref().subcols(from, wide);
-                matmul(c.as_mut().subcols_mut(from, wide), Accum::Add, panel.v(), x1, -1.0, par);
-                check(keep_going)?;
-                from += wide;
-            }
+            product(c.as_mut(), Accum::Add, (panel.v(), x1.as_ref()), -1.0, par, keep_going)?;
         }
         r += cols;
     }
