@@ -7,6 +7,8 @@ use pulp::Arch;
 pub enum Isa {
     /// The best this machine has.
     Best,
+    /// At most AVX2 and FMA, where the machine has them; else like [`Self::Portable`].
+    Avx2,
     /// What every machine of this architecture has. For tests, and for machines that have no more.
     Portable,
 }
@@ -22,8 +24,12 @@ pub trait Kernel {
 impl Isa {
     /// Runs a kernel.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        let arch = Arch::new();
-        if self == Self::Portable || matches!(arch, Arch::Scalar) {
+        let arch = match self {
+            Self::Best => Arch::new(),
+            Self::Avx2 => avx2(),
+            Self::Portable => Arch::Scalar,
+        };
+        if matches!(arch, Arch::Scalar) {
             return kernel.run::<false>();
         }
         arch.dispatch(
@@ -31,6 +37,16 @@ impl Isa {
             || kernel.run::<true>(),
         )
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx2() -> Arch {
+    pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx2() -> Arch {
+    Arch::Scalar
 }
 
 /// a·b + c.

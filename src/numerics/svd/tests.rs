@@ -84,9 +84,10 @@ fn every_family_is_within_a_millionth_of_the_largest() {
 }
 
 #[test]
-fn the_portable_path_and_several_threads_agree() {
+fn every_instruction_set_and_several_threads_agree() {
     for name in FAMILIES {
         compare(name, &family(name, 230, 200), Isa::Portable, 1);
+        compare(name, &family(name, 230, 200), Isa::Avx2, 1);
         compare(name, &family(name, 260, 512), Isa::Best, 2);
     }
 }
