@@ -13,6 +13,16 @@ pub fn state_dir() -> Option<PathBuf> {
     Some(dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir()).to_owned())
 }
 
+/// Where measurements are kept between runs; `None` when there is no home directory.
+///
+/// The platform's cache directory, or `SLIMSCOPE_CACHE_DIR`.
+pub fn cache_dir() -> Option<PathBuf> {
+    if let Some(dir) = std::env::var_os("SLIMSCOPE_CACHE_DIR").filter(|d| !d.is_empty()) {
+        return Some(PathBuf::from(dir));
+    }
+    Some(directories::ProjectDirs::from("", "", "slimscope")?.cache_dir().to_owned())
+}
+
 /// The sample that opens without an argument: a byte-level language model trained on the King James Bible.
 pub mod sample {
     /// Its name.

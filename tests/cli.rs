@@ -11,8 +11,11 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// Runs without the user's own cache.
 fn slimscope(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_slimscope")).args(args).env("NO_COLOR", "").env_remove("TERM").output().unwrap()
+    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_slimscope"));
+    command.args(args).env("NO_COLOR", "").env("SLIMSCOPE_CACHE_DIR", cache).env_remove("TERM").output().unwrap()
 }
 
 fn sample(name: &str) -> String {
@@ -196,7 +199,8 @@ fn what_is_not_built_or_wrong_ends_with_2() {
     }
     let digits = sample("digits_mlp");
     for args in [
-        &["measure", &digits, "--shard", "1/2"][..],
+        &["measure", &digits, "--shard", "3/2"][..],
+        &["measure", &digits, "--shard", "1/2", "--no-cache"],
         &["measure", &digits, "--sketch", "--with", "spectrum"],
         &["measure", &digits, "--layers", "[z-"],
         &["frame", &digits, "--size", "wide"],
@@ -261,6 +265,46 @@ fn a_hub_name_is_looked_up_in_the_local_cache() {
     let absent = run("org/other");
     assert_eq!(absent.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&absent.stderr).contains("local Hugging Face cache"));
+}
+
+#[test]
+fn shards_meet_in_the_cache_and_the_second_run_measures_nothing_anew() {
+    let cache = tempfile::tempdir().unwrap();
+    let model = sample("bytelm");
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slimscope"));
+        command.args(["measure", &model, "--format", "json", "--with", "spectrum"]).args(args);
+        let out = command.env("SLIMSCOPE_CACHE_DIR", cache.path()).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let spectra = || {
+        let folder = std::fs::read_dir(cache.path().join("spectra-1")).into_iter().flatten().flatten();
+        folder.flat_map(|f| std::fs::read_dir(f.path()).unwrap().flatten()).map(|f| f.path()).collect::<Vec<_>>()
+    };
+    let apart = run(&["--no-cache"]);
+    assert!(spectra().is_empty(), "--no-cache writes nothing");
+    let mut lines: Vec<String> = Vec::new();
+    for shard in ["1/3", "2/3", "3/3"] {
+        let part = run(&["--shard", shard]);
+        assert!((8..=13).contains(&part.lines().count()), "{shard}: {}", part.lines().count());
+        lines.extend(part.lines().map(str::to_owned));
+    }
+    let mut want: Vec<String> = apart.lines().map(str::to_owned).collect();
+    lines.sort();
+    want.sort();
+    assert_eq!(lines, want, "every layer once, with the figures of a single run");
+    assert_eq!(spectra().len(), want.len());
+    // A kept value that was changed on purpose, and signed, is what the next run shows: nothing was computed.
+    let path = &spectra()[0];
+    let mut bytes = std::fs::read(path).unwrap();
+    let body = bytes.len() - 32;
+    bytes[16..24].copy_from_slice(&12345.0f64.to_le_bytes());
+    let hash = blake3::hash(&bytes[..body]);
+    bytes[body..].copy_from_slice(hash.as_bytes());
+    std::fs::write(path, bytes).unwrap();
+    assert!(run(&[]).contains("12345.0"));
+    assert!(!run(&["--no-cache"]).contains("12345.0"));
 }
 
 #[test]

@@ -152,7 +152,7 @@ pub struct Measure {
     /// Stop at the first cheap estimate: magnitudes, norms and bounds, no spectra
     #[arg(long)]
     pub sketch: bool,
-    /// Measure one of N equal parts into the shared cache (not built yet)
+    /// Measure the I-th of N parts of equal cost (I from 1) into the shared cache: for job arrays and xargs
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
 }

@@ -3,7 +3,6 @@
 use super::args::{Cli, When};
 use super::error::CliError;
 use super::output;
-use crate::engine::Settings;
 use crate::terminal::{self, Outcome, Setup};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -21,10 +20,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         let remedy = "`slimscope measure` and `slimscope frame` work without one";
         return Err(CliError::Usage(format!("the dashboard needs a terminal: {remedy}")));
     }
-    let mut settings = Settings::default();
-    if let Some(threads) = cli.common.threads {
-        settings.threads = threads.max(1);
-    }
+    let settings = output::settings(&cli.common);
     if cli.common.color == When::Always {
         crossterm::style::force_color_output(true);
     }

@@ -4,7 +4,6 @@ use super::args::{Common, Frame, FrameFormat};
 use super::error::CliError;
 use super::output;
 use crate::drive::{self, Drive};
-use crate::engine::Settings;
 use crate::screen;
 use crate::widgets::transcript;
 use ratatui::buffer::Buffer;
@@ -19,11 +18,7 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
         CliError::Usage(format!("--keys: {k} is no key: one character, or {names}"))
     })?;
     let (model, weights) = output::open(args.model.as_deref())?;
-    let mut settings = Settings::default();
-    if let Some(threads) = common.threads {
-        settings.threads = threads.max(1);
-    }
-    let mut drive = Drive::start(model, weights, settings, size)?;
+    let mut drive = Drive::start(model, weights, output::settings(common), size)?;
     drive.press(&keys);
     drive.settle();
     let mut buf = Buffer::empty(Rect::new(0, 0, size.0, size.1));

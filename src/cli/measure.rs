@@ -2,7 +2,7 @@
 
 use super::args::{Common, Measure, MeasureFormat, With};
 use super::error::CliError;
-use super::output::{Meter, line, open};
+use super::output::{Meter, line, open, settings};
 use crate::engine::{Engine, Report, Request, Settings};
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::book::{FactBook, LayerFacts};
@@ -14,14 +14,15 @@ use std::sync::{Arc, mpsc};
 
 /// Measures and prints.
 pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
-    if args.shard.is_some() {
-        return Err(CliError::Usage("--shard is not built yet: there is no shared cache to measure into".to_owned()));
-    }
+    let shard = args.shard.as_deref().map(|text| shard(common, text)).transpose()?;
     if args.sketch && args.with.contains(&With::Spectrum) {
         return Err(CliError::Usage("--sketch computes no spectra: leave out --with spectrum".to_owned()));
     }
     let (model, weights) = open(Some(&args.model))?;
-    let chosen = choose(&model, &args.layers)?;
+    let mut chosen = choose(&model, &args.layers)?;
+    if let Some((part, parts)) = shard {
+        chosen = part_of(&model, chosen, part, parts);
+    }
     for note in &model.notes {
         eprintln!("note: {note}");
     }
@@ -32,7 +33,7 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
         threads: common.threads.unwrap_or(cores).max(1),
         only: Some(chosen.clone().into()),
         probes,
-        ..Settings::default()
+        ..settings(common)
     };
     let model = Arc::new(model);
     let (tell, inbox) = mpsc::channel();
@@ -55,6 +56,35 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     out.write_ready(&facts, &mut meter, true)?;
     meter.clear();
     out.finish()
+}
+
+/// `I/N`, I from 1. Parts meet in the cache, so there must be one.
+fn shard(common: &Common, text: &str) -> Result<(usize, usize), CliError> {
+    if common.no_cache {
+        return Err(CliError::Usage("--shard measures into the cache: leave out --no-cache".to_owned()));
+    }
+    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.trim().parse().ok()?, n.trim().parse().ok()?)));
+    parsed
+        .filter(|(i, n)| (1..=*n).contains(i))
+        .ok_or_else(|| CliError::Usage(format!("--shard {text}: a part such as 1/8, counted from 1")))
+}
+
+/// The layers of one of several parts of about equal cost: the most expensive first, each to the part that has least.
+fn part_of(model: &Model, chosen: Vec<LayerId>, part: usize, parts: usize) -> Vec<LayerId> {
+    let cost = |id: &LayerId| model.layer(*id).map_or(0.0, |l| PROBES.iter().map(|p| p.cost(l)).sum::<f64>());
+    let mut by_cost = chosen;
+    by_cost.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.cmp(b)));
+    let mut loads = vec![0.0f64; parts];
+    let mut mine = Vec::new();
+    for id in by_cost {
+        let least = loads.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
+        loads[least] += cost(&id);
+        if least + 1 == part {
+            mine.push(id);
+        }
+    }
+    mine.sort_unstable();
+    mine
 }
 
 /// Layers to measure, in module order.

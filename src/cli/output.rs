@@ -2,8 +2,9 @@
 
 use super::args::{Common, GlyphSet, When};
 use super::error::CliError;
-use crate::config::sample;
-use crate::engine::Progress;
+use crate::config::{self, sample};
+use crate::engine::cache::Cache;
+use crate::engine::{Progress, Settings};
 use crate::model::Model;
 use crate::screen::Skin;
 use crate::source::{self, Weights};
@@ -12,6 +13,7 @@ use crate::widgets::theme::Surroundings;
 use crate::widgets::{Depth, Glyphs, Theme};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Opens a checkpoint, or the bundled sample.
 pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
@@ -21,11 +23,17 @@ pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
     })
 }
 
+/// The settings of the engine that the options ask for.
+pub fn settings(common: &Common) -> Settings {
+    let default = Settings::default();
+    let cache = config::cache_dir().filter(|_| !common.no_cache).map(|dir| Arc::new(Cache::new(&dir)));
+    Settings { threads: common.threads.unwrap_or(default.threads).max(1), cache, ..default }
+}
+
 /// ctrl-c ends a command with status 130.
 pub fn die_on_interrupt() {
     #[cfg(unix)]
     {
-        use std::sync::Arc;
         use std::sync::atomic::AtomicBool;
         let always = Arc::new(AtomicBool::new(true));
         let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, always);

@@ -1,8 +1,9 @@
 //! What runs on a worker: decode one layer, measure or treat it, report. Panics become reports.
 
+use super::cache::{Cache, Key};
 use super::{Message, Report, Signals};
 use crate::model::{Layer, LayerId, Model};
-use crate::probe::{Ask, Probe, ProbeError, ProbeId, Spectrum};
+use crate::probe::{Ask, Fact, Probe, ProbeError, ProbeId, Spectrum};
 use crate::source::Weights;
 use crate::treat::{Refined, Treatment, refine};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +17,7 @@ pub(super) struct Shared {
     pub weights: Weights,
     pub signals: Arc<Signals>,
     pub probes: &'static [&'static dyn Probe],
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// What a job does.
@@ -103,8 +105,24 @@ impl Shared {
         ask: &Ask,
         done: &mpsc::Sender<Message>,
     ) -> Finished {
+        let tell = |report: Report, probe: ProbeId| {
+            // Told at once: the next probe on the same matrix may take long.
+            let part = Finished { number: job.number | PART, reports: vec![report], settled: vec![probe] };
+            let _ = done.send(Message::Finished(part));
+        };
         let mut settled = Vec::new();
+        // The first pass over a layer looks, and whatever would compute the spectrum.
+        let looks = probes.contains(&ProbeId::Magnitude) || probes.contains(&ProbeId::Spectrum);
+        let key = if looks { self.key(layer, ask) } else { None };
+        if let Some(sigma) = self.cache.as_ref().zip(key).and_then(|(cache, key)| cache.get(key)) {
+            let found = Spectrum::from_sigma(sigma, layer.rows(), layer.cols(), layer.dtype.epsilon());
+            settled.push(ProbeId::Spectrum);
+            tell(Report::Fact { layer: job.layer, fact: Fact::Spectrum(Arc::new(found)) }, ProbeId::Spectrum);
+        }
         for probe in self.probes.iter().filter(|p| probes.contains(&p.id())) {
+            if settled.contains(&probe.id()) {
+                continue;
+            }
             let answer = catch_unwind(AssertUnwindSafe(|| probe.measure(layer, matrix, ask)));
             let report = match answer {
                 Ok(Ok(fact)) => Report::Fact { layer: job.layer, fact },
@@ -116,11 +134,23 @@ impl Shared {
                 },
             };
             settled.push(probe.id());
-            // Told at once: the next probe on the same matrix may take long.
-            let part = Finished { number: 0, reports: vec![report], settled: vec![probe.id()] };
-            let _ = done.send(Message::Finished(Finished { number: job.number | PART, ..part }));
+            if let (Report::Fact { fact: Fact::Spectrum(s), .. }, Some(cache), Some(key)) = (&report, &self.cache, key)
+            {
+                // A full disk is no reason to stop.
+                let _ = cache.put(key, &s.sigma);
+            }
+            tell(report, probe.id());
         }
         Finished { number: job.number, reports: Vec::new(), settled }
+    }
+
+    /// The key of a layer's spectrum, where spectra are kept and wanted.
+    fn key(&self, layer: &Layer, ask: &Ask) -> Option<Key> {
+        self.cache.as_ref()?;
+        self.probes.iter().find(|p| p.id() == ProbeId::Spectrum && p.applies(layer))?;
+        let tensor = self.model.tensors.get(layer.tensor)?;
+        let bytes = self.weights.bytes(&self.model, tensor).ok()?;
+        Cache::key(layer, bytes, ask.keep_going)
     }
 
     fn give_up(job: &Job, why: String) -> Finished {

@@ -1,6 +1,7 @@
 //! Who does the work, and when: one coordinator thread decides what is wanted most, a rayon pool computes it.
 
 mod budget;
+pub mod cache;
 mod coordinator;
 mod job;
 mod queue;
@@ -100,6 +101,8 @@ pub struct Settings {
     pub memory: u64,
     /// Bytes that a single job may need at most; a layer that needs more is told so and not measured.
     pub ceiling: u64,
+    /// Where spectra are kept between runs; `None` for nowhere.
+    pub cache: Option<Arc<cache::Cache>>,
     /// The only layers to measure; `None` for all.
     pub only: Option<Arc<[LayerId]>>,
     /// What to measure.
@@ -114,6 +117,7 @@ impl Default for Settings {
             threads: default_threads(),
             memory: default_memory(),
             ceiling: default_memory().saturating_mul(3),
+            cache: None,
             only: None,
             probes: PROBES,
             debounce: Duration::from_millis(120),
@@ -180,7 +184,13 @@ impl Engine {
         let (messages, inbox) = mpsc::channel();
         let signals = Arc::new(Signals::default());
         let coordinator = coordinator::Coordinator::new(
-            job::Shared { model, weights, signals: Arc::clone(&signals), probes: settings.probes },
+            job::Shared {
+                model,
+                weights,
+                signals: Arc::clone(&signals),
+                probes: settings.probes,
+                cache: settings.cache.clone(),
+            },
             pool,
             settings,
             messages.clone(),

@@ -115,6 +115,8 @@ impl Queue {
         let waiting = &mut self.layers[layer.0];
         waiting.running = false;
         waiting.probes.extend(taken.iter().filter(|p| !settled.contains(p)));
+        // A kept result may settle more than was taken.
+        waiting.probes.retain(|p| !settled.contains(p));
         waiting.probes.sort_unstable();
     }
 

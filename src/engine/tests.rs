@@ -248,3 +248,32 @@ fn a_tensor_that_cannot_be_read_fails_alone() {
     assert!(reports.iter().any(|r| matches!(r, Report::Failed { layer: LayerId(0), why } if why.contains("gone"))));
     assert_eq!(reports.iter().filter(|r| matches!(r, Report::Fact { layer: LayerId(1), .. })).count(), PROBES.len());
 }
+
+#[test]
+fn a_second_opening_finds_every_spectrum_in_its_first_pass() {
+    let (model, weights) = model(4, 24);
+    let dir = tempfile::tempdir().unwrap();
+    let cache = || Some(Arc::new(cache::Cache::new(dir.path())));
+    let mut seen: Vec<Vec<Vec<f64>>> = Vec::new();
+    for opening in 0..2 {
+        let settings = Settings { threads: 1, cache: cache(), ..settings() };
+        let (mut engine, inbox) = start(&model, weights.clone(), settings);
+        let requests = engine.ask(all(&model));
+        let reports = until_idle(&inbox, requests);
+        let facts: Vec<&Fact> =
+            reports.iter().filter_map(|r| if let Report::Fact { fact, .. } = r { Some(fact) } else { None }).collect();
+        assert_eq!(facts.len(), 4 * PROBES.len(), "each once");
+        if opening == 1 {
+            assert!(matches!(facts[0], Fact::Spectrum(_)), "before anything is measured");
+        }
+        let last =
+            reports.iter().rev().find_map(|r| if let Report::Progress(p) = r { Some(*p) } else { None }).unwrap();
+        assert_eq!((last.done, last.total), (4, 4));
+        assert!((last.share - 1.0).abs() < 1e-9, "{}", last.share);
+        let mut sigma: Vec<Vec<f64>> =
+            facts.iter().filter_map(|f| if let Fact::Spectrum(s) = f { Some(s.sigma.clone()) } else { None }).collect();
+        sigma.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        seen.push(sigma);
+    }
+    assert_eq!(seen[0], seen[1], "to the last bit");
+}

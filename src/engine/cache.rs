@@ -1,0 +1,178 @@
+//! Singular values on disk, found by the content of the tensor: copies, shards and other processes share them.
+//!
+//! One small file for each spectrum: magic, count, values, and a hash over all of it. Files are written beside and
+//! renamed, never locked and never mapped, so that network homes and job arrays are safe; anything that does not fit
+//! is computed anew and overwritten.
+
+use crate::model::Layer;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Changes whenever values for the same bytes may come out differently.
+const VERSION: &str = "spectra-1";
+const MAGIC: &[u8; 8] = b"slimspec";
+/// Bytes that the folder may hold.
+const CAP: u64 = 2 << 30;
+/// The folder is measured at the first store and then after so many.
+const LOOK_EVERY: u64 = 256;
+
+/// Names the spectrum of certain bytes read in a certain way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(blake3::Hash);
+
+/// A folder of spectra.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    cap: u64,
+    stored: AtomicU64,
+}
+
+impl Cache {
+    /// Keeps spectra under `folder`, which is made when first needed.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.join(VERSION), cap: CAP, stored: AtomicU64::new(0) }
+    }
+
+    /// The key of a layer whose tensor holds `bytes`; `None` when told to stop.
+    pub fn key(layer: &Layer, bytes: &[u8], keep_going: &dyn Fn() -> bool) -> Option<Key> {
+        let mut hasher = blake3::Hasher::new();
+        let view = format!("{VERSION} {:?} {:?} {}", layer.matrix, layer.orientation, layer.dtype.name());
+        hasher.update(view.as_bytes());
+        for piece in bytes.chunks(1 << 22) {
+            if !keep_going() {
+                return None;
+            }
+            hasher.update(piece);
+        }
+        Some(Key(hasher.finalize()))
+    }
+
+    fn path(&self, key: Key) -> PathBuf {
+        let name = key.0.to_hex();
+        self.folder.join(&name[..2]).join(&name[2..])
+    }
+
+    /// The singular values under a key, when they are there and whole.
+    pub fn get(&self, key: Key) -> Option<Vec<f64>> {
+        let bytes = fs::read(self.path(key)).ok()?;
+        let (body, hash) = bytes.split_last_chunk::<32>()?;
+        if blake3::hash(body) != *hash {
+            return None;
+        }
+        let rest = body.strip_prefix(MAGIC)?;
+        let (count, values) = rest.split_first_chunk::<8>()?;
+        let (chunks, tail) = values.as_chunks::<8>();
+        let fits = tail.is_empty() && u64::from_le_bytes(*count) == chunks.len() as u64;
+        fits.then(|| chunks.iter().map(|c| f64::from_le_bytes(*c)).collect())
+    }
+
+    /// Keeps singular values. A full disk or a read-only home is no reason to stop: the values are on screen anyway.
+    pub fn put(&self, key: Key, sigma: &[f64]) -> io::Result<()> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend((sigma.len() as u64).to_le_bytes());
+        bytes.extend(sigma.iter().flat_map(|s| s.to_le_bytes()));
+        let hash = blake3::hash(&bytes);
+        bytes.extend(hash.as_bytes());
+        let path = self.path(key);
+        let folder = path.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(folder)?;
+        // Other processes may write the same file: each has a name of its own until it is whole.
+        let beside = path.with_extension(format!("{}.{:?}", std::process::id(), std::thread::current().id()));
+        fs::write(&beside, &bytes)?;
+        fs::rename(&beside, &path).inspect_err(|_| drop(fs::remove_file(&beside)))?;
+        if self.stored.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
+            self.shrink();
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest files until nine tenths of the cap are left.
+    fn shrink(&self) {
+        let mut files: Vec<(std::time::SystemTime, u64, PathBuf)> = Vec::new();
+        for folder in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                if let Ok(meta) = file.metadata() {
+                    let age = meta.modified().unwrap_or(std::time::UNIX_EPOCH);
+                    files.push((age, meta.len(), file.path()));
+                }
+            }
+        }
+        let mut total: u64 = files.iter().map(|f| f.1).sum();
+        if total <= self.cap {
+            return;
+        }
+        files.sort();
+        for (_, bytes, path) in files {
+            if total <= self.cap / 10 * 9 {
+                return;
+            }
+            if fs::remove_file(path).is_ok() {
+                total -= bytes;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> Key {
+        Key(blake3::hash(&[n]))
+    }
+
+    #[test]
+    fn what_was_put_is_found_and_damage_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path());
+        assert_eq!(cache.get(key(1)), None);
+        cache.put(key(1), &[3.0, 1.0, 0.0]).unwrap();
+        assert_eq!(cache.get(key(1)), Some(vec![3.0, 1.0, 0.0]));
+        assert_eq!(Cache::new(dir.path()).get(key(1)), Some(vec![3.0, 1.0, 0.0]), "another process finds it");
+        let path = cache.path(key(1));
+        let whole = fs::read(&path).unwrap();
+        for i in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[i] ^= 4;
+            fs::write(&path, &damaged).unwrap();
+            assert_eq!(cache.get(key(1)), None, "byte {i}");
+            fs::write(&path, &whole[..i]).unwrap();
+            assert_eq!(cache.get(key(1)), None, "cut at {i}");
+        }
+        cache.put(key(1), &[2.0]).unwrap();
+        assert_eq!(cache.get(key(1)), Some(vec![2.0]));
+    }
+
+    #[test]
+    fn it_stays_below_its_cap_and_the_newest_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache { cap: 20_000, ..Cache::new(dir.path()) };
+        for n in 0..40 {
+            cache.put(key(n), &[f64::from(n); 100]).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000 + u64::from(n));
+            fs::File::options().write(true).open(cache.path(key(n))).unwrap().set_modified(time).unwrap();
+        }
+        cache.shrink();
+        let left: Vec<u8> = (0..40).filter(|n| cache.get(key(*n)).is_some()).collect();
+        assert!(left.len() < 22 && left.len() > 15, "{left:?}");
+        assert_eq!(left.last(), Some(&39));
+        assert!(left.windows(2).all(|w| w[1] == w[0] + 1), "the oldest went: {left:?}");
+    }
+
+    #[test]
+    fn many_writers_of_one_key_leave_one_whole_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path());
+        std::thread::scope(|s| {
+            for _ in 0..8 {
+                s.spawn(|| (0..50).for_each(|_| cache.put(key(7), &[1.0; 500]).unwrap()));
+            }
+        });
+        assert_eq!(cache.get(key(7)), Some(vec![1.0; 500]));
+        let files = fs::read_dir(cache.path(key(7)).parent().unwrap()).unwrap().count();
+        assert_eq!(files, 1, "nothing is left beside it");
+    }
+}
