@@ -93,8 +93,10 @@ proptest! {
         let tight = 2e-6 * energy.max(1e-6);
         prop_assert!((refined.error_energy - error).abs() < tight, "{} {error}", refined.error_energy);
         prop_assert!((refined.sigma[0] - sigma[0]).abs() < 2e-6 * sigma[0].max(1e-3));
-        prop_assert!(refined.delta_norm.value <= delta * (1.0 + 1e-4) + 1e-6, "{} {delta}", refined.delta_norm.value);
-        prop_assert!(refined.delta_norm.value >= delta * 0.99 - 1e-6, "{} {delta}", refined.delta_norm.value);
+        // W − Ŵ is formed in f32: what cancels leaves a few roundings of the entries of W.
+        let slack = 3e-6 * energy.sqrt().max(1.0);
+        prop_assert!(refined.delta_norm.value <= delta * (1.0 + 1e-4) + slack, "{} {delta}", refined.delta_norm.value);
+        prop_assert!(refined.delta_norm.value >= delta * 0.99 - slack, "{} {delta}", refined.delta_norm.value);
 
         let out = project_layer(&layer, &known, t, None);
         let projected = out.error_energy.unwrap();
