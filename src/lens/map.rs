@@ -87,6 +87,15 @@ impl Scale {
     }
 }
 
+/// A value in at most so many columns, with as many digits as fit.
+fn brief(app: &App, value: f64, room: u16) -> String {
+    let full = write(metric(app).form, value);
+    let rounded = [format!("{value:.1}"), format!("{value:.0}")];
+    let short = if full.contains(['e', '%', '^', 'k', 'M']) { &rounded[..0] } else { &rounded[..] };
+    let fits = |t: &&String| width(t) <= room as usize;
+    std::iter::once(&full).chain(short).find(fits).cloned().unwrap_or_else(|| fit(&full, room as usize))
+}
+
 /// Where the cells lie: shared by drawing and the pointer.
 struct Field {
     grid: Grid,
@@ -98,13 +107,13 @@ struct Field {
 }
 
 /// Columns of the block numbers.
-const MARGIN: u16 = 8;
+const MARGIN: u16 = 6;
 
 impl Field {
     fn of(app: &App, area: Rect) -> Option<Self> {
-        let room = area.width.saturating_sub(MARGIN + 1);
+        let room = area.width.saturating_sub(MARGIN);
         let grid = Grid::of(app, (room / 7).max(1) as usize)?;
-        let wide = (room / grid.heads.len().max(1) as u16).clamp(5, 11);
+        let wide = (room / grid.heads.len().max(1) as u16).clamp(3, 11);
         let height = area.height.saturating_sub(5);
         // A line for the number, the rest shade.
         let lines = (height / grid.blocks.len().max(1) as u16).clamp(1, 4);
@@ -122,14 +131,14 @@ impl Field {
     fn draw(&self, look: &Look, buf: &mut Buffer) {
         let (app, theme) = (look.app, look.theme);
         let scale = Scale::of(app);
-        put(buf, self.area.x + 1, self.area.y, self.area.right(), "block", theme.style(Ink::Quiet));
+        put(buf, self.area.x + 1, self.area.y, self.area.right(), "blk", theme.style(Ink::Quiet));
         for (c, head) in self.grid.heads.iter().enumerate() {
             let x = self.area.x + MARGIN + c as u16 * self.columns;
             put(buf, x, self.area.y, self.area.right(), &fit(head, self.columns as usize - 1), theme.style(Ink::Quiet));
         }
         for row in self.top..(self.top + self.rows as usize).min(self.grid.blocks.len()) {
             let y = self.cell(row, 0).1;
-            put_right(buf, self.area.x, self.area.x + 6, y, &self.grid.blocks[row].to_string(), theme.style(Ink::Text));
+            put_right(buf, self.area.x, self.area.x + 4, y, &self.grid.blocks[row].to_string(), theme.style(Ink::Text));
             for column in 0..self.grid.heads.len() {
                 self.draw_cell(look, scale, row, column, buf);
             }
@@ -157,25 +166,36 @@ impl Field {
         let selected = ids.contains(&app.selected);
         let pinned = app.plan.entry(*first).pinned;
         let dense = metric(app).name == "error" && ids.iter().all(|id| app.plan.treatment(*id).is_dense());
-        let text = match shown {
-            _ if dense => "dense".to_owned(),
-            Some(k) => write(metric(app).form, k.value),
+        let heat = scale.heat(shown, failed);
+        let style = look.theme.style(if selected { Ink::Accent } else { Ink::Text });
+        let text = |room: u16| match shown {
+            _ if dense => {
+                if room >= 5 {
+                    "dense".to_owned()
+                } else {
+                    String::new()
+                }
+            }
+            Some(k) => format!("{}{}", if pinned { "⊗" } else { "" }, brief(app, k.value, room - u16::from(pinned))),
             None => "…".to_owned(),
         };
-        let text = if pinned { format!("⊗{text}") } else { text };
-        let heat = scale.heat(shown, failed);
-        if self.lines >= 2 {
-            let shaded = (self.lines - 1).min(2);
-            for line in 0..shaded {
-                heatmap::cell(buf, (x, y + line), self.columns - 2, heat, look.theme);
-            }
-            let ink = if selected { Ink::Accent } else { Ink::Text };
-            put(buf, x + 1, y + shaded, x + self.columns - 1, &text, look.theme.style(ink));
-        } else {
-            heatmap::cell(buf, (x, y), if self.columns >= 8 { 2 } else { 1 }, heat, look.theme);
-            let at = x + if self.columns >= 8 { 3 } else { 1 };
-            let ink = if selected { Ink::Accent } else { Ink::Text };
-            put(buf, at, y, x + self.columns - 1, &text, look.theme.style(ink));
+        // Glyphs alone where numbers would not fit.
+        let (glyphs, room, below) = match (self.lines, self.columns) {
+            (_, ..=4) => (self.columns - 1, 0, 0),
+            (1, ..=7) => (1, self.columns - 2, 0),
+            (1, _) => (2, self.columns - 4, 0),
+            (lines, columns) => (columns - 2, columns - 1, (lines - 1).min(2)),
+        };
+        for line in 0..below.max(1) {
+            heatmap::cell(buf, (x, y + line), glyphs, heat, look.theme);
+        }
+        if room > 0 {
+            let text = text(room);
+            let at = match below {
+                0 => x + glyphs + u16::from(self.columns > 7),
+                _ => x + u16::from(width(&text) < room as usize),
+            };
+            put(buf, at, y + below, x + self.columns - 1, &text, style);
         }
         if selected {
             put(buf, x - 1, y, x, "▸", look.theme.style(Ink::Accent));
