@@ -6,7 +6,8 @@
 
 use faer::Mat;
 use ndarray::Array2;
-use slimscope::numerics::svd::{Isa, singular_values, two_stage};
+use slimscope::numerics::isa::Isa;
+use slimscope::numerics::svd::{singular_values, two_stage};
 use std::time::Instant;
 
 fn noise(m: usize, n: usize) -> Array2<f32> {

@@ -1,10 +1,10 @@
 //! A number together with what it is: exact, a bound, an estimate, or still to come.
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// How a value relates to the true one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Bound {
     /// Computed to the accuracy that the tests check (`=`).
     Exact,
@@ -49,7 +49,7 @@ impl Bound {
 }
 
 /// A number that says what it is. The only kind of measured number that is drawn or written.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Known {
     /// The value itself; finite.
     pub value: f64,
@@ -77,15 +77,6 @@ impl Known {
     /// The same badge on a value transformed by a monotone increasing function.
     pub fn map(self, f: impl FnOnce(f64) -> f64) -> Self {
         Self { value: f(self.value), bound: self.bound }
-    }
-}
-
-impl Serialize for Known {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("value", &self.value)?;
-        map.serialize_entry("bound", self.bound.word())?;
-        map.end()
     }
 }
 

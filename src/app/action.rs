@@ -65,6 +65,8 @@ pub enum Action {
     Overlay,
     /// Move the cursor along the spectrum by so many values.
     Cursor(i32),
+    /// Prove an upper bound on σ₁ of the selected layer.
+    Certify,
     /// Switch the mouse on or off.
     Mouse,
 }
@@ -117,6 +119,7 @@ impl Action {
             Self::Cursor(1) => "cursor right by one value",
             Self::Cursor(n) if n < 0 => "cursor left by a tenth",
             Self::Cursor(_) => "cursor right by a tenth",
+            Self::Certify => "certify: prove an upper bound on σ₁",
             Self::Mouse => "mouse on or off",
         }
     }
@@ -149,6 +152,7 @@ impl Action {
             Self::Cursor(1 | -1) => "cursor",
             Self::Back => "back",
             Self::Lens(_) => "lens",
+            Self::Certify => "certify",
             Self::Mouse => "mouse",
             _ => return None,
         })

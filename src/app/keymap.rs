@@ -69,6 +69,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('5')], Action::Lens(LensId::Frontier), LENSES),
     bind(&[c('6')], Action::Lens(LensId::Quality), LENSES),
     bind(&[c('m')], Action::Metric, LENSES),
+    bind(&[c('C')], Action::Certify, LENSES),
     bind(&[k(Code::Enter), c('e'), c(' ')], Action::Expand, LENSES),
     bind(&[c('['), c(',')], Action::Cursor(-1), SPECTRUM),
     bind(&[c(']'), c('.')], Action::Cursor(1), SPECTRUM),

@@ -181,6 +181,17 @@ pub enum Effect {
     },
     /// The exact run is no longer wanted.
     CancelRefine,
+    /// Say roughly, and at once, what a treatment makes of the spectrum.
+    Preview {
+        /// The layer.
+        layer: LayerId,
+        /// What is done to it.
+        treatment: Treatment,
+        /// Largest magnitude removed.
+        threshold: f32,
+    },
+    /// Prove an upper bound on σ₁.
+    Certify(LayerId),
     /// Report the pointer (or stop).
     Mouse(bool),
     /// Give the terminal back and stop the process until the shell continues it.
@@ -196,6 +207,10 @@ impl Effect {
             Self::Focus { order, visible } => Request::Focus { order: order.clone(), visible: *visible },
             Self::Refine { layer, treatment } => Request::Refine { layer: *layer, treatment: *treatment },
             Self::CancelRefine => Request::CancelRefine,
+            Self::Preview { layer, treatment, threshold } => {
+                Request::Preview { layer: *layer, treatment: *treatment, threshold: *threshold }
+            }
+            Self::Certify(layer) => Request::Certify { layer: *layer },
             Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
         })
     }

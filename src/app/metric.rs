@@ -44,7 +44,7 @@ pub struct Metric {
 }
 
 fn spectral(s: Source, f: fn(&crate::probe::Spectrum) -> Option<f64>) -> Option<Known> {
-    s.facts.spectrum.as_ref().and_then(|x| f(x)).map(Known::exact)
+    s.facts.best_spectrum().and_then(|x| Some(x.known(f(x)?)))
 }
 
 /// All metrics; the first is the one that the list's last column shows.
@@ -100,7 +100,7 @@ pub static METRICS: &[Metric] = &[
         form: Form::Count,
         log: true,
         value: |s| {
-            let fit = s.facts.spectrum.as_ref()?.marchenko_pastur.as_ref()?;
+            let fit = s.facts.best_spectrum()?.marchenko_pastur.as_ref()?;
             Some(Known::estimate(fit.spikes as f64))
         },
     },

@@ -26,7 +26,7 @@ use crate::engine::Progress;
 use crate::model::{LayerId, Model};
 use crate::plan::{Knob, Outcome, Plan, Treatment, project};
 use crate::probe::book::FactBook;
-use crate::treat::Refined;
+use crate::treat::{Preview, Refined};
 use prompt::{Prompt, Typed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +88,10 @@ pub struct App {
     pub size: (u16, u16),
     /// The refinement that was asked for and has not answered.
     pub awaited: Option<(LayerId, Treatment)>,
+    /// The newest estimate of a pruned spectrum, and whose it is.
+    pub preview: Option<(LayerId, Arc<Preview>)>,
+    /// The layer whose certificate was asked for and is not there yet.
+    pub certifying: Option<LayerId>,
     /// A treatment that could not be run, and why.
     pub refine_failure: Option<(LayerId, Treatment, String)>,
     now: Duration,
@@ -124,6 +128,8 @@ impl App {
             mouse: false,
             size,
             awaited: None,
+            preview: None,
+            certifying: None,
             refine_failure: None,
             now: Duration::ZERO,
             dragging: None,
@@ -231,6 +237,7 @@ impl App {
             Action::Cumulative => self.spectrum.cumulative = !self.spectrum.cumulative,
             Action::Overlay => self.spectrum.overlay = !self.spectrum.overlay,
             Action::Cursor(n) => self.move_spectrum_cursor(n),
+            Action::Certify => self.certify(effects),
             Action::Mouse => {
                 self.mouse = !self.mouse;
                 let on = if self.mouse { "on: hold shift to select text" } else { "off" };
@@ -359,6 +366,27 @@ impl App {
                 Some((layer, treatment)) => Effect::Refine { layer, treatment },
                 None => Effect::CancelRefine,
             });
+            effects.extend(wanted.and_then(|(layer, treatment)| self.previewed(layer, treatment)));
+        }
+    }
+
+    /// The estimate worth having until the exact run is there: of the selected layer, pruned and nothing else.
+    fn previewed(&self, layer: LayerId, treatment: Treatment) -> Option<Effect> {
+        let ratio = treatment.prune.filter(|_| treatment.rank.is_none() && layer == self.selected)?;
+        let threshold = self.facts.of(layer).magnitude.as_ref()?.prune(ratio).threshold;
+        Some(Effect::Preview { layer, treatment, threshold })
+    }
+
+    fn certify(&mut self, effects: &mut Vec<Effect>) {
+        let id = self.selected;
+        if let Some(bound) = self.facts.of(id).certificate {
+            self.say(format!("σ₁ ≤{:.9} is proven already", bound.value));
+        } else if self.model.layer(id).is_some_and(|l| l.measurable() && l.tied_to.is_none()) {
+            self.certifying = Some(id);
+            effects.push(Effect::Certify(id));
+            self.say("proving an upper bound on σ₁ …");
+        } else {
+            self.say("nothing to certify: this tensor is not measured");
         }
     }
 

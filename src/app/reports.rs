@@ -2,16 +2,26 @@
 
 use super::{App, Sort};
 use crate::engine::Report;
+use crate::probe::Fact;
 
 impl App {
     pub(super) fn report(&mut self, report: Report) {
         match report {
             Report::Fact { layer, fact } => {
+                if matches!(fact, Fact::Certificate(_)) && self.certifying == Some(layer) {
+                    self.certifying = None;
+                    if let Fact::Certificate(bound) = &fact {
+                        self.say(format!("proven: σ₁ ≤{:.9} of the matrix view", bound.value));
+                    }
+                }
                 self.facts.merge(layer, fact);
                 self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, [layer]);
                 self.resort();
             }
-            Report::Failed { layer, why } => self.facts.fail(layer, why),
+            Report::Failed { layer, why } => {
+                self.certifying = self.certifying.filter(|l| *l != layer);
+                self.facts.fail(layer, why);
+            }
             Report::Refined { layer, result, .. } => {
                 // Only the treatment that the plan holds now is of interest: anything else is stale.
                 let treatment = self.plan.treatment(layer);
@@ -28,6 +38,12 @@ impl App {
                         self.refine_failure = Some((layer, treatment, why));
                     }
                     Err(_) => {}
+                }
+            }
+            Report::Preview { layer, preview } => {
+                // Of a ratio that has moved on it is still the best known answer, and says which ratio it is of.
+                if self.plan.treatment(layer).prune.is_some() {
+                    self.preview = Some((layer, preview));
                 }
             }
             Report::Progress(progress) => self.progress = Some(progress),

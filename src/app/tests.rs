@@ -360,7 +360,7 @@ proptest! {
             }
             if i % 11 == 0 && facts > 0 {
                 let layer = crate::model::LayerId(i % s.app.model.layers.len());
-                let sigma = crate::probe::Spectrum::from_sigma(vec![3.0, 1.0], 2, 2, 1e-7);
+                let sigma = crate::probe::Spectrum::from_sigma(vec![3.0, 1.0], 2, 2, 1e-7, 1e-15);
                 s.send(Msg::Report(crate::engine::Report::Fact { layer, fact: Fact::Spectrum(Arc::new(sigma)) }));
             }
             prop_assert!(s.app.selected.0 < s.app.model.layers.len());

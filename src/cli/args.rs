@@ -146,12 +146,15 @@ pub struct Measure {
     /// Form of the result
     #[arg(long, value_enum, default_value_t = MeasureFormat::Table)]
     pub format: MeasureFormat,
-    /// Add all singular values
+    /// Add all singular values, or a proven upper bound on the largest; may be repeated
     #[arg(long, value_enum, value_name = "WHAT")]
     pub with: Vec<With>,
-    /// Stop at the first cheap estimate: magnitudes, norms and bounds, no spectra
+    /// Stop at the first cheap estimate: magnitudes and norms, σ₁ from below, the spectrum's density
     #[arg(long)]
     pub sketch: bool,
+    /// Singular values in double precision throughout: slower, right to the last few digits
+    #[arg(long, conflicts_with = "sketch")]
+    pub double: bool,
     /// Measure the I-th of N parts of equal cost (I from 1) into the shared cache: for job arrays and xargs
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
@@ -162,6 +165,8 @@ pub struct Measure {
 pub enum With {
     /// All singular values.
     Spectrum,
+    /// A proven upper bound on σ₁.
+    Certificate,
 }
 
 /// Forms of `frame`.

@@ -6,7 +6,7 @@ use super::output::{Meter, line, open, settings};
 use crate::engine::{Engine, Report, Request, Settings};
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::book::{FactBook, LayerFacts};
-use crate::probe::{PROBES, ProbeId};
+use crate::probe::{PROBES, Probe, ProbeId, Spectrum, in_double};
 use crate::report::table::Table;
 use crate::report::{csv, json};
 use crate::widgets::number::{known, number, percent, ratio};
@@ -26,21 +26,28 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     for note in &model.notes {
         eprintln!("note: {note}");
     }
-    // The cheap probes come before the spectrum.
-    let probes = if args.sketch { &PROBES[..PROBES.len() - 1] } else { PROBES };
+    let certify = args.with.contains(&With::Certificate);
+    let probes: Vec<&'static dyn Probe> = if args.double { in_double() } else { PROBES.to_vec() };
+    // The exact spectrum makes a sketch of it needless.
+    let left_out = if args.sketch { ProbeId::Spectrum } else { ProbeId::Sketch };
+    let wanted = |p: &&dyn Probe| p.id() != left_out && (certify || !p.on_request());
+    let probes: Vec<&'static dyn Probe> = probes.into_iter().filter(wanted).collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settings = Settings {
         threads: common.threads.unwrap_or(cores).max(1),
         only: Some(chosen.clone().into()),
-        probes,
+        probes: probes.clone(),
+        layer_by_layer: true,
         ..settings(common)
     };
     let model = Arc::new(model);
     let (tell, inbox) = mpsc::channel();
     let mut engine = Engine::start(Arc::clone(&model), weights, settings, move |r| drop(tell.send(r)))?;
-    engine.ask(Request::Focus { order: chosen.clone(), visible: 0 });
-    let wanted: Vec<ProbeId> = probes.iter().map(|p| p.id()).collect();
-    let mut out = Output { model: &model, args, chosen: &chosen, next: 0, wanted, table: table(), heads: None };
+    let mut asked = engine.ask(Request::Focus { order: chosen.clone(), visible: 0 });
+    for &layer in chosen.iter().filter(|_| certify) {
+        asked = engine.ask(Request::Certify { layer });
+    }
+    let mut out = Output { model: &model, args, chosen: &chosen, next: 0, probes, table: table(), heads: None };
     let mut facts = FactBook::new(model.layers.len());
     let mut meter = Meter::default();
     for report in inbox {
@@ -48,8 +55,8 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
             Report::Fact { layer, fact } => facts.merge(layer, fact),
             Report::Failed { layer, why } => facts.fail(layer, why),
             Report::Progress(p) => meter.show(&p),
-            Report::Idle { .. } => break,
-            Report::Refined { .. } => {}
+            Report::Idle { requests } if requests >= asked => break,
+            Report::Idle { .. } | Report::Refined { .. } | Report::Preview { .. } => {}
         }
         out.write_ready(&facts, &mut meter, false)?;
     }
@@ -133,7 +140,7 @@ struct Output<'a> {
     chosen: &'a [LayerId],
     /// The first layer not yet written.
     next: usize,
-    wanted: Vec<ProbeId>,
+    probes: Vec<&'static dyn Probe>,
     table: Table,
     heads: Option<Vec<String>>,
 }
@@ -143,7 +150,10 @@ impl Output<'_> {
     fn write_ready(&mut self, facts: &FactBook, meter: &mut Meter, end: bool) -> Result<(), CliError> {
         while let Some(id) = self.chosen.get(self.next) {
             let found = facts.of(*id);
-            let complete = self.wanted.iter().all(|p| found.has(*p));
+            let complete = self
+                .model
+                .layer(*id)
+                .is_none_or(|l| self.probes.iter().filter(|p| p.applies(l)).all(|p| found.has(p.id())));
             if !complete && !end {
                 return Ok(());
             }
@@ -263,13 +273,16 @@ fn cells(layer: &Layer, facts: &LayerFacts) -> Vec<String> {
         return vec![layer.name.clone(), matrix, format!("! {why}")];
     }
     let (m, s, l) = (facts.magnitude.as_deref(), facts.spectrum.as_deref(), facts.lipschitz.as_deref());
+    let best = facts.best_spectrum();
     let exact = |v: Option<f64>| v.map_or("·".to_owned(), |v| format!("={}", number(v)));
-    let rank = |i: usize| s.map_or("·".to_owned(), |s| s.rank_for_energy[i].to_string());
-    let norm = match (s, l) {
-        (Some(s), _) => exact(Some(s.norm())),
-        (None, Some(l)) => known(l.l2_lower, number),
-        _ => "·".to_owned(),
+    let from = |f: fn(&Spectrum) -> Option<f64>| {
+        best.and_then(|s| Some(s.known(f(s)?))).map_or("·".to_owned(), |k| known(Some(k), number))
     };
+    let rank = |i: usize| {
+        let badge = if best.is_some_and(Spectrum::is_exact) { "" } else { "≈" };
+        best.map_or("·".to_owned(), |s| format!("{badge}{}", s.rank_for_energy[i]))
+    };
+    let norm = facts.norm_below().map_or("·".to_owned(), |k| known(Some(k), number));
     let l2 = match (s, l) {
         (Some(s), _) if !layer.kind.is_conv() => exact(Some(s.norm())),
         (_, Some(l)) => known(Some(l.l2_upper), number),
@@ -282,8 +295,8 @@ fn cells(layer: &Layer, facts: &LayerFacts) -> Vec<String> {
         layer.name.clone(),
         matrix,
         norm,
-        exact(s.and_then(|s| s.stable_rank)),
-        exact(s.and_then(|s| s.effective_rank)),
+        from(|s| s.stable_rank),
+        from(|s| s.effective_rank),
         rank(0),
         rank(1),
         rank(2),

@@ -1,8 +1,10 @@
-//! Singular values on disk, found by the content of the tensor: copies, shards and other processes share them.
+//! Facts on disk, found by the content of the tensor and by what was asked: copies, shards and other processes share
+//! them.
 //!
-//! One small file for each spectrum: magic, count, values, and a hash over all of it. Files are written beside and
-//! renamed, never locked and never mapped, so that network homes and job arrays are safe; anything that does not fit
-//! is computed anew and overwritten.
+//! Two levels. *Identity* (path, length and times of the file, the tensor's range) leads to the *content* (a hash of
+//! the tensor's bytes), so that a second opening reads no weight; content and question lead to the fact. One small file
+//! each: magic, the fact, and a hash over all of it. Files are written beside and renamed, never locked and never
+//! mapped, so that network homes and job arrays are safe; anything that does not fit is computed anew and overwritten.
 
 use crate::model::Layer;
 use std::fs;
@@ -10,19 +12,40 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Changes whenever values for the same bytes may come out differently.
-const VERSION: &str = "spectra-1";
-const MAGIC: &[u8; 8] = b"slimspec";
+/// Changes whenever facts of the same bytes may come out differently.
+const VERSION: &str = "facts-2";
+const MAGIC: &[u8; 8] = b"slimfact";
 /// Bytes that the folder may hold.
 const CAP: u64 = 2 << 30;
 /// The folder is measured at the first store and then after so many.
-const LOOK_EVERY: u64 = 256;
+const LOOK_EVERY: u64 = 1024;
 
-/// Names the spectrum of certain bytes read in a certain way.
+/// Names certain bytes read in a certain way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(blake3::Hash);
 
-/// A folder of spectra.
+impl Key {
+    /// The key of what was asked about this content.
+    pub fn of(self, question: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.0.as_bytes());
+        hasher.update(question.as_bytes());
+        Self(hasher.finalize())
+    }
+}
+
+/// How a layer's bytes are read, in words.
+fn reading(layer: &Layer) -> String {
+    let kind = if layer.kind.is_conv() { "convolution" } else { "linear" };
+    let (matrix, shape, conv, dtype) = (layer.matrix, &layer.shape, layer.conv, layer.dtype.name());
+    format!("{VERSION} {kind} {matrix:?} {shape:?} {conv:?} {:?} {dtype}", layer.orientation)
+}
+
+fn named(layer: &Layer, identity: &str) -> Key {
+    Key(blake3::hash(format!("{} {identity}", reading(layer)).as_bytes()))
+}
+
+/// A folder of facts.
 #[derive(Debug)]
 pub struct Cache {
     folder: PathBuf,
@@ -31,16 +54,15 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Keeps spectra under `folder`, which is made when first needed.
+    /// Keeps facts under `folder`, which is made when first needed.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.join(VERSION), cap: CAP, stored: AtomicU64::new(0) }
     }
 
-    /// The key of a layer whose tensor holds `bytes`; `None` when told to stop.
-    pub fn key(layer: &Layer, bytes: &[u8], keep_going: &dyn Fn() -> bool) -> Option<Key> {
+    /// The content of a layer whose tensor holds `bytes`; `None` when told to stop.
+    pub fn content(layer: &Layer, bytes: &[u8], keep_going: &dyn Fn() -> bool) -> Option<Key> {
         let mut hasher = blake3::Hasher::new();
-        let view = format!("{VERSION} {:?} {:?} {}", layer.matrix, layer.orientation, layer.dtype.name());
-        hasher.update(view.as_bytes());
+        hasher.update(reading(layer).as_bytes());
         for piece in bytes.chunks(1 << 22) {
             if !keep_going() {
                 return None;
@@ -50,30 +72,37 @@ impl Cache {
         Some(Key(hasher.finalize()))
     }
 
+    /// The content of a layer whose tensor these words identify (its file's path, length and times, and its place in
+    /// it), as it was when last hashed.
+    pub fn recall(&self, layer: &Layer, identity: &str) -> Option<Key> {
+        let bytes = self.get(named(layer, identity))?;
+        Some(Key(blake3::Hash::from_bytes(bytes.try_into().ok()?)))
+    }
+
+    /// Remembers the content behind an identity.
+    pub fn remember(&self, layer: &Layer, identity: &str, content: Key) -> io::Result<()> {
+        self.put(named(layer, identity), content.0.as_bytes())
+    }
+
     fn path(&self, key: Key) -> PathBuf {
         let name = key.0.to_hex();
         self.folder.join(&name[..2]).join(&name[2..])
     }
 
-    /// The singular values under a key, when they are there and whole.
-    pub fn get(&self, key: Key) -> Option<Vec<f64>> {
+    /// What is kept under a key, when it is there and whole.
+    pub fn get(&self, key: Key) -> Option<Vec<u8>> {
         let bytes = fs::read(self.path(key)).ok()?;
         let (body, hash) = bytes.split_last_chunk::<32>()?;
         if blake3::hash(body) != *hash {
             return None;
         }
-        let rest = body.strip_prefix(MAGIC)?;
-        let (count, values) = rest.split_first_chunk::<8>()?;
-        let (chunks, tail) = values.as_chunks::<8>();
-        let fits = tail.is_empty() && u64::from_le_bytes(*count) == chunks.len() as u64;
-        fits.then(|| chunks.iter().map(|c| f64::from_le_bytes(*c)).collect())
+        body.strip_prefix(MAGIC).map(<[u8]>::to_vec)
     }
 
-    /// Keeps singular values. A full disk or a read-only home is no reason to stop: the values are on screen anyway.
-    pub fn put(&self, key: Key, sigma: &[f64]) -> io::Result<()> {
+    /// Keeps a fact. A full disk or a read-only home is no reason to stop: the fact is on screen anyway.
+    pub fn put(&self, key: Key, fact: &[u8]) -> io::Result<()> {
         let mut bytes = MAGIC.to_vec();
-        bytes.extend((sigma.len() as u64).to_le_bytes());
-        bytes.extend(sigma.iter().flat_map(|s| s.to_le_bytes()));
+        bytes.extend(fact);
         let hash = blake3::hash(&bytes);
         bytes.extend(hash.as_bytes());
         let path = self.path(key);
@@ -129,9 +158,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::new(dir.path());
         assert_eq!(cache.get(key(1)), None);
-        cache.put(key(1), &[3.0, 1.0, 0.0]).unwrap();
-        assert_eq!(cache.get(key(1)), Some(vec![3.0, 1.0, 0.0]));
-        assert_eq!(Cache::new(dir.path()).get(key(1)), Some(vec![3.0, 1.0, 0.0]), "another process finds it");
+        cache.put(key(1), b"310").unwrap();
+        assert_eq!(cache.get(key(1)), Some(b"310".to_vec()));
+        assert_eq!(Cache::new(dir.path()).get(key(1)), Some(b"310".to_vec()), "another process finds it");
         let path = cache.path(key(1));
         let whole = fs::read(&path).unwrap();
         for i in 0..whole.len() {
@@ -142,8 +171,8 @@ mod tests {
             fs::write(&path, &whole[..i]).unwrap();
             assert_eq!(cache.get(key(1)), None, "cut at {i}");
         }
-        cache.put(key(1), &[2.0]).unwrap();
-        assert_eq!(cache.get(key(1)), Some(vec![2.0]));
+        cache.put(key(1), b"2").unwrap();
+        assert_eq!(cache.get(key(1)), Some(b"2".to_vec()));
     }
 
     #[test]
@@ -151,7 +180,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache { cap: 20_000, ..Cache::new(dir.path()) };
         for n in 0..40 {
-            cache.put(key(n), &[f64::from(n); 100]).unwrap();
+            cache.put(key(n), &[n; 800]).unwrap();
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000 + u64::from(n));
             fs::File::options().write(true).open(cache.path(key(n))).unwrap().set_modified(time).unwrap();
         }
@@ -168,11 +197,23 @@ mod tests {
         let cache = Cache::new(dir.path());
         std::thread::scope(|s| {
             for _ in 0..8 {
-                s.spawn(|| (0..50).for_each(|_| cache.put(key(7), &[1.0; 500]).unwrap()));
+                s.spawn(|| (0..50).for_each(|_| cache.put(key(7), &[1; 4000]).unwrap()));
             }
         });
-        assert_eq!(cache.get(key(7)), Some(vec![1.0; 500]));
+        assert_eq!(cache.get(key(7)), Some(vec![1; 4000]));
         let files = fs::read_dir(cache.path(key(7)).parent().unwrap()).unwrap().count();
         assert_eq!(files, 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn an_identity_leads_to_the_content_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path());
+        let layer = &crate::source::open_embedded("x", crate::config::sample::WEIGHTS, "{}").unwrap().0.layers[0];
+        assert_eq!(cache.recall(layer, "a file, a tensor"), None);
+        cache.remember(layer, "a file, a tensor", key(3)).unwrap();
+        assert_eq!(cache.recall(layer, "a file, a tensor"), Some(key(3)));
+        assert_eq!(cache.recall(layer, "a file, another tensor"), None);
+        assert_ne!(key(3).of("spectrum"), key(3).of("sketch"));
     }
 }

@@ -67,12 +67,12 @@ impl Coordinator {
     ) -> Self {
         let now = Instant::now();
         let only = settings.only.clone();
-        let queue = Queue::new(&shared.model, shared.probes, only.as_deref());
+        let queue = Queue::new(&shared.model, &shared.probes, only.as_deref(), settings.layer_by_layer);
         let mut tally =
             Tally { started: now, told: now, cost_done: 0.0, cost_total: 0.0, bytes_done: 0, done: 0, total: 0 };
         let wanted = |l: &LayerId| only.as_deref().is_none_or(|o| o.contains(l));
         for layer in shared.model.layers.iter().filter(|l| l.tied_to.is_none() && wanted(&l.id)) {
-            let costs = shared.probes.iter().filter(|p| p.applies(layer)).map(|p| p.cost(layer));
+            let costs = shared.probes.iter().filter(|p| p.applies(layer) && !p.on_request()).map(|p| p.cost(layer));
             let cost: f64 = costs.sum();
             tally.cost_total += cost;
             tally.total += usize::from(cost > 0.0);
@@ -108,6 +108,7 @@ impl Coordinator {
                 match message {
                     Message::Request(request, generation) => self.take(request, generation),
                     Message::Finished(finished) => self.finish(finished),
+                    Message::Preview(layer, preview) => (self.report)(Report::Preview { layer, preview }),
                     Message::Quit => return,
                 }
             }
@@ -132,6 +133,16 @@ impl Coordinator {
                 self.refinement = Some(Pending { layer, treatment, generation, due });
             }
             Request::CancelRefine => self.refinement = None,
+            // Answered elsewhere, at once.
+            Request::Preview { .. } => {}
+            Request::Certify { layer } => {
+                let Some(certified) = self.shared.model.layer(layer) else { return };
+                for probe in self.shared.probes.iter().filter(|p| p.on_request() && p.applies(certified)) {
+                    if self.queue.add(layer, probe.id()) {
+                        self.tally.cost_total += probe.cost(certified);
+                    }
+                }
+            }
         }
     }
 
@@ -259,7 +270,9 @@ impl Coordinator {
     fn bytes(&self, layer: LayerId, probes: &[ProbeId]) -> u64 {
         let Some(layer) = self.shared.model.layer(layer) else { return 0 };
         let workspace = self.shared.probes.iter().filter(|p| probes.contains(&p.id())).map(|p| p.workspace(layer));
-        (layer.rows() as u64 * layer.cols() as u64) * 4 + workspace.max().unwrap_or(0)
+        let decodes = self.shared.probes.iter().any(|p| probes.contains(&p.id()) && p.decodes(layer));
+        let matrix = if decodes { layer.rows() as u64 * layer.cols() as u64 * 4 } else { 0 };
+        matrix + workspace.max().unwrap_or(0)
     }
 
     fn tell(&mut self) {

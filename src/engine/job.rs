@@ -1,14 +1,16 @@
 //! What runs on a worker: decode one layer, measure or treat it, report. Panics become reports.
 
 use super::cache::{Cache, Key};
+use super::codec;
 use super::{Message, Report, Signals};
-use crate::model::{Layer, LayerId, Model};
-use crate::probe::{Ask, Fact, Probe, ProbeError, ProbeId, Spectrum};
+use crate::model::{Layer, LayerId, Model, Stored};
+use crate::probe::{Ask, Probe, ProbeError, ProbeId, Spectrum};
 use crate::source::Weights;
 use crate::treat::{Refined, Treatment, refine};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 /// What every job needs.
 #[derive(Clone)]
@@ -16,8 +18,15 @@ pub(super) struct Shared {
     pub model: Arc<Model>,
     pub weights: Weights,
     pub signals: Arc<Signals>,
-    pub probes: &'static [&'static dyn Probe],
+    pub probes: Arc<[&'static dyn Probe]>,
     pub cache: Option<Arc<Cache>>,
+    /// Contents known so far in this process.
+    pub contents: Arc<Mutex<HashMap<LayerId, Key>>>,
+}
+
+/// A lock whose holder panicked still holds what it held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a job does.
@@ -75,17 +84,17 @@ impl Shared {
         if !self.wanted(job) {
             return nothing;
         }
-        let matrix = match self.weights.matrix(&self.model, layer) {
-            Ok(matrix) => matrix,
+        let entries = match self.weights.stored(&self.model, layer) {
+            Ok(entries) => entries,
             Err(error) => return Self::give_up(job, error.to_string()),
         };
         let keep_going = || self.wanted(job);
         let ask = Ask { keep_going: &keep_going, threads: job.threads };
         match &job.work {
-            Work::Measure(probes) => self.measure(job, layer, &matrix, probes, &ask, done),
+            Work::Measure(probes) => self.measure(job, layer, &entries, probes, &ask, done),
             Work::Refine { treatment, generation, dense } => {
                 let result =
-                    catch_unwind(AssertUnwindSafe(|| refine(layer, &matrix, *treatment, dense.as_deref(), &ask)));
+                    catch_unwind(AssertUnwindSafe(|| refine(layer, entries.matrix(), *treatment, dense.as_deref(), &ask)));
                 let result = match result {
                     Ok(Err(ProbeError::Stopped)) => return nothing,
                     Ok(answer) => answer.map(Arc::new).map_err(|e| e.to_string()),
@@ -100,57 +109,76 @@ impl Shared {
         &self,
         job: &Job,
         layer: &Layer,
-        matrix: &crate::model::Matrix,
+        entries: &Stored,
         probes: &[ProbeId],
         ask: &Ask,
         done: &mpsc::Sender<Message>,
     ) -> Finished {
-        let tell = |report: Report, probe: ProbeId| {
+        let tell = |reports: Vec<Report>, probe: ProbeId| {
             // Told at once: the next probe on the same matrix may take long.
-            let part = Finished { number: job.number | PART, reports: vec![report], settled: vec![probe] };
+            let part = Finished { number: job.number | PART, reports, settled: vec![probe] };
             let _ = done.send(Message::Finished(part));
         };
         let mut settled = Vec::new();
-        // The first pass over a layer looks, and whatever would compute the spectrum.
-        let looks = probes.contains(&ProbeId::Magnitude) || probes.contains(&ProbeId::Spectrum);
-        let key = if looks { self.key(layer, ask) } else { None };
-        if let Some(sigma) = self.cache.as_ref().zip(key).and_then(|(cache, key)| cache.get(key)) {
-            let found = Spectrum::from_sigma(sigma, layer.rows(), layer.cols(), layer.dtype.epsilon());
-            settled.push(ProbeId::Spectrum);
-            tell(Report::Fact { layer: job.layer, fact: Fact::Spectrum(Arc::new(found)) }, ProbeId::Spectrum);
+        let content = self.content(layer, ask);
+        let kept = self.cache.as_ref().zip(content);
+        // Whatever is kept of this layer is told at once, asked for by this job or not.
+        for probe in self.probes.iter().filter(|p| p.applies(layer) && kept.is_some()) {
+            let asked = probes.contains(&probe.id()) || (probes.contains(&ProbeId::Magnitude) && !probe.on_request());
+            let found = kept.filter(|_| asked).and_then(|(cache, key)| cache.get(key.of(probe.question())));
+            let Some(facts) = found.and_then(|bytes| codec::decode_all(layer, &bytes)) else { continue };
+            settled.push(probe.id());
+            if probe.id() == ProbeId::Spectrum && !settled.contains(&ProbeId::Sketch) {
+                // Nothing is left to sketch.
+                settled.push(ProbeId::Sketch);
+                tell(Vec::new(), ProbeId::Sketch);
+            }
+            tell(facts.into_iter().map(|fact| Report::Fact { layer: job.layer, fact }).collect(), probe.id());
         }
         for probe in self.probes.iter().filter(|p| probes.contains(&p.id())) {
             if settled.contains(&probe.id()) {
                 continue;
             }
-            let answer = catch_unwind(AssertUnwindSafe(|| probe.measure(layer, matrix, ask)));
-            let report = match answer {
-                Ok(Ok(fact)) => Report::Fact { layer: job.layer, fact },
+            let failed = |why: String| vec![Report::Failed { layer: job.layer, why }];
+            let answer = catch_unwind(AssertUnwindSafe(|| probe.measure(layer, entries, ask)));
+            let reports = match answer {
+                Ok(Ok(facts)) => {
+                    if let Some(((cache, key), bytes)) = kept.zip(codec::encode_all(&facts)) {
+                        // A full disk is no reason to stop.
+                        let _ = cache.put(key.of(probe.question()), &bytes);
+                    }
+                    facts.into_iter().map(|fact| Report::Fact { layer: job.layer, fact }).collect()
+                }
                 Ok(Err(ProbeError::Stopped)) => break,
-                Ok(Err(error)) => Report::Failed { layer: job.layer, why: format!("{}: {error}", probe.title()) },
-                Err(payload) => Report::Failed {
-                    layer: job.layer,
-                    why: format!("{}: internal error: {}", probe.title(), describe(&*payload)),
-                },
+                Ok(Err(error)) => failed(format!("{}: {error}", probe.title())),
+                Err(payload) => failed(format!("{}: internal error: {}", probe.title(), describe(&*payload))),
             };
             settled.push(probe.id());
-            if let (Report::Fact { fact: Fact::Spectrum(s), .. }, Some(cache), Some(key)) = (&report, &self.cache, key)
-            {
-                // A full disk is no reason to stop.
-                let _ = cache.put(key, &s.sigma);
-            }
-            tell(report, probe.id());
+            tell(reports, probe.id());
         }
+        self.weights.release(&self.model, layer);
         Finished { number: job.number, reports: Vec::new(), settled }
     }
 
-    /// The key of a layer's spectrum, where spectra are kept and wanted.
-    fn key(&self, layer: &Layer, ask: &Ask) -> Option<Key> {
-        self.cache.as_ref()?;
-        self.probes.iter().find(|p| p.id() == ProbeId::Spectrum && p.applies(layer))?;
-        let tensor = self.model.tensors.get(layer.tensor)?;
-        let bytes = self.weights.bytes(&self.model, tensor).ok()?;
-        Cache::key(layer, bytes, ask.keep_going)
+    /// The content of a layer's bytes: as known, as remembered from an earlier opening, or hashed now.
+    fn content(&self, layer: &Layer, ask: &Ask) -> Option<Key> {
+        let cache = self.cache.as_ref()?;
+        if let Some(key) = lock(&self.contents).get(&layer.id) {
+            return Some(*key);
+        }
+        let identity = self.weights.identity(&self.model, layer);
+        let key = identity.as_deref().and_then(|i| cache.recall(layer, i)).or_else(|| {
+            let tensor = self.model.tensors.get(layer.tensor)?;
+            let bytes = self.weights.bytes(&self.model, tensor).ok()?;
+            let key = Cache::content(layer, bytes, ask.keep_going)?;
+            // The file must not have changed meanwhile.
+            if identity.is_some() && identity == self.weights.identity(&self.model, layer) {
+                let _ = cache.remember(layer, identity.as_deref()?, key);
+            }
+            Some(key)
+        })?;
+        lock(&self.contents).insert(layer.id, key);
+        Some(key)
     }
 
     fn give_up(job: &Job, why: String) -> Finished {

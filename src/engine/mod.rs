@@ -2,14 +2,16 @@
 
 mod budget;
 pub mod cache;
+mod codec;
 mod coordinator;
 mod job;
+mod live;
 mod queue;
 
 use crate::model::{LayerId, Model};
 use crate::probe::{Fact, PROBES, Probe};
 use crate::source::Weights;
-use crate::treat::{Refined, Treatment};
+use crate::treat::{Preview, Refined, Treatment};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -36,6 +38,21 @@ pub enum Request {
     },
     /// Nobody wants the running refinement any more.
     CancelRefine,
+    /// Say roughly, and at once, what removing entries of magnitude up to `threshold` makes of the spectrum. Takes the
+    /// place of an earlier such question.
+    Preview {
+        /// The layer.
+        layer: LayerId,
+        /// What the plan does to it.
+        treatment: Treatment,
+        /// Largest magnitude removed.
+        threshold: f32,
+    },
+    /// Run the probes that run only on request, on this layer.
+    Certify {
+        /// The layer.
+        layer: LayerId,
+    },
 }
 
 /// What the engine has to say.
@@ -63,6 +80,13 @@ pub enum Report {
         layer: LayerId,
         /// What was found, or why nothing was.
         result: Result<Arc<Refined>, String>,
+    },
+    /// A first estimate of a treatment's spectrum, before the exact run.
+    Preview {
+        /// The layer.
+        layer: LayerId,
+        /// What was found.
+        preview: Arc<Preview>,
     },
     /// How far the measurements are.
     Progress(Progress),
@@ -106,7 +130,9 @@ pub struct Settings {
     /// The only layers to measure; `None` for all.
     pub only: Option<Arc<[LayerId]>>,
     /// What to measure.
-    pub probes: &'static [&'static dyn Probe],
+    pub probes: Vec<&'static dyn Probe>,
+    /// Whether each layer is measured in one go, in order, instead of one look at everything first.
+    pub layer_by_layer: bool,
     /// How long a refinement waits for the next knob movement.
     pub debounce: Duration,
 }
@@ -119,7 +145,8 @@ impl Default for Settings {
             ceiling: default_memory().saturating_mul(3),
             cache: None,
             only: None,
-            probes: PROBES,
+            probes: PROBES.to_vec(),
+            layer_by_layer: false,
             debounce: Duration::from_millis(120),
         }
     }
@@ -156,6 +183,7 @@ struct Signals {
 enum Message {
     Request(Request, u64),
     Finished(job::Finished),
+    Preview(LayerId, Arc<Preview>),
     Quit,
 }
 
@@ -163,6 +191,7 @@ enum Message {
 pub struct Engine {
     messages: mpsc::Sender<Message>,
     signals: Arc<Signals>,
+    live: Arc<live::Mailbox>,
     requests: u64,
 }
 
@@ -183,13 +212,21 @@ impl Engine {
             .map_err(|e| failed(e.into()))?;
         let (messages, inbox) = mpsc::channel();
         let signals = Arc::new(Signals::default());
+        let live = Arc::new(live::Mailbox::default());
+        let (mailbox, told) = (Arc::clone(&live), messages.clone());
+        let (same_model, same_weights) = (Arc::clone(&model), weights.clone());
+        std::thread::Builder::new()
+            .name("live".into())
+            .spawn(move || live::run(&mailbox, &same_model, &same_weights, &told))
+            .map_err(|e| failed(e.into()))?;
         let coordinator = coordinator::Coordinator::new(
             job::Shared {
                 model,
                 weights,
                 signals: Arc::clone(&signals),
-                probes: settings.probes,
+                probes: settings.probes.clone().into(),
                 cache: settings.cache.clone(),
+                contents: Arc::default(),
             },
             pool,
             settings,
@@ -200,7 +237,7 @@ impl Engine {
             .name("coordinator".into())
             .spawn(move || coordinator.run(&inbox))
             .map_err(|e| failed(e.into()))?;
-        Ok(Self { messages, signals, requests: 0 })
+        Ok(Self { messages, signals, live, requests: 0 })
     }
 
     /// Asks for something; returns the number of requests made so far, which [`Report::Idle`] refers to.
@@ -208,6 +245,14 @@ impl Engine {
         if matches!(request, Request::Refine { .. } | Request::CancelRefine) {
             // Before the coordinator sees it, so that running work stops at once.
             self.signals.refinement.fetch_add(1, Ordering::Relaxed);
+        }
+        match request {
+            Request::Preview { layer, treatment, threshold } => {
+                self.live.put(Some(live::Question { layer, treatment, threshold }));
+                return self.requests;
+            }
+            Request::CancelRefine => self.live.put(None),
+            _ => {}
         }
         self.requests += 1;
         let generation = self.generation();
@@ -225,6 +270,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.signals.quit.store(true, Ordering::Relaxed);
+        self.live.close();
         let _ = self.messages.send(Message::Quit);
     }
 }

@@ -23,19 +23,24 @@ pub(super) struct Queue {
     visible: usize,
     /// Alternates between "one look at everything" and "all of what is on screen".
     survey_turn: bool,
+    layer_by_layer: bool,
 }
 
 impl Queue {
-    pub fn new(model: &Model, probes: &[&dyn Probe], only: Option<&[LayerId]>) -> Self {
+    pub fn new(model: &Model, probes: &[&dyn Probe], only: Option<&[LayerId]>, layer_by_layer: bool) -> Self {
         let wanted = |l: &Layer| l.tied_to.is_none() && only.is_none_or(|o| o.contains(&l.id));
         let layers = model.layers.iter().map(|layer| Waiting {
             // A tied copy would only repeat what its original tells.
-            probes: probes.iter().filter(|p| wanted(layer) && p.applies(layer)).map(|p| p.id()).collect(),
+            probes: probes
+                .iter()
+                .filter(|p| wanted(layer) && p.applies(layer) && !p.on_request())
+                .map(|p| p.id())
+                .collect(),
             running: false,
             preempted: 0,
             eligible: layer.eligible(),
         });
-        Self { layers: layers.collect(), order: Vec::new(), visible: 0, survey_turn: false }
+        Self { layers: layers.collect(), order: Vec::new(), visible: 0, survey_turn: false, layer_by_layer }
     }
 
     /// Takes a new order of interest; layers not named follow in module order.
@@ -45,6 +50,14 @@ impl Queue {
         self.visible = visible.min(order.len());
         order.extend((0..named.len()).filter(|&i| !named[i]).map(LayerId));
         self.order = order;
+    }
+
+    /// Adds a measurement that somebody asked for; whether it was not waiting already.
+    pub fn add(&mut self, layer: LayerId, probe: ProbeId) -> bool {
+        let Some(waiting) = self.layers.get_mut(layer.0).filter(|l| !l.probes.contains(&probe)) else { return false };
+        waiting.probes.push(probe);
+        waiting.probes.sort_unstable();
+        true
     }
 
     /// Whether nothing waits and nothing runs.
@@ -77,9 +90,10 @@ impl Queue {
         self.layers.get(id.0).is_some_and(|l| !l.running && !l.probes.is_empty())
     }
 
-    /// Whether the cheap first pass is what this layer still lacks.
-    fn unread(&self, id: LayerId) -> bool {
-        self.ready(id) && self.layers[id.0].probes.first() == Some(&ProbeId::Magnitude)
+    /// The cheap measurements that this layer still lacks: the first pass, else the sketch and the norms.
+    fn cheap(&self, id: LayerId, rung: ProbeId) -> Option<(LayerId, Vec<ProbeId>)> {
+        let probes = || self.layers[id.0].probes.iter().copied().take_while(|p| *p <= rung);
+        (self.ready(id) && probes().next().is_some()).then(|| (id, probes().collect()))
     }
 
     fn eligible(&self, id: LayerId) -> bool {
@@ -88,15 +102,19 @@ impl Queue {
 
     /// The job wanted most now, without taking it.
     pub fn peek(&self) -> Option<(LayerId, Vec<ProbeId>)> {
-        let first_pass = |id: LayerId| (id, vec![ProbeId::Magnitude]);
         let everything = |id: LayerId| (id, self.layers[id.0].probes.clone());
-        let focus = self.starving_focus().map(everything);
         let (seen, rest) = self.order.split_at(self.visible);
         let find = |ids: &[LayerId], wanted: &dyn Fn(LayerId) -> bool| ids.iter().copied().find(|&id| wanted(id));
-        let survey = || find(rest, &|id| self.unread(id)).map(first_pass);
+        if self.layer_by_layer {
+            return find(&self.order, &|id| self.ready(id)).map(everything);
+        }
+        let look = |ids: &[LayerId], rung: ProbeId| ids.iter().find_map(|&id| self.cheap(id, rung));
+        let survey = || look(rest, ProbeId::Magnitude).or_else(|| look(rest, ProbeId::Sketch));
         let on_screen = || find(seen, &|id| self.ready(id) && self.eligible(id)).map(everything);
-        focus
-            .or_else(|| find(seen, &|id| self.unread(id)).map(first_pass))
+        self.starving_focus()
+            .map(everything)
+            .or_else(|| look(seen, ProbeId::Magnitude))
+            .or_else(|| look(seen, ProbeId::Sketch))
             .or_else(|| if self.survey_turn { survey().or_else(on_screen) } else { on_screen().or_else(survey) })
             .or_else(|| find(rest, &|id| self.ready(id) && self.eligible(id)).map(everything))
             .or_else(|| find(&self.order, &|id| self.ready(id)).map(everything))
@@ -135,7 +153,13 @@ mod tests {
     fn queue(n: usize) -> Queue {
         let all = vec![ProbeId::Magnitude, ProbeId::Spectrum];
         let layers = (0..n).map(|_| Waiting { probes: all.clone(), running: false, preempted: 0, eligible: true });
-        Queue { layers: layers.collect(), order: Vec::new(), visible: 0, survey_turn: false }
+        Queue {
+            layers: layers.collect(),
+            order: Vec::new(),
+            visible: 0,
+            survey_turn: false,
+            layer_by_layer: false,
+        }
     }
 
     fn run(queue: &mut Queue) -> Vec<(usize, usize)> {

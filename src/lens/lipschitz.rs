@@ -23,7 +23,7 @@ impl Lens for LipschitzLens {
         if look.compact { "Lipschitz".to_owned() } else { kind.to_owned() }
     }
     fn keys(&self) -> &'static [Action] {
-        &[Action::Scrub(1), Action::NextKnob, Action::SameRole(1), Action::Expand]
+        &[Action::Scrub(1), Action::NextKnob, Action::Certify, Action::SameRole(1), Action::Expand]
     }
     fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer) {
         if look.facts.lipschitz.is_none() && look.facts.magnitude.is_none() {
@@ -57,7 +57,7 @@ fn rows(look: &Look) -> Vec<(&'static str, Option<Known>, Option<Known>, String)
     let out = look.outcome;
     let method = match (facts, conv, out.lipschitz_before.map(|k| k.bound)) {
         (_, false, Some(Bound::Exact)) => "σ₁ of the spectrum".to_owned(),
-        (Some(l), ..) => l.method.to_owned(),
+        (Some(l), ..) => l.method.clone().into_owned(),
         _ => String::new(),
     };
     vec![
@@ -112,14 +112,23 @@ fn table(look: &Look, area: Rect, buf: &mut Buffer) -> u16 {
 /// `≥3.71 ├────●────┤ ≤4.10`: between what the constant surely lies.
 fn bracket(look: &Look, area: Rect, buf: &mut Buffer) -> u16 {
     let Some(l) = look.facts.lipschitz.as_deref() else { return area.y };
-    let (Some(low), high) = (l.l2_lower, l.l2_upper) else { return area.y };
+    let conv = look.layer.kind.is_conv();
+    let low = if conv { l.l2_lower } else { look.facts.sketch.as_deref().map(|s| s.norm).or(look.facts.norm_below()) };
+    let Some(low) = low else { return area.y };
+    let certificate = look.facts.certificate.filter(|_| !conv);
+    let high = certificate.unwrap_or(l.l2_upper);
     if area.height < 2 || area.width < 40 {
         return area.y;
     }
     let exact = look.facts.spectrum.as_deref().filter(|_| !look.layer.kind.is_conv()).map(crate::probe::Spectrum::norm);
     let y = if look.compact { area.y } else { area.y + 1 };
     let theme = look.theme;
-    let (left, right) = (known(Some(low), number), known(Some(high), number));
+    let (left, mut right) = (known(Some(low), number), known(Some(high), number));
+    if certificate.is_some() {
+        right = format!("≤{:.7} proven", high.value);
+    } else if look.app.certifying == Some(look.layer.id) {
+        right.push_str(" proving …");
+    }
     let x = put(buf, area.x + 1, y, area.right(), &format!("before  {left} "), theme.style(Ink::Text));
     let room = area.right().saturating_sub(x + width(&right) as u16 + 3).min(40);
     if room < 8 {

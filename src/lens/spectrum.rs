@@ -6,6 +6,7 @@ use super::explain::{self, Entry};
 use super::{Lens, Look, state};
 use crate::app::{Action, LensId};
 use crate::plan::Knob;
+use crate::treat::Refined;
 use crate::probe::Spectrum;
 use crate::widgets::number::{number, percent, tick};
 use crate::widgets::plot::{Axis, Curve, Mark, Plot};
@@ -29,7 +30,7 @@ impl Lens for SpectrumLens {
         &[Action::Cursor(1), Action::Axes, Action::Cumulative, Action::Overlay, Action::Expand]
     }
     fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer) {
-        let Some(spectrum) = look.facts.spectrum.as_deref().filter(|s| !s.sigma.is_empty()) else {
+        let Some(spectrum) = look.facts.best_spectrum().filter(|s| !s.sigma.is_empty()) else {
             state::absent(look, "singular values", area, buf);
             return;
         };
@@ -90,17 +91,20 @@ fn picture_of(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
     if view.overlay {
         curves.extend(others(look).map(|s| Curve { values: &s.sigma, ink: Ink::Quiet, kept: None }));
     }
+    // The error bars of a sketch: between these lines the exact curve will lie.
+    if let Some(band) = spectrum.band.as_ref().filter(|_| !view.cumulative) {
+        curves.extend([&band.low, &band.high].map(|values| Curve { values, ink: Ink::Quiet, kept: None }));
+    }
     // A pruned spectrum is what is kept; the dense one then is what it was.
-    let last = look.app.refined.get(look.layer.id.0).and_then(Option::as_ref).filter(|_| treatment.prune.is_some());
-    let current = look.app.current_refinement(look.layer.id).is_some();
+    let after = Pruned::of(look);
+    let current = matches!(after, Some(Pruned::Exact(_)));
     let pruned: Vec<f64>;
-    let pruned = match last {
-        Some(r) if view.cumulative => {
-            pruned = cumulative(&r.sigma);
+    let pruned = match after.as_ref().map(Pruned::sigma) {
+        Some(sigma) if view.cumulative => {
+            pruned = cumulative(sigma);
             Some(&pruned[..])
         }
-        Some(r) => Some(&r.sigma[..]),
-        None => None,
+        other => other,
     };
     let dense_ink = if treatment.prune.is_some() { Ink::Cut } else { Ink::Accent };
     curves.push(Curve { values, ink: dense_ink, kept: treatment.rank });
@@ -122,6 +126,35 @@ fn picture_of(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
         write_y: if view.cumulative { percent } else { tick },
     };
     plot.draw(area, buf, look.theme);
+}
+
+/// The best known answer to what pruning makes of the spectrum.
+enum Pruned<'a> {
+    /// Of this very ratio, exactly.
+    Exact(&'a Refined),
+    /// Sketched, of this ratio or one passed a moment ago.
+    Sketched(&'a Spectrum),
+    /// Exact, of an earlier ratio.
+    Last(&'a Refined),
+}
+
+impl<'a> Pruned<'a> {
+    fn of(look: &Look<'a>) -> Option<Self> {
+        let (app, id) = (look.app, look.layer.id);
+        app.plan.treatment(id).prune?;
+        if let Some(exact) = app.current_refinement(id) {
+            return Some(Self::Exact(exact));
+        }
+        let preview = app.preview.as_ref().filter(|p| p.0 == id).map(|p| &*p.1);
+        let sketched = preview.and_then(|p| Some(Self::Sketched(p.spectrum.as_ref()?)));
+        sketched.or_else(|| app.refined.get(id.0)?.as_deref().map(Self::Last))
+    }
+    fn sigma(&self) -> &'a [f64] {
+        match self {
+            Self::Exact(r) | Self::Last(r) => &r.sigma,
+            Self::Sketched(s) => &s.sigma,
+        }
+    }
 }
 
 /// The axis up: from the smallest value worth drawing to the largest.
@@ -172,7 +205,7 @@ fn others<'a>(look: &Look<'a>) -> impl Iterator<Item = &'a Spectrum> {
         .layers
         .iter()
         .filter(move |l| l.role == here.role && l.label == here.label && l.id != here.id)
-        .filter_map(|l| app.facts.of(l.id).spectrum.as_deref())
+        .filter_map(|l| app.facts.of(l.id).best_spectrum())
 }
 
 /// Σ_{i≤r}σᵢ²/Σσᵢ² for every r.

@@ -3,12 +3,14 @@
 pub mod architecture;
 mod build;
 pub mod cost;
+pub mod decode;
 pub mod dtype;
 pub mod layer;
 pub mod matrix;
 pub mod naming;
 mod order;
 mod roles;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 pub use dtype::DType;
 pub use layer::{Kind, Layer, LayerId, Orientation, Role};
 pub use matrix::Matrix;
+pub use stored::Stored;
 
 /// Position of a tensor in [`Model::tensors`].
 pub type TensorId = usize;

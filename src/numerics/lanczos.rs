@@ -1,7 +1,6 @@
 //! The largest singular value from below: Golub–Kahan–Lanczos with full reorthogonalisation.
 
 use super::{KeepGoing, Stopped, interrupt::check};
-use ndarray::ArrayView2;
 
 /// What the iteration found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,48 +76,6 @@ pub fn largest(map: &mut dyn Map, keep_going: KeepGoing<'_>) -> Result<Largest, 
         best.value = top_of_bidiagonal(&alphas, &betas).0;
     }
     Ok(best)
-}
-
-/// Largest singular value of a dense matrix.
-pub fn norm(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<Largest, Stopped> {
-    largest(&mut Dense(a), keep_going)
-}
-
-struct Dense<'a>(ArrayView2<'a, f32>);
-
-impl Map for Dense<'_> {
-    fn dim(&self) -> (usize, usize) {
-        self.0.dim()
-    }
-    fn apply(&mut self, x: &[f64], y: &mut [f64]) {
-        for (row, out) in self.0.rows().into_iter().zip(y) {
-            *out = match row.as_slice() {
-                Some(row) => mixed_dot(row, x),
-                None => row.iter().zip(x).map(|(a, b)| f64::from(*a) * b).sum(),
-            };
-        }
-    }
-    fn apply_transposed(&mut self, y: &[f64], x: &mut [f64]) {
-        x.fill(0.0);
-        for (row, &f) in self.0.rows().into_iter().zip(y) {
-            for (out, &a) in x.iter_mut().zip(row) {
-                *out += f * f64::from(a);
-            }
-        }
-    }
-}
-
-/// Four running sums: a single one would wait for each addition.
-fn mixed_dot(a: &[f32], b: &[f64]) -> f64 {
-    let (chunks, rest) = a.as_chunks::<8>();
-    let mut sums = [0.0f64; 8];
-    for (c, d) in chunks.iter().zip(b.chunks_exact(8)) {
-        for i in 0..8 {
-            sums[i] += f64::from(c[i]) * d[i];
-        }
-    }
-    let tail: f64 = rest.iter().zip(&b[a.len() - rest.len()..]).map(|(x, y)| f64::from(*x) * y).sum();
-    sums.iter().sum::<f64>() + tail
 }
 
 /// A start vector without special directions, from a fixed linear congruence.
@@ -202,7 +159,25 @@ fn top_of_bidiagonal(alphas: &[f64], betas: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, arr2};
+    use ndarray::{Array1, Array2, ArrayView2, arr2};
+
+    struct Dense(Array2<f64>);
+
+    impl Map for Dense {
+        fn dim(&self) -> (usize, usize) {
+            self.0.dim()
+        }
+        fn apply(&mut self, x: &[f64], y: &mut [f64]) {
+            y.copy_from_slice(self.0.dot(&Array1::from(x.to_vec())).as_slice().unwrap());
+        }
+        fn apply_transposed(&mut self, y: &[f64], x: &mut [f64]) {
+            x.copy_from_slice(self.0.t().dot(&Array1::from(y.to_vec())).as_slice().unwrap());
+        }
+    }
+
+    fn norm(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<Largest, Stopped> {
+        largest(&mut Dense(a.mapv(f64::from)), keep_going)
+    }
 
     #[test]
     fn it_finds_the_norm_of_the_small_matrix_and_of_degenerate_ones() {

@@ -1,10 +1,15 @@
 //! Mathematics on arrays: knows no layer, thread or colour.
 
+pub mod certificate;
 pub mod conv;
+pub mod density;
 mod detach;
+pub mod gram;
 pub mod interrupt;
+pub mod isa;
 pub mod lanczos;
 pub mod norms;
+pub mod subspace;
 pub mod svd;
 
 pub use interrupt::{KeepGoing, Stopped};

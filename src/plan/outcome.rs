@@ -193,6 +193,9 @@ fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
     if let Some(s) = &facts.spectrum {
         return Some(Known::exact(s.norm()));
     }
+    if let Some(certificate) = facts.certificate {
+        return Some(certificate);
+    }
     if let Some(l) = facts.lipschitz.as_ref().filter(|_| !layer.kind.is_conv()) {
         return Some(l.l2_upper);
     }
@@ -200,14 +203,14 @@ fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
 }
 
 fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
-    let Some(spectrum) = &facts.spectrum else {
+    let Some(spectrum) = facts.best_spectrum() else {
         // Nothing better than "between nothing and everything": the frame shows it as pending.
         (out.error_energy, out.delta_norm) = (None, None);
         return;
     };
-    out.error_energy = Some(Known::exact(spectrum.tail_energy(rank)));
-    out.delta_norm = Some(Known::exact(spectrum.cut(rank)));
-    out.norm_after = Some(Known::exact(if rank == 0 { 0.0 } else { spectrum.norm() }));
+    out.error_energy = Some(spectrum.known(spectrum.tail_energy(rank)));
+    out.delta_norm = Some(spectrum.known(spectrum.cut(rank)));
+    out.norm_after = Some(if rank == 0 { Known::exact(0.0) } else { spectrum.known(spectrum.norm()) });
 }
 
 fn project_prune(out: &mut LayerOutcome, facts: &LayerFacts, ratio: f64) {
@@ -236,7 +239,7 @@ fn upper(bound: Bound) -> Bound {
 }
 
 fn project_both(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize, ratio: f64, layer: &Layer) {
-    let Some(spectrum) = &facts.spectrum else {
+    let Some(spectrum) = facts.best_spectrum() else {
         (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
         return;
     };

@@ -1,12 +1,14 @@
 //! Magnitudes counted in fine logarithmic bins, cumulated, so that any threshold is one binary search away.
 
+use serde::{Deserialize, Serialize};
+
 /// Bits of |w| (as `f32`) dropped to get a bin: 8 exponent and 10 mantissa bits stay, so every F16, BF16 and F8
 /// magnitude has a bin of its own.
 pub const SHIFT: u32 = 13;
 const BINS: usize = 1 << (31 - SHIFT);
 
 /// Cumulative table of the non-zero magnitudes, ascending. Three parallel arrays.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bins {
     /// `|w|.to_bits() >> SHIFT` of each bin that holds an entry.
     pub key: Vec<u32>,

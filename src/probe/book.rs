@@ -1,6 +1,7 @@
 //! What is known so far, layer by layer.
 
-use super::{Fact, Lipschitz, Magnitude, ProbeId, Spectrum};
+use super::{Fact, Lipschitz, Magnitude, ProbeId, Sketch, Spectrum};
+use crate::known::Known;
 use crate::model::LayerId;
 use std::sync::Arc;
 
@@ -11,8 +12,12 @@ pub struct LayerFacts {
     pub magnitude: Option<Arc<Magnitude>>,
     /// Operator norms.
     pub lipschitz: Option<Arc<Lipschitz>>,
+    /// A first look at the spectrum.
+    pub sketch: Option<Arc<Sketch>>,
     /// Singular values.
     pub spectrum: Option<Arc<Spectrum>>,
+    /// A proven upper bound on σ₁ of the matrix view.
+    pub certificate: Option<Known>,
     /// Why a probe failed; the first failure is kept.
     pub failure: Option<String>,
 }
@@ -23,8 +28,21 @@ impl LayerFacts {
         match probe {
             ProbeId::Magnitude => self.magnitude.is_some(),
             ProbeId::Lipschitz => self.lipschitz.is_some(),
+            ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
+            ProbeId::Certificate => self.certificate.is_some(),
         }
+    }
+
+    /// The spectrum as well as it is known: exact, or sketched.
+    pub fn best_spectrum(&self) -> Option<&Spectrum> {
+        self.spectrum.as_deref().or(self.sketch.as_deref().map(|s| &s.spectrum))
+    }
+
+    /// σ₁ of the matrix view as well as it is known from below.
+    pub fn norm_below(&self) -> Option<Known> {
+        let exact = self.spectrum.as_deref().map(|s| Known::exact(s.norm()));
+        exact.or(self.sketch.as_deref().map(|s| s.norm))
     }
 }
 
@@ -41,7 +59,7 @@ impl FactBook {
     }
     /// What is known of a layer.
     pub fn of(&self, layer: LayerId) -> &LayerFacts {
-        static NOTHING: LayerFacts = LayerFacts { magnitude: None, lipschitz: None, spectrum: None, failure: None };
+        static NOTHING: LayerFacts = LayerFacts { magnitude: None, lipschitz: None, sketch: None, spectrum: None, certificate: None, failure: None };
         self.layers.get(layer.0).unwrap_or(&NOTHING)
     }
     /// Adds a fact; the first of its kind stays, since all are exact repetitions of one another.
@@ -50,7 +68,11 @@ impl FactBook {
         match fact {
             Fact::Magnitude(f) => drop(facts.magnitude.get_or_insert(f)),
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
+            Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),
+            Fact::Certificate(f) => {
+                facts.certificate.get_or_insert(f);
+            }
         }
     }
     /// Marks a layer as failed.

@@ -1,19 +1,21 @@
 //! Operator norms of the layer as a map, and bounds on them that need no singular values.
 
-use super::{Ask, Fact, Probe, ProbeError, ProbeId};
+use super::{Ask, Fact, Magnitude, Probe, ProbeError, ProbeId};
 use crate::known::Known;
-use crate::model::{Layer, Matrix};
+use crate::model::{Layer, Matrix, Stored};
 use crate::numerics::conv::{self, Kernel, Operator};
-use crate::numerics::{Stopped, lanczos, norms};
+use crate::numerics::{Stopped, norms};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Lipschitz constants of one layer between common norms. For a linear layer these are norms of its matrix; for a
 /// convolution those of the operator on whole images, not of the matrix view.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lipschitz {
     /// ℓ2 → ℓ2, from above. For a linear layer the exact σ₁ of the spectrum replaces it.
     pub l2_upper: Known,
-    /// ℓ2 → ℓ2, from below; `None` for a convolution of unknown geometry.
+    /// ℓ2 → ℓ2 of a convolution, from below; `None` for unknown geometry and for linear layers, whose sketch has it.
     pub l2_lower: Option<Known>,
     /// ℓ∞ → ℓ∞.
     pub linf: Known,
@@ -22,7 +24,7 @@ pub struct Lipschitz {
     /// √(in/out), which turns ℓ2 → ℓ2 into RMS → RMS; `None` for a convolution of unknown geometry.
     pub rms_factor: Option<f64>,
     /// How `l2_upper` was found, in a few words.
-    pub method: &'static str,
+    pub method: Cow<'static, str>,
 }
 
 /// Frequencies along each axis of the grid on which symbols are evaluated.
@@ -41,7 +43,8 @@ impl Probe for LipschitzProbe {
         "norm bounds"
     }
     fn applies(&self, layer: &Layer) -> bool {
-        layer.measurable()
+        // Of a linear layer the first pass over the entries tells as much.
+        layer.measurable() && layer.kind.is_conv()
     }
     fn cost(&self, layer: &Layer) -> f64 {
         60.0 * layer.rows() as f64 * layer.cols() as f64
@@ -50,13 +53,13 @@ impl Probe for LipschitzProbe {
         // the Lanczos bases: up to 160 vectors on either side
         ((layer.rows() + layer.cols()) * 8 * 160) as u64
     }
-    fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError> {
-        if matrix.data.iter().any(|w| !w.is_finite()) {
-            let count = matrix.data.iter().filter(|w| !w.is_finite()).count() as u64;
+    fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        let matrix = entries.matrix();
+        let count = norms::not_finite(&matrix.data);
+        if count > 0 {
             return Err(ProbeError::NotFinite { count });
         }
-        let fact = if layer.kind.is_conv() { convolution(layer, matrix, ask)? } else { linear(matrix, ask)? };
-        Ok(Fact::Lipschitz(Arc::new(fact)))
+        Ok(vec![Fact::Lipschitz(Arc::new(convolution(layer, matrix, ask)?))])
     }
 }
 
@@ -66,23 +69,24 @@ impl From<Stopped> for ProbeError {
     }
 }
 
-fn linear(matrix: &Matrix, ask: &Ask) -> Result<Lipschitz, ProbeError> {
-    let view = matrix.view();
-    let (linf, l1) = (norms::max_row_sum(view), norms::max_col_sum(view));
-    let frobenius = norms::frobenius_squared(view).sqrt();
-    let schur = (linf * l1).sqrt();
-    let lower = lanczos::norm(view, ask.keep_going)?.value;
-    let (upper, method) =
-        if schur < frobenius { (schur, "√(‖W‖₁‖W‖∞)") } else { (frobenius, "Frobenius norm") };
-    Ok(Lipschitz {
-        // Both bounds are attained by some matrices: never let rounding put the upper below the lower one.
-        l2_upper: Known::upper(upper.max(lower)),
-        l2_lower: Some(Known::lower(lower)),
-        linf: Known::exact(linf),
-        l1: Known::exact(l1),
-        rms_factor: Some((matrix.cols as f64 / matrix.rows.max(1) as f64).sqrt()),
-        method,
-    })
+impl Lipschitz {
+    /// Of a linear layer: norms of its matrix, from what one pass told. The lower bound comes with a sketch.
+    pub fn linear(layer: &Layer, m: &Magnitude) -> Self {
+        let frobenius = m.frobenius();
+        let schur = (m.linf * m.l1).sqrt();
+        let (upper, method) =
+            if schur < frobenius { (schur, "√(‖W‖₁‖W‖∞)") } else { (frobenius, "Frobenius norm") };
+        // Attained by some matrices, so that the rounding of its sums must not put it below σ₁.
+        let slack = 1.0 + 4.0 * m.entries as f64 * f64::EPSILON;
+        Self {
+            l2_upper: Known::upper(upper * slack),
+            l2_lower: None,
+            linf: Known::exact(m.linf),
+            l1: Known::exact(m.l1),
+            rms_factor: Some((layer.cols() as f64 / layer.rows().max(1) as f64).sqrt()),
+            method: method.into(),
+        }
+    }
 }
 
 fn convolution(layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Lipschitz, ProbeError> {
@@ -130,6 +134,6 @@ fn convolution(layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Lipschitz, P
             Known::upper(kernel.max_col_sum())
         },
         rms_factor,
-        method: best.1,
+        method: best.1.into(),
     })
 }

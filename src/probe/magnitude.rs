@@ -1,14 +1,19 @@
 //! One pass over the entries: magnitudes, norms of rows and columns, zeros, N:M errors.
 
 use super::bins::{self, Bar, Bins};
-use super::{Ask, Fact, Probe, ProbeError, ProbeId, nm, pq};
+use super::patterns::{PatternCounter, Table};
+use super::{Ask, Fact, Lipschitz, Probe, ProbeError, ProbeId, nm, pq};
 use crate::known::Known;
-use crate::model::{DType, Layer, Matrix};
+use crate::model::decode::pattern;
+use crate::model::{DType, Layer, Orientation, Stored};
+use crate::numerics::isa::Isa;
+use crate::numerics::norms::Sums;
 use crate::treat::Treatment;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What one pass tells.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Magnitude {
     /// Number of entries.
     pub entries: u64,
@@ -16,6 +21,10 @@ pub struct Magnitude {
     pub zeros: u64,
     /// Σ w².
     pub sum_squares: f64,
+    /// Σ |w|.
+    pub sum_abs: f64,
+    /// Σ √|w|.
+    pub sum_roots: f64,
     /// Smallest non-zero |w|; 0 for a zero matrix.
     pub min_nonzero: f32,
     /// Largest |w|.
@@ -40,8 +49,7 @@ pub struct Magnitude {
 
 /// Ratios at which every layer's error is told.
 pub const RATIOS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
-/// Patterns whose error every layer tells: keep N of M.
-pub const PATTERNS: [(usize, usize); 4] = [(1, 2), (2, 4), (4, 8), (1, 4)];
+pub use nm::PATTERNS;
 
 /// What removing the smallest entries comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +67,13 @@ pub struct PruneProjection {
 }
 
 impl Magnitude {
+    /// Takes in what the table of all patterns tells; every sum in it is exact but for its rounding.
+    fn take(&mut self, table: Table) {
+        (self.zeros, self.min_nonzero, self.max) = (table.zeros, table.min_nonzero, table.max);
+        (self.sum_squares, self.sum_abs, self.sum_roots) = (table.sum_squares, table.sum_abs, table.sum_roots);
+        self.bins = table.bins;
+    }
+
     /// ‖W‖_F.
     pub fn frobenius(&self) -> f64 {
         self.sum_squares.sqrt()
@@ -109,7 +124,7 @@ impl Magnitude {
     }
 }
 
-/// Measures [`Magnitude`].
+/// Measures [`Magnitude`], and of a linear layer the norms that the same pass gives.
 pub struct MagnitudeProbe;
 
 impl Probe for MagnitudeProbe {
@@ -123,70 +138,95 @@ impl Probe for MagnitudeProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        30.0 * layer.rows() as f64 * layer.cols() as f64
+        12.0 * layer.rows() as f64 * layer.cols() as f64
+    }
+    fn decodes(&self, layer: &Layer) -> bool {
+        !matches!(layer.dtype, DType::BF16 | DType::F16) || layer.orientation == Orientation::InOut
     }
     fn workspace(&self, _layer: &Layer) -> u64 {
-        4 << 20
+        6 << 20
     }
-    fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError> {
-        Ok(Fact::Magnitude(Arc::new(magnitude(matrix, one_magnitude_per_bin(layer.dtype), ask)?)))
+    fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        let found = magnitude(entries, ask)?;
+        let norms = (!layer.kind.is_conv()).then(|| Fact::Lipschitz(Arc::new(Lipschitz::linear(layer, &found))));
+        Ok(std::iter::once(Fact::Magnitude(Arc::new(found))).chain(norms).collect())
     }
 }
 
-/// Whether the type has so few mantissa bits that a bin holds a single magnitude.
-fn one_magnitude_per_bin(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2)
-}
+/// Entries worked on between two questions whether to go on, and in the cache together.
+const BLOCK: usize = 1 << 16;
 
-/// Measures a matrix; `exact` says that every bin holds a single magnitude.
-pub fn magnitude(matrix: &Matrix, exact: bool, ask: &Ask) -> Result<Magnitude, ProbeError> {
-    let mut counter = bins::Counter::new();
-    let mut out = Magnitude { entries: matrix.data.len() as u64, ..Magnitude::default() };
-    let mut col_abs = vec![0.0f64; matrix.cols];
-    out.col_squares = vec![0.0; matrix.cols];
-    let mut pq = pq::Sums::default();
+/// Measures a matrix in one pass. Of 16-bit types every pattern is counted, which makes every threshold exact; other
+/// types are counted in bins.
+pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
+    let [rows, cols] = entries.shape();
+    let mut out = Magnitude { entries: (rows * cols) as u64, ..Magnitude::default() };
+    let mut sums = Sums::new(cols);
+    let mut removed = nm::Removed::default();
+    let mut counter = match entries.patterns() {
+        Some(patterns) => Counting::Patterns(patterns, PatternCounter::new()),
+        None => Counting::Bins(Box::new(bins::Counter::new())),
+    };
+    let together = (BLOCK / cols.max(1)).max(1);
+    let mut buffer = vec![0f32; together.min(rows) * cols];
     let mut bad = 0;
-    // About a megabyte of entries between two questions.
-    let rows = (262_144 / matrix.cols.max(1)).max(1);
-    for block in matrix.data.chunks(rows * matrix.cols.max(1)) {
+    for from in (0..rows).step_by(together) {
         if !(ask.keep_going)() {
             return Err(ProbeError::Stopped);
         }
-        bad += block.iter().filter(|w| !w.is_finite()).count() as u64;
-        if bad > 0 {
-            continue;
-        }
-        for row in block.chunks_exact(matrix.cols.max(1)) {
-            let (mut squares, mut abs) = (0.0, 0.0);
-            for ((&w, column), column_abs) in row.iter().zip(&mut out.col_squares).zip(&mut col_abs) {
-                let a = f64::from(w.abs());
-                squares += a * a;
-                abs += a;
-                *column += a * a;
-                *column_abs += a;
+        let block = &mut buffer[..together.min(rows - from) * cols];
+        entries.rows_into(from, block);
+        match &mut counter {
+            Counting::Patterns(patterns, counter) => counter.add(&patterns[from * cols..][..block.len()]),
+            Counting::Bins(counter) => {
+                bad += block.iter().filter(|w| !w.is_finite()).count() as u64;
+                if bad > 0 {
+                    continue;
+                }
+                counter.add(block);
+                out.sum_roots += block.iter().map(|w| f64::from(w.abs().sqrt())).sum::<f64>();
             }
+        }
+        for row in block.chunks_exact(cols.max(1)) {
+            let (abs, squares) = sums.add(row, Isa::Best);
             out.row_squares.push(squares);
             out.linf = out.linf.max(abs);
-            pq.absolute += abs;
+            removed.add(row, Isa::Best);
         }
-        counter.add(block);
-        pq.roots += block.iter().map(|w| f64::from(w.abs().sqrt())).sum::<f64>();
+    }
+    match counter {
+        Counting::Patterns(_, counter) => {
+            let table = counter.finish(|bits| pattern(entries.dtype(), bits).unwrap_or(0.0));
+            bad = table.bad;
+            out.take(table);
+        }
+        Counting::Bins(counter) => {
+            (out.zeros, out.min_nonzero, out.max) = (counter.zeros, counter.min_nonzero(), counter.max);
+            // Types of so few bits that a bin holds a single magnitude.
+            out.bins = counter.finish(matches!(entries.dtype(), DType::F8E4M3 | DType::F8E5M2));
+            out.sum_squares = out.row_squares.iter().sum();
+            out.sum_abs = sums.abs.iter().sum();
+        }
     }
     if bad > 0 {
         return Err(ProbeError::NotFinite { count: bad });
     }
-    out.sum_squares = out.row_squares.iter().sum();
-    out.l1 = col_abs.iter().copied().fold(0.0, f64::max);
-    out.pq_index = pq.index(out.entries);
-    (out.zeros, out.min_nonzero, out.max) = (counter.zeros, counter.min_nonzero(), counter.max);
-    out.bins = counter.finish(exact);
-    out.nm_error = nm::errors(matrix, &PATTERNS, out.sum_squares, ask)?;
-    out.prune_error = exact_errors(matrix, &out, ask)?;
+    out.l1 = sums.abs.iter().copied().fold(0.0, f64::max);
+    out.col_squares = sums.squares;
+    out.pq_index = pq::index(out.sum_roots, out.sum_abs, out.entries);
+    out.nm_error = removed.errors(out.sum_squares);
+    out.prune_error = exact_errors(entries, &out, ask)?;
     Ok(out)
 }
 
+/// How magnitudes are counted.
+enum Counting<'a> {
+    Patterns(&'a [[u8; 2]], PatternCounter),
+    Bins(Box<bins::Counter>),
+}
+
 /// Errors at [`RATIOS`]: from the table where it is exact, else by reading the entries of the bins that are cut.
-fn exact_errors(matrix: &Matrix, known: &Magnitude, ask: &Ask) -> Result<Vec<(f64, f64)>, ProbeError> {
+fn exact_errors(entries: &Stored, known: &Magnitude, ask: &Ask) -> Result<Vec<(f64, f64)>, ProbeError> {
     let relative =
         |energy: f64| if known.sum_squares > 0.0 { (energy.max(0.0) / known.sum_squares).sqrt() } else { 0.0 };
     if known.bins.exact {
@@ -194,7 +234,7 @@ fn exact_errors(matrix: &Matrix, known: &Magnitude, ask: &Ask) -> Result<Vec<(f6
     }
     let cuts: Vec<u64> =
         RATIOS.iter().map(|&p| Treatment::removed(p, known.entries).saturating_sub(known.zeros)).collect();
-    let energies = known.bins.lowest_exactly(&cuts, &matrix.data, ask.keep_going).ok_or(ProbeError::Stopped)?;
+    let energies = known.bins.lowest_exactly(&cuts, &entries.matrix().data, ask.keep_going).ok_or(ProbeError::Stopped)?;
     Ok(RATIOS.iter().zip(energies).map(|(&p, (energy, _))| (p, relative(energy))).collect())
 }
 

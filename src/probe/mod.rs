@@ -2,19 +2,24 @@
 
 pub mod bins;
 pub mod book;
+mod certificate;
 pub mod lipschitz;
 pub mod magnitude;
 mod marchenko_pastur;
 mod nm;
+mod patterns;
 mod power_law;
 mod pq;
+pub mod sketch;
 pub mod spectrum;
 
-use crate::model::{Layer, Matrix};
+use crate::known::Known;
+use crate::model::{Layer, Stored};
 use std::sync::Arc;
 
 pub use lipschitz::Lipschitz;
 pub use magnitude::Magnitude;
+pub use sketch::Sketch;
 pub use spectrum::Spectrum;
 
 /// Names a probe; the order is the order in which a layer's probes run.
@@ -24,8 +29,12 @@ pub enum ProbeId {
     Magnitude,
     /// Operator norms and bounds on them that need no singular values.
     Lipschitz,
+    /// σ₁ from below and the density of the spectrum.
+    Sketch,
     /// All singular values.
     Spectrum,
+    /// A proven upper bound on σ₁.
+    Certificate,
 }
 
 /// A measured result. Immutable; shared between threads and the screen.
@@ -35,8 +44,12 @@ pub enum Fact {
     Magnitude(Arc<Magnitude>),
     /// See [`Lipschitz`].
     Lipschitz(Arc<Lipschitz>),
+    /// See [`Sketch`].
+    Sketch(Arc<Sketch>),
     /// See [`Spectrum`].
     Spectrum(Arc<Spectrum>),
+    /// A proven upper bound on σ₁ of the matrix view.
+    Certificate(Known),
 }
 
 /// Why a layer could not be measured.
@@ -74,11 +87,35 @@ pub trait Probe: Sync {
     fn applies(&self, layer: &Layer) -> bool;
     /// Floating-point operations, roughly, to order work and tell the time left.
     fn cost(&self, layer: &Layer) -> f64;
+    /// What distinguishes its answers from others about the same entries: the name under which they are kept.
+    fn question(&self) -> &'static str {
+        self.title()
+    }
+    /// Whether it runs only when somebody asks for it.
+    fn on_request(&self) -> bool {
+        false
+    }
+    /// Whether it needs the matrix decoded to `f32`.
+    fn decodes(&self, _layer: &Layer) -> bool {
+        true
+    }
     /// Peak extra bytes beside the decoded matrix.
     fn workspace(&self, layer: &Layer) -> u64;
-    /// Measures.
-    fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError>;
+    /// Measures; mostly one fact, but one pass may tell several.
+    fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError>;
 }
 
 /// All probes, in the order in which a layer's are run.
-pub static PROBES: &[&dyn Probe] = &[&magnitude::MagnitudeProbe, &lipschitz::LipschitzProbe, &spectrum::SpectrumProbe];
+pub static PROBES: &[&dyn Probe] = &[
+    &magnitude::MagnitudeProbe,
+    &lipschitz::LipschitzProbe,
+    &sketch::SketchProbe,
+    &spectrum::SpectrumProbe { double: false },
+    &certificate::CertificateProbe,
+];
+
+/// The probes for those who ask for singular values in `f64` throughout.
+pub fn in_double() -> Vec<&'static dyn Probe> {
+    let double: &'static dyn Probe = &spectrum::SpectrumProbe { double: true };
+    PROBES.iter().map(|&p| if p.id() == ProbeId::Spectrum { double } else { p }).collect()
+}

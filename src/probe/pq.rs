@@ -1,31 +1,18 @@
 //! PQ index: how unequally magnitude is spread (Diao et al. 2023, "Pruning from a Sparsity Perspective").
 
-/// The two sums that p = ½, q = 1 needs.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sums {
-    /// Σ√|w|.
-    pub roots: f64,
-    /// Σ|w|.
-    pub absolute: f64,
-}
-
-impl Sums {
-    /// I = 1 − d^{1/q−1/p}·‖w‖_p/‖w‖_q = 1 − (Σ√|w|)²/(d·Σ|w|); 0 for zeros, as in the authors' code.
-    pub fn index(self, entries: u64) -> f64 {
-        if self.absolute <= 0.0 {
-            return 0.0;
-        }
-        (1.0 - self.roots * self.roots / (entries as f64 * self.absolute)).max(0.0)
+/// I = 1 − d^{1/q−1/p}·‖w‖_p/‖w‖_q = 1 − (Σ√|w|)²/(d·Σ|w|) for p = ½, q = 1, from Σ√|w| and Σ|w|; 0 for zeros, as in
+/// the authors' code.
+pub fn index(roots: f64, absolute: f64, entries: u64) -> f64 {
+    if absolute <= 0.0 {
+        return 0.0;
     }
+    (1.0 - roots * roots / (entries as f64 * absolute)).max(0.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn index(w: &[f64]) -> f64 {
-        let sums = Sums { roots: w.iter().map(|x| x.sqrt()).sum(), absolute: w.iter().sum() };
-        sums.index(w.len() as u64)
+        super::index(w.iter().map(|x| x.sqrt()).sum(), w.iter().sum(), w.len() as u64)
     }
 
     #[test]

@@ -4,8 +4,9 @@ pub use super::marchenko_pastur::MarchenkoPastur;
 pub use super::power_law::PowerLaw;
 use super::{Ask, Fact, Probe, ProbeError, ProbeId, marchenko_pastur, power_law};
 use crate::known::Known;
-use crate::model::{Layer, Matrix};
-use crate::numerics::svd::{self, SvdError, singular_values};
+use crate::model::{Layer, Stored};
+use crate::numerics::density::Curve;
+use crate::numerics::svd::{self, SvdError, singular_values, singular_values_f64};
 use std::sync::Arc;
 
 /// The spectrum of a layer's matrix view.
@@ -33,6 +34,19 @@ pub struct Spectrum {
     pub power_law: Option<PowerLaw>,
     /// Marchenko–Pastur noise bulk.
     pub marchenko_pastur: Option<MarchenkoPastur>,
+    /// For a sketched spectrum: between which bounds each value probably lies. `None` for an exact one.
+    pub band: Option<Band>,
+    /// How far a value may be off, relative to the largest.
+    pub accuracy: f64,
+}
+
+/// Error bars of a sketched spectrum.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Band {
+    /// Probably not below this.
+    pub low: Vec<f64>,
+    /// Probably not above this.
+    pub high: Vec<f64>,
 }
 
 /// Shares of the energy whose rank is told.
@@ -40,14 +54,14 @@ pub const ENERGIES: [f64; 3] = [0.90, 0.95, 0.99];
 
 impl Default for Spectrum {
     fn default() -> Self {
-        Self::from_sigma(Vec::new(), 0, 0, 0.0)
+        Self::from_sigma(Vec::new(), 0, 0, 0.0, 0.0)
     }
 }
 
 impl Spectrum {
     /// Everything that follows from the singular values (descending) of a `rows × cols` matrix whose entries are
-    /// stored with spacing `epsilon` at 1.
-    pub fn from_sigma(sigma: Vec<f64>, rows: usize, cols: usize, epsilon: f64) -> Self {
+    /// stored with spacing `epsilon` at 1; each value is off by at most `accuracy` of the largest.
+    pub fn from_sigma(sigma: Vec<f64>, rows: usize, cols: usize, epsilon: f64, accuracy: f64) -> Self {
         let mut tail = vec![0.0; sigma.len() + 1];
         for (i, s) in sigma.iter().enumerate().rev() {
             tail[i] = tail[i + 1] + s * s;
@@ -55,7 +69,7 @@ impl Spectrum {
         let largest = sigma.first().copied().unwrap_or(0.0);
         let nuclear: f64 = sigma.iter().rev().sum();
         let floor = largest * rows.max(cols) as f64 * epsilon;
-        let slack = largest * svd::accuracy(rows, cols);
+        let slack = largest * accuracy;
         let energy = tail[0];
         let rank_for_energy = ENERGIES.map(|e| tail.partition_point(|&t| t > (1.0 - e) * energy * (1.0 + 1e-12)));
         Self {
@@ -69,7 +83,25 @@ impl Spectrum {
             marchenko_pastur: marchenko_pastur::fit(&sigma, rows, cols),
             tail,
             sigma,
+            band: None,
+            accuracy,
         }
+    }
+    /// A sketched spectrum: what follows from it is estimated; what hangs on its smallest values or on the last few
+    /// of the largest is left out.
+    pub fn estimated(curve: Curve, rows: usize, cols: usize, epsilon: f64) -> Self {
+        let Curve { sigma, low, high } = curve;
+        let exact = Self::from_sigma(sigma, rows, cols, epsilon, svd::accuracy(rows, cols));
+        let numerical_rank = Known::estimate(exact.numerical_rank.value);
+        Self { condition: None, power_law: None, numerical_rank, band: Some(Band { low, high }), ..exact }
+    }
+    /// Whether every value is computed, none estimated.
+    pub fn is_exact(&self) -> bool {
+        self.band.is_none()
+    }
+    /// A number that follows from this spectrum, as what it is.
+    pub fn known(&self, value: f64) -> Known {
+        if self.is_exact() { Known::exact(value) } else { Known::estimate(value) }
     }
     /// ‖W‖_F² as the spectrum has it.
     pub fn energy(&self) -> f64 {
@@ -116,7 +148,10 @@ fn effective_rank(sigma: &[f64], nuclear: f64) -> f64 {
 }
 
 /// Measures [`Spectrum`].
-pub struct SpectrumProbe;
+pub struct SpectrumProbe {
+    /// Whether in `f64` throughout, which takes several times longer.
+    pub double: bool,
+}
 
 impl Probe for SpectrumProbe {
     fn id(&self) -> ProbeId {
@@ -124,6 +159,9 @@ impl Probe for SpectrumProbe {
     }
     fn title(&self) -> &'static str {
         "spectra"
+    }
+    fn question(&self) -> &'static str {
+        if self.double { "spectra in f64" } else { "spectra" }
     }
     fn applies(&self, layer: &Layer) -> bool {
         layer.measurable()
@@ -135,12 +173,20 @@ impl Probe for SpectrumProbe {
     fn workspace(&self, layer: &Layer) -> u64 {
         let (k, n) = (layer.full_rank(), layer.rows().max(layer.cols()));
         // A copy, its square core, the band with its bulges, and panels; small ones are copied in f64.
-        (k * n * if k < 256 { 8 } else { 4 } + k * k * 4 + 200 * k * 4 + 800 * n * 4) as u64
+        let width = if self.double || k <= 192 { 16 } else { 4 };
+        (k * n * width + k * k * 4 + 200 * k * 4 + 800 * n * 4) as u64
     }
-    fn measure(&self, layer: &Layer, matrix: &Matrix, ask: &Ask) -> Result<Fact, ProbeError> {
-        let sigma = singular_values(matrix.view(), ask.keep_going, ask.threads)?;
-        let epsilon = layer.dtype.epsilon();
-        Ok(Fact::Spectrum(Arc::new(Spectrum::from_sigma(sigma, layer.rows(), layer.cols(), epsilon))))
+    fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        let view = entries.matrix().view();
+        let sigma = if self.double {
+            singular_values_f64(view, ask.keep_going)?
+        } else {
+            singular_values(view, ask.keep_going, ask.threads)?
+        };
+        let (rows, cols) = (layer.rows(), layer.cols());
+        let accuracy = if self.double { svd::accuracy_f64(rows, cols) } else { svd::accuracy(rows, cols) };
+        let found = Spectrum::from_sigma(sigma, rows, cols, layer.dtype.epsilon(), accuracy);
+        Ok(vec![Fact::Spectrum(Arc::new(found))])
     }
 }
 
@@ -158,15 +204,16 @@ impl From<SvdError> for ProbeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Matrix;
 
     #[test]
     fn the_worked_spectrum_has_its_ranks() {
         // Σσ² = 21.25, so the stable rank is 21.25/16.
-        let s = Spectrum::from_sigma(vec![4.0, 2.0, 1.0, 0.5], 4, 4, 1e-7);
+        let s = Spectrum::from_sigma(vec![4.0, 2.0, 1.0, 0.5], 4, 4, 1e-7, 1e-15);
         assert!((s.stable_rank.unwrap() - 1.328_125).abs() < 1e-12);
         assert!((s.effective_rank.unwrap() - 3.117_142_110_5).abs() < 1e-9);
         assert_eq!((s.nuclear, s.numerical_rank, s.condition), (7.5, Known::exact(4.0), Some(Known::exact(8.0))));
-        let s = Spectrum::from_sigma(vec![3.0, 2.0, 1.0, 0.5], 4, 4, 1e-7);
+        let s = Spectrum::from_sigma(vec![3.0, 2.0, 1.0, 0.5], 4, 4, 1e-7, 1e-15);
         assert_eq!(s.rank_for_energy[0], 2);
         assert_eq!((s.tail_energy(2), s.cut(2), s.tail_energy(4)), (1.25, 1.0, 0.0));
     }
@@ -177,7 +224,7 @@ mod tests {
         let ask = Ask { keep_going: &go, threads: 1 };
         let m = Matrix::new(2, 2, vec![3.0, 0.0, 4.0, 5.0]).unwrap();
         let sigma = singular_values(m.view(), ask.keep_going, 1).unwrap();
-        let s = Spectrum::from_sigma(sigma, 2, 2, 1e-7);
+        let s = Spectrum::from_sigma(sigma, 2, 2, 1e-7, 1e-15);
         assert!((s.sigma[0] - 3.0 * root).abs() < 1e-12 && (s.sigma[1] - root).abs() < 1e-12);
         assert!((s.stable_rank.unwrap() - 10.0 / 9.0).abs() < 1e-12);
         assert!((s.effective_rank.unwrap() - 1.754_765_35).abs() < 1e-8);
@@ -187,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_zero_matrix_leaves_its_ratios_undefined() {
-        let s = Spectrum::from_sigma(vec![0.0; 5], 5, 9, 1e-7);
+        let s = Spectrum::from_sigma(vec![0.0; 5], 5, 9, 1e-7, 1e-15);
         assert_eq!(
             (s.stable_rank, s.effective_rank, s.condition, s.numerical_rank),
             (None, None, None, Known::exact(0.0))

@@ -4,7 +4,7 @@ use crate::known::Known;
 use crate::model::{Layer, Model};
 use crate::probe::book::LayerFacts;
 use crate::probe::spectrum::ENERGIES;
-use crate::probe::{Lipschitz, Magnitude, Spectrum};
+use crate::probe::{Magnitude, Spectrum};
 use serde_json::{Map, Value, json};
 
 /// An object under construction: values that are undefined become `null` and say why in `note`.
@@ -72,45 +72,43 @@ pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum:
     if let Some(why) = &facts.failure {
         o.notes.push(why.clone());
     }
-    let (m, s, l) = (facts.magnitude.as_deref(), facts.spectrum.as_deref(), facts.lipschitz.as_deref());
     // A failure already says why everything is missing.
     let absent = if facts.failure.is_some() { "" } else { "not measured" };
-    norms(&mut o, layer, m, s, l, absent);
-    shape(&mut o, layer, s, absent);
-    magnitudes(&mut o, m, absent);
-    lipschitz(&mut o, layer, s, l, absent);
+    norms(&mut o, layer, facts, absent);
+    shape(&mut o, layer, facts, absent);
+    magnitudes(&mut o, facts.magnitude.as_deref(), absent);
+    lipschitz(&mut o, layer, facts, absent);
     if with_spectrum {
-        o.put("singular_values", s.map_or(Value::Null, |s| json!(s.sigma)));
+        o.put("singular_values", facts.spectrum.as_deref().map_or(Value::Null, |s| json!(s.sigma)));
     }
     o.finish()
 }
 
-fn norms(
-    o: &mut Object,
-    layer: &Layer,
-    m: Option<&Magnitude>,
-    s: Option<&Spectrum>,
-    l: Option<&Lipschitz>,
-    absent: &str,
-) {
+fn norms(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
+    let m = facts.magnitude.as_deref();
     let zeros = m.map(|m| Known::exact(m.zeros as f64 / m.entries.max(1) as f64));
     o.known("zero_fraction", zeros, absent);
     o.known("frobenius_norm", m.map(|m| Known::exact(m.frobenius())), absent);
-    let sketch = l.filter(|_| !layer.kind.is_conv()).and_then(|l| l.l2_lower);
-    o.known("spectral_norm", s.map(|s| Known::exact(s.norm())).or(sketch), absent);
-    o.known("nuclear_norm", s.map(|s| Known::exact(s.nuclear)), absent);
+    o.known("spectral_norm", facts.norm_below(), absent);
+    if let Some(bound) = facts.certificate {
+        o.known("spectral_norm_certified", Some(bound), "");
+    }
+    let best = facts.best_spectrum();
+    let from = |f: fn(&Spectrum) -> Option<f64>| best.and_then(|s| Some(s.known(f(s)?)));
+    o.known("nuclear_norm", from(|s| Some(s.nuclear)), absent);
     o.known("l12_nuclear_norm", m.map(|m| m.l12_nuclear(layer.full_rank())), absent);
     let zero = m.is_some_and(|m| m.sum_squares == 0.0);
     let why = if zero { "the matrix is zero" } else { absent };
     // ‖W‖_F² over a lower bound of σ₁² bounds the stable rank from above.
-    let sketch =
-        sketch.zip(m).filter(|(k, _)| k.value > 0.0).map(|(k, m)| Known::upper(m.sum_squares / (k.value * k.value)));
-    let stable = s.map_or(sketch, |s| s.stable_rank.map(Known::exact));
+    let sketch = facts.sketch.as_deref().filter(|s| s.norm.value > 0.0).zip(m);
+    let sketch = sketch.map(|(s, m)| Known::upper(m.sum_squares / (s.norm.value * s.norm.value)));
+    let stable = facts.spectrum.as_deref().map_or(sketch, |s| s.stable_rank.map(Known::exact));
     o.known("stable_rank", stable, why);
-    o.known("effective_rank", s.and_then(|s| s.effective_rank).map(Known::exact), why);
+    o.known("effective_rank", from(|s| s.effective_rank), why);
 }
 
-fn shape(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, absent: &str) {
+fn shape(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
+    let (s, best) = (facts.spectrum.as_deref(), facts.best_spectrum());
     let zero = s.is_some_and(|s| s.norm() == 0.0);
     let singular = match s {
         Some(_) if zero => "the matrix is zero",
@@ -119,11 +117,14 @@ fn shape(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, absent: &str) {
     };
     o.known("condition_number", s.and_then(|s| s.condition), singular);
     o.known("numerical_rank", s.map(|s| s.numerical_rank), absent);
-    let ranks = s.map(|s| {
+    let ranks = best.map(|s| {
         let pairs = ENERGIES.iter().zip(s.rank_for_energy).map(|(e, r)| (format!("{e:.2}"), json!(r)));
         Value::Object(pairs.collect())
     });
     o.put("rank_for_energy", ranks.unwrap_or(Value::Null));
+    if best.is_some_and(|s| !s.is_exact()) {
+        o.note("rank_for_energy", "estimated from a sketch");
+    }
     o.put("break_even_rank", layer.break_even_rank());
     let fit = s.and_then(|s| s.power_law.as_ref());
     if s.is_some() && fit.is_none() {
@@ -133,7 +134,7 @@ fn shape(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, absent: &str) {
         "power_law",
         fit.map_or(Value::Null, |f| json!({"alpha": f.alpha, "xmin": f.xmin, "ks": f.ks, "tail": f.tail})),
     );
-    let bulk = s.and_then(|s| s.marchenko_pastur.as_ref());
+    let bulk = best.and_then(|s| s.marchenko_pastur.as_ref());
     if s.is_some() && bulk.is_none() {
         o.note("marchenko_pastur", "no bulk to fit");
     }
@@ -170,13 +171,14 @@ fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
     o.known("pq_index", Some(Known::exact(m.pq_index)), absent);
 }
 
-fn lipschitz(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, l: Option<&Lipschitz>, absent: &str) {
-    let Some(l) = l else {
+fn lipschitz(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
+    let Some(l) = facts.lipschitz.as_deref() else {
         o.put("lipschitz", Value::Null);
         o.note("lipschitz", absent);
         return;
     };
-    let exact = s.filter(|_| !layer.kind.is_conv()).map(|s| Known::exact(s.norm()));
+    let exact = facts.spectrum.as_deref().filter(|_| !layer.kind.is_conv()).map(|s| Known::exact(s.norm()));
+    let below = if layer.kind.is_conv() { l.l2_lower } else { facts.norm_below() };
     let l2 = exact.unwrap_or(l.l2_upper);
     let rms = l.rms_factor.map(|f| l2.map(|v| v * f));
     let mut map = Map::new();
@@ -184,8 +186,8 @@ fn lipschitz(o: &mut Object, layer: &Layer, s: Option<&Spectrum>, l: Option<&Lip
     map.insert("linf".to_owned(), json!(l.linf));
     map.insert("l1".to_owned(), json!(l.l1));
     map.insert("rms".to_owned(), json!(rms));
-    map.insert("l2_lower".to_owned(), json!(exact.or(l.l2_lower)));
-    let method = if exact.is_some() { "largest singular value" } else { l.method };
+    map.insert("l2_lower".to_owned(), json!(below));
+    let method = if exact.is_some() { "largest singular value" } else { &l.method };
     map.insert("method".to_owned(), json!(method));
     if rms.is_none() {
         o.note("lipschitz.rms", "the convolution's image size is not known");

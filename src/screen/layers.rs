@@ -149,7 +149,7 @@ fn draw_layer(look: &Look, c: &Columns, layer: &Layer, area: Rect, buf: &mut Buf
         x += c.shape + 1;
     }
     if c.spark > 0 {
-        let (line, ink) = match (&facts.spectrum, &facts.failure) {
+        let (line, ink) = match (facts.best_spectrum(), &facts.failure) {
             (Some(s), _) => (spark(&s.sigma, c.spark as usize), Ink::Quiet),
             (None, Some(_)) => ("! failed".to_owned(), Ink::Bad),
             (None, None) if layer.measurable() && layer.tied_to.is_none() => ("·".repeat(c.spark as usize), Ink::Quiet),

@@ -58,4 +58,42 @@ impl Mapped {
         }
         Ok(self.all())
     }
+    /// Length and times of the file, which change when it is written; `None` for bytes of the program, and for a file
+    /// written so recently that a second writing might leave the same times.
+    pub fn identity(&self) -> Option<String> {
+        let Self::File { file, .. } = self else { return None };
+        let meta = file.metadata().ok()?;
+        let modified = meta.modified().ok()?;
+        let settled = modified.elapsed().is_ok_and(|age| age > std::time::Duration::from_secs(2));
+        let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        #[cfg(unix)]
+        let changed = {
+            use std::os::unix::fs::MetadataExt;
+            format!("{}.{}", meta.ctime(), meta.ctime_nsec())
+        };
+        #[cfg(not(unix))]
+        let changed = "";
+        settled.then(|| format!("{} {} {changed}", meta.len(), since.as_nanos()))
+    }
+
+    /// Gives the whole pages inside a range back to the system; touching them again reads them from the file again.
+    pub fn release(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        if let Self::File { map, .. } = self
+            && range.end <= map.len()
+        {
+            const PAGE: usize = 65536;
+            let (from, to) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
+            if from < to {
+                #[expect(
+                    unsafe_code,
+                    reason = "DONTNEED loses writes; this map is read-only and backed by the file, so nothing is lost"
+                )]
+                // A system that does not take the advice keeps the pages: no harm.
+                let _ = unsafe {
+                    map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, from, to - from)
+                };
+            }
+        }
+    }
 }

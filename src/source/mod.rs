@@ -1,6 +1,5 @@
 //! How bytes become a model: one file per format. Reads headers at once, tensors one at a time when asked.
 
-pub mod decode;
 pub mod locate;
 pub mod mapped;
 pub mod safetensors;

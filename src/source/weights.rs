@@ -1,8 +1,8 @@
 //! The mapped files of an open checkpoint: hands out one decoded matrix at a time.
 
 use super::mapped::Mapped;
-use super::{OpenError, decode};
-use crate::model::{Layer, Matrix, Model, Orientation, Tensor};
+use super::OpenError;
+use crate::model::{Layer, Matrix, Model, Stored, Tensor};
 use std::sync::Arc;
 
 /// The bytes of a checkpoint, memory-mapped. Cheap to clone, shared between threads.
@@ -33,22 +33,40 @@ impl Weights {
         all.get(tensor.range.clone()).ok_or_else(|| gone(format!("{}: beyond the end of the file", tensor.name)))
     }
 
-    /// Decodes one layer's matrix view (rows = `out_features`) to `f32`.
-    pub fn matrix(&self, model: &Model, layer: &Layer) -> Result<Matrix, OpenError> {
+    /// A layer's entries as they are stored; decoded when asked.
+    pub fn stored(&self, model: &Model, layer: &Layer) -> Result<Stored<'_>, OpenError> {
         let tensor = model.tensors.get(layer.tensor).ok_or_else(|| {
             OpenError::broken(&model.path, format!("{}: no such tensor", layer.name), "open the checkpoint again")
         })?;
-        let data = decode::decode(tensor.dtype, self.bytes(model, tensor)?);
-        let transposed = layer.orientation == Orientation::InOut;
-        data.and_then(|d| decode::matrix(layer.rows(), layer.cols(), transposed, d)).ok_or_else(|| {
-            let what = format!(
-                "{}: {} elements do not form a {} × {} matrix",
-                tensor.name,
-                tensor.dtype.name(),
-                layer.rows(),
-                layer.cols()
-            );
+        let bytes = self.bytes(model, tensor)?;
+        Stored::new(tensor.dtype, [layer.rows(), layer.cols()], layer.orientation, bytes).ok_or_else(|| {
+            let (name, dtype) = (&tensor.name, tensor.dtype.name());
+            let what = format!("{name}: {dtype} elements do not form a {} × {} matrix", layer.rows(), layer.cols());
             OpenError::broken(&model.path, what, "only floating-point tensors are measured")
         })
+    }
+
+    /// Decodes one layer's matrix view (rows = `out_features`) to `f32`.
+    pub fn matrix(&self, model: &Model, layer: &Layer) -> Result<Matrix, OpenError> {
+        Ok(self.stored(model, layer)?.into_matrix())
+    }
+
+    /// Words that identify a layer's stored bytes without reading them: path, length and times of the file, and the
+    /// place in it. `None` where that is not certain.
+    pub fn identity(&self, model: &Model, layer: &Layer) -> Option<String> {
+        let tensor = model.tensors.get(layer.tensor)?;
+        let path = model.files.get(tensor.file)?.path.canonicalize().ok()?;
+        let times = self.files.get(tensor.file)?.identity()?;
+        Some(format!("{} {times} {:?}", path.display(), tensor.range))
+    }
+
+    /// Tells the system that a layer's pages are not needed for now, so that the memory held is that of the layers
+    /// being worked on. They stay in the system's cache of files.
+    pub fn release(&self, model: &Model, layer: &Layer) {
+        if let Some(tensor) = model.tensors.get(layer.tensor)
+            && let Some(mapped) = self.files.get(tensor.file)
+        {
+            mapped.release(tensor.range.clone());
+        }
     }
 }

@@ -183,7 +183,11 @@ impl Loop<'_> {
                 Effect::Quit => self.outcome = Some(Outcome::Left),
                 Effect::Suspend => self.suspend()?,
                 Effect::Mouse(on) => self.session.mouse(on)?,
-                Effect::Focus { .. } | Effect::Refine { .. } | Effect::CancelRefine => {}
+                Effect::Focus { .. }
+                | Effect::Refine { .. }
+                | Effect::CancelRefine
+                | Effect::Preview { .. }
+                | Effect::Certify(_) => {}
             }
         }
         Ok(())

@@ -1,9 +1,11 @@
 //! What can be done to a layer: the treated matrix Ŵ, and what an exact run tells about it.
 
 pub mod low_rank;
+pub mod preview;
 pub mod prune;
 pub mod refine;
 
+pub use preview::Preview;
 pub use refine::{Refined, refine};
 
 /// What the plan does to one layer. Both fields `None`: the layer stays dense.

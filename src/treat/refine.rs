@@ -5,8 +5,8 @@ use super::low_rank::low_rank;
 use super::prune::{Pruned, prune};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
-use crate::numerics::svd::singular_values;
-use crate::numerics::{conv, lanczos, norms};
+use crate::numerics::svd::{self, singular_values};
+use crate::numerics::{conv, density, norms};
 use crate::probe::{Ask, ProbeError, Spectrum};
 
 /// What really treating the matrix shows.
@@ -60,7 +60,8 @@ fn truncate(
         dense
     } else {
         let sigma = singular_values(matrix.view(), ask.keep_going, ask.threads)?;
-        computed = Spectrum::from_sigma(sigma, layer.rows(), layer.cols(), layer.dtype.epsilon());
+        let (rows, cols) = (layer.rows(), layer.cols());
+        computed = Spectrum::from_sigma(sigma, rows, cols, layer.dtype.epsilon(), svd::accuracy(rows, cols));
         &computed
     };
     let treated = low_rank(matrix, rank, ask.keep_going)?;
@@ -102,7 +103,7 @@ fn sparsify(
     let mut delta = matrix.clone();
     delta.data.iter_mut().zip(&treated.data).for_each(|(w, t)| *w -= t);
     let error_energy = norms::frobenius_squared(delta.view());
-    let delta_norm = Known::lower(lanczos::norm(delta.view(), ask.keep_going)?.value);
+    let delta_norm = Known::lower(density::norm(&delta.data, delta.rows, delta.cols, ask.keep_going)?);
     drop(delta);
     let sigma = singular_values(treated.view(), ask.keep_going, ask.threads)?;
     let share = |counts: &[u32], of: usize| counts.iter().map(|&c| c as f32 / of.max(1) as f32).collect();

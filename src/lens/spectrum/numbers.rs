@@ -1,6 +1,5 @@
 //! The spectrum in words: below the plot, or beside it on a wide screen.
 
-use crate::known::Known;
 use crate::lens::Look;
 use crate::probe::Spectrum;
 use crate::probe::spectrum::ENERGIES;
@@ -34,16 +33,22 @@ pub fn draw(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
 fn energy(look: &Look, s: &Spectrum) -> Phrase {
     let mut phrase = Phrase::new().caption("energy");
     for (i, (share, rank)) in ENERGIES.iter().zip(s.rank_for_energy).enumerate() {
-        let text = format!("{:.0}% r={rank}", share * 100.0);
+        let text = format!("{:.0}% r{}{rank}", share * 100.0, badge(s));
         phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
     }
     phrase.caption("break-even").and(format!("r={}", look.layer.break_even_rank()))
 }
 
+/// What a number that follows from this spectrum is.
+fn badge(s: &Spectrum) -> char {
+    s.known(0.0).bound.badge()
+}
+
 fn short_energy(look: &Look, s: &Spectrum) -> Phrase {
     let mut phrase = Phrase::new();
     for (share, rank) in ENERGIES.iter().zip(s.rank_for_energy) {
-        phrase = phrase.caption(&format!("{:.0}%", share * 100.0)).and(format!("r{rank}"));
+        let about = if s.is_exact() { "" } else { "≈" };
+        phrase = phrase.caption(&format!("{:.0}%", share * 100.0)).and(format!("r{about}{rank}"));
     }
     phrase.caption("even").and(format!("r{}", look.layer.break_even_rank()))
 }
@@ -58,15 +63,23 @@ fn cursor(look: &Look, s: &Spectrum) -> Phrase {
     let value = s.sigma.get(r - 1).copied().unwrap_or(0.0);
     Phrase::new()
         .caption("cursor")
-        .and(format!("σ{} ={}", subscript(r), number(value)))
+        .and(format!("σ{} {}", subscript(r), at(look, s, r, value)))
         .caption(if look.compact { "energy" } else { "kept energy" })
-        .and(format!("={}", percent(kept_energy(s, r))))
+        .and(format!("{}{}", badge(s), percent(kept_energy(s, r))))
         .caption("‖W−W_r‖₂")
-        .and(format!("={}", number(s.cut(r))))
+        .and(known(Some(s.known(s.cut(r))), number))
+}
+
+/// The r-th value; the first of a sketch is a bound from below.
+fn at(look: &Look, s: &Spectrum, r: usize, value: f64) -> String {
+    let bound = look.facts.norm_below().filter(|_| r == 1).unwrap_or_else(|| s.known(value));
+    let text = known(Some(bound), number);
+    let bar = s.band.as_ref().and_then(|b| Some((*b.low.get(r - 1)?, *b.high.get(r - 1)?))).filter(|_| r > 1);
+    bar.map_or(text.clone(), |(low, high)| format!("{text} ({}–{})", number(low), number(high)))
 }
 
 fn shape(s: &Spectrum) -> Phrase {
-    let exact = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("={}", number(v)));
+    let exact = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| known(Some(s.known(v)), number));
     Phrase::new()
         .caption("stable rank")
         .and(exact(s.stable_rank))
@@ -77,6 +90,9 @@ fn shape(s: &Spectrum) -> Phrase {
 }
 
 fn condition(s: &Spectrum) -> String {
+    if !s.is_exact() {
+        return "…".to_owned();
+    }
     s.condition.map_or_else(|| "singular".to_owned(), |c| known(Some(c), number))
 }
 
@@ -84,6 +100,7 @@ fn tail(s: &Spectrum) -> Phrase {
     let mut phrase = Phrase::new().caption("tail");
     match &s.power_law {
         Some(fit) => phrase = phrase.and(format!("α ≈{} (KS {})", number(fit.alpha), ratio(fit.ks))),
+        None if !s.is_exact() => phrase = phrase.and("α …"),
         None => phrase = phrase.and("too few values for a power law"),
     }
     if let Some(fit) = &s.marchenko_pastur {
@@ -111,6 +128,17 @@ fn pruned(look: &Look) -> Option<Phrase> {
     if let Some((_, _, why)) = failure {
         return Some(phrase.and_inked(format!("! {why}"), Ink::Bad));
     }
+    let preview = look.app.preview.as_ref().filter(|p| p.0 == look.layer.id).map(|p| &*p.1);
+    if let Some(p) = preview {
+        let of = p.treatment.prune.filter(|r| *r != ratio_now);
+        let of = of.map_or(String::new(), |r| format!(" at {}", percent(r)));
+        let mut phrase = phrase.and(format!("σ₁ {}{of}", known(Some(p.norm), number)));
+        if let Some(stable) = p.spectrum.as_ref().filter(|_| p.norm.value > 0.0) {
+            let stable = stable.energy() / (p.norm.value * p.norm.value);
+            phrase = phrase.caption("stable rank").and(format!("≈{}", number(stable)));
+        }
+        return Some(phrase.caption("exact …"));
+    }
     let last = look.app.refined.get(look.layer.id.0).and_then(Option::as_ref).and_then(|r| r.treatment.prune);
     let phrase = phrase.and(format!("at {} …", percent(ratio_now)));
     Some(match last {
@@ -119,23 +147,33 @@ fn pruned(look: &Look) -> Option<Phrase> {
     })
 }
 
+/// σ₁, and what is proven of it.
+fn first(look: &Look, s: &Spectrum) -> String {
+    let below = known(look.facts.norm_below().or_else(|| Some(s.known(s.norm()))), number);
+    match look.facts.certificate {
+        Some(bound) => format!("{below}  ≤{:.8} proven", bound.value),
+        None if look.app.certifying == Some(look.layer.id) => format!("{below}  ≤… being proven"),
+        None => below,
+    }
+}
+
 fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
     let line = |name: &str, value: String| Phrase::new().caption(&format!("{name:<16}")).and(value);
-    let exact = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("={}", number(v)));
+    let exact = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| known(Some(s.known(v)), number));
     let title = |text: &str| Phrase::new().inked(text, Ink::Title);
     let gap = Phrase::new;
     let r = look.app.spectrum_cursor();
     let mut lines = vec![
         title("At the cursor"),
-        line(&format!("σ{}", subscript(r)), format!("={}", number(s.sigma.get(r - 1).copied().unwrap_or(0.0)))),
-        line("kept energy", format!("={}", percent(kept_energy(s, r)))),
-        line("‖W−W_r‖₂", format!("={}", number(s.cut(r)))),
-        line("relative error", format!("={}", ratio((1.0 - kept_energy(s, r)).max(0.0).sqrt()))),
+        line(&format!("σ{}", subscript(r)), at(look, s, r, s.sigma.get(r - 1).copied().unwrap_or(0.0))),
+        line("kept energy", format!("{}{}", badge(s), percent(kept_energy(s, r)))),
+        line("‖W−W_r‖₂", known(Some(s.known(s.cut(r))), number)),
+        line("relative error", format!("{}{}", badge(s), ratio((1.0 - kept_energy(s, r)).max(0.0).sqrt()))),
         gap(),
         title("Rank"),
     ];
     for (share, rank) in ENERGIES.iter().zip(s.rank_for_energy) {
-        lines.push(line(&format!("{:.0}% of energy", share * 100.0), format!("r={rank}")));
+        lines.push(line(&format!("{:.0}% of energy", share * 100.0), format!("r{}{rank}", badge(s))));
     }
     lines.push(line("break-even", format!("r={}", look.layer.break_even_rank())));
     lines.push(line(
@@ -145,11 +183,11 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
     lines.extend([
         gap(),
         title("Spectrum"),
-        line("σ₁", known(Some(Known::exact(s.norm())), number)),
+        line("σ₁", first(look, s)),
         line("stable rank", exact(s.stable_rank)),
         line("effective rank", exact(s.effective_rank)),
         line("condition", condition(s)),
-        line("nuclear norm", format!("={}", number(s.nuclear))),
+        line("nuclear norm", known(Some(s.known(s.nuclear)), number)),
     ]);
     if let Some(fit) = &s.power_law {
         lines.push(line("power law α", format!("≈{} (KS {})", number(fit.alpha), ratio(fit.ks))));

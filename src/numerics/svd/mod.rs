@@ -14,14 +14,14 @@
 mod band;
 mod bisect;
 mod chase;
-mod isa;
 mod panel;
 mod product;
 mod tall;
 
-pub use isa::Isa;
+pub(crate) use panel::Panel;
 
 use super::detach::detached;
+use super::isa::{self, Isa};
 use super::{KeepGoing, Stopped};
 use faer::{Mat, Par};
 use ndarray::{Array2, ArrayView2};
@@ -54,7 +54,12 @@ const TALL: f64 = 1.1;
 
 /// How far a value of [`singular_values`] may be off, relative to the largest.
 pub fn accuracy(rows: usize, cols: usize) -> f64 {
-    if rows.min(cols) <= DIRECT { rows.max(cols) as f64 * f64::EPSILON } else { 1e-6 }
+    if rows.min(cols) <= DIRECT { accuracy_f64(rows, cols) } else { 1e-6 }
+}
+
+/// The same of [`singular_values_f64`].
+pub fn accuracy_f64(rows: usize, cols: usize) -> f64 {
+    rows.max(cols) as f64 * f64::EPSILON
 }
 
 /// All `min(m, n)` singular values, descending, never negative; off by at most 1e-6 of the largest, as the tests check.

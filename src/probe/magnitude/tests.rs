@@ -1,11 +1,12 @@
 use super::*;
+use crate::model::Matrix;
 use proptest::prelude::*;
 
 const GO: Ask = Ask { keep_going: &|| true, threads: 1 };
 
 fn measured(rows: usize, data: Vec<f32>) -> Magnitude {
     let cols = data.len() / rows;
-    magnitude(&Matrix::new(rows, cols, data).unwrap(), false, &GO).unwrap()
+    magnitude(&Matrix::new(rows, cols, data).unwrap().into(), &GO).unwrap()
 }
 
 #[test]
@@ -43,10 +44,10 @@ fn a_gaussian_matrix_follows_the_error_curve() {
 #[test]
 fn what_is_not_finite_is_counted_and_refused() {
     let matrix = Matrix::new(1, 4, vec![1.0, f32::NAN, f32::INFINITY, 2.0]).unwrap();
-    assert_eq!(magnitude(&matrix, false, &GO).unwrap_err(), ProbeError::NotFinite { count: 2 });
+    assert_eq!(magnitude(&matrix.into(), &GO).unwrap_err(), ProbeError::NotFinite { count: 2 });
     let stopped = Ask { keep_going: &|| false, threads: 1 };
     let fine = Matrix::new(1, 1, vec![1.0]).unwrap();
-    assert_eq!(magnitude(&fine, false, &stopped).unwrap_err(), ProbeError::Stopped);
+    assert_eq!(magnitude(&fine.into(), &stopped).unwrap_err(), ProbeError::Stopped);
 }
 
 #[test]
@@ -70,8 +71,15 @@ proptest! {
             // values of 8 bits of mantissa, as bfloat16 has
             data.iter_mut().for_each(|w| *w = f32::from_bits(w.to_bits() & 0xffff_0000));
         }
-        let matrix = Matrix::new(1, data.len(), data.clone()).unwrap();
-        let m = magnitude(&matrix, coarse, &GO).unwrap();
+        let bytes: Vec<u8> = data.iter().flat_map(|w| half::bf16::from_f32(*w).to_le_bytes()).collect();
+        let shape = [1, data.len()];
+        let entries = if coarse {
+            Stored::new(DType::BF16, shape, Orientation::OutIn, &bytes).unwrap()
+        } else {
+            Stored::from(Matrix::new(1, data.len(), data.clone()).unwrap())
+        };
+        let m = magnitude(&entries, &GO).unwrap();
+        prop_assert!(!coarse || m.bins.exact);
         let p = m.prune(ratio);
         let mut sorted: Vec<f64> = data.iter().map(|w| f64::from(w.abs())).collect();
         sorted.sort_by(f64::total_cmp);

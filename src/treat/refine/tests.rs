@@ -1,8 +1,8 @@
 use super::*;
-use crate::model::{DType, Kind, LayerId, Orientation, Role};
+use crate::model::{DType, Kind, LayerId, Orientation, Role, Stored};
 use crate::plan::outcome::project_layer;
 use crate::probe::book::{FactBook, LayerFacts};
-use crate::probe::{Fact, PROBES};
+use crate::probe::PROBES;
 use proptest::prelude::*;
 
 const GO: Ask = Ask { keep_going: &|| true, threads: 1 };
@@ -34,9 +34,11 @@ fn layer(rows: usize, cols: usize) -> Layer {
 
 fn facts(layer: &Layer, matrix: &Matrix) -> LayerFacts {
     let mut book = FactBook::new(1);
-    for probe in PROBES {
-        let fact: Fact = probe.measure(layer, matrix, &GO).unwrap();
-        book.merge(LayerId(0), fact);
+    let entries = Stored::from(matrix.clone());
+    for probe in PROBES.iter().filter(|p| p.applies(layer)) {
+        for fact in probe.measure(layer, &entries, &GO).unwrap() {
+            book.merge(LayerId(0), fact);
+        }
     }
     book.of(LayerId(0)).clone()
 }

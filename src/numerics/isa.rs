@@ -1,5 +1,11 @@
 //! Instruction sets, chosen at run time: the same plain loops are compiled for each.
 
+#![allow(
+    clippy::inline_always,
+    clippy::needless_range_loop,
+    reason = "kernels are compiled for an instruction set only where they are inlined; indices are lanes"
+)]
+
 use pulp::Arch;
 
 /// What the loops are compiled for.

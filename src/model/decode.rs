@@ -1,29 +1,48 @@
 //! Stored elements to `f32`. Data may be unaligned, so elements are read through their bytes.
 
-use crate::model::{DType, Matrix};
+use super::DType;
 
-/// Decodes little-endian elements; `None` for types that are not floating-point weights or a length that does not fit.
+/// Decodes little-endian elements; `None` for types that are not floating-point weights.
 pub fn decode(dtype: DType, bytes: &[u8]) -> Option<Vec<f32>> {
-    Some(match dtype {
-        DType::F32 => each::<4>(bytes, f32::from_le_bytes),
+    if !dtype.is_float() {
+        return None;
+    }
+    let mut out = vec![0.0; bytes.len() * 8 / dtype.bits()];
+    decode_into(dtype, bytes, &mut out).then_some(out)
+}
+
+/// Decodes as many elements as `out` holds; `false` for types that are not floating-point weights.
+pub fn decode_into(dtype: DType, bytes: &[u8], out: &mut [f32]) -> bool {
+    match dtype {
+        DType::F32 => each::<4>(bytes, out, f32::from_le_bytes),
         // Values beyond f32 become infinite and are then reported as not finite.
-        DType::F64 => each::<8>(bytes, |b| f64::from_le_bytes(b) as f32),
-        DType::BF16 => each::<2>(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
-        DType::F16 => each::<2>(bytes, |b| f16(u16::from_le_bytes(b))),
-        DType::F8E4M3 => table(bytes, f8_e4m3),
-        DType::F8E5M2 => table(bytes, |b| f16(u16::from(b) << 8)),
-        _ => return None,
-    })
+        DType::F64 => each::<8>(bytes, out, |b| f64::from_le_bytes(b) as f32),
+        DType::BF16 => each::<2>(bytes, out, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+        DType::F16 => each::<2>(bytes, out, |b| f16(u16::from_le_bytes(b))),
+        DType::F8E4M3 => table(bytes, out, f8_e4m3),
+        DType::F8E5M2 => table(bytes, out, |b| f16(u16::from(b) << 8)),
+        _ => return false,
+    }
+    true
 }
 
-fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+/// The value of a 16-bit pattern; `None` for types of other widths.
+pub fn pattern(dtype: DType, bits: u16) -> Option<f32> {
+    match dtype {
+        DType::BF16 => Some(f32::from_bits(u32::from(bits) << 16)),
+        DType::F16 => Some(f16(bits)),
+        _ => None,
+    }
+}
+
+fn each<const N: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn([u8; N]) -> f32) {
     let (chunks, _) = bytes.as_chunks::<N>();
-    chunks.iter().map(|&c| f(c)).collect()
+    out.iter_mut().zip(chunks).for_each(|(o, &c)| *o = f(c));
 }
 
-fn table(bytes: &[u8], f: impl Fn(u8) -> f32) -> Vec<f32> {
+fn table(bytes: &[u8], out: &mut [f32], f: impl Fn(u8) -> f32) {
     let table: [f32; 256] = std::array::from_fn(|i| f(i as u8));
-    bytes.iter().map(|&b| table[usize::from(b)]).collect()
+    out.iter_mut().zip(bytes).for_each(|(o, &b)| *o = table[usize::from(b)]);
 }
 
 /// IEEE half precision, without branches: rebias the exponent through a multiplication that also handles subnormals.
@@ -44,11 +63,6 @@ fn f8_e4m3(bits: u8) -> f32 {
         _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
     };
     if bits & 0x80 == 0 { magnitude } else { -magnitude }
-}
-
-/// The matrix view: rows = `out_features`. `transposed` for tensors stored `[in, out]`.
-pub fn matrix(rows: usize, cols: usize, transposed: bool, data: Vec<f32>) -> Option<Matrix> {
-    if transposed { Matrix::new(cols, rows, data).map(|m| m.transposed()) } else { Matrix::new(rows, cols, data) }
 }
 
 #[cfg(test)]

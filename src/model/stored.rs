@@ -1,0 +1,114 @@
+//! A layer's entries as they lie in the file, decoded when somebody asks.
+
+use super::{DType, Matrix, Orientation, decode};
+use std::sync::OnceLock;
+
+/// Entries of one layer: stored bytes, and the matrix view of them once it was needed.
+#[derive(Debug)]
+pub struct Stored<'a> {
+    dtype: DType,
+    bytes: &'a [u8],
+    shape: [usize; 2],
+    orientation: Orientation,
+    matrix: OnceLock<Matrix>,
+}
+
+impl<'a> Stored<'a> {
+    /// Bytes of a `[rows, columns]` matrix view (rows = `out_features`); `None` when they are too few or too many, or
+    /// no floating-point numbers.
+    pub fn new(dtype: DType, shape: [usize; 2], orientation: Orientation, bytes: &'a [u8]) -> Option<Self> {
+        let bits = shape[0].checked_mul(shape[1])?.checked_mul(dtype.bits())?;
+        let fits = dtype.is_float() && bytes.len().checked_mul(8) == Some(bits);
+        fits.then_some(Self { dtype, bytes, shape, orientation, matrix: OnceLock::new() })
+    }
+
+    /// `[rows, columns]`.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The 16-bit patterns of a BF16 or F16 tensor, in file order; empty for a matrix that came decoded.
+    pub fn patterns(&self) -> Option<&'a [[u8; 2]]> {
+        let sixteen = matches!(self.dtype, DType::BF16 | DType::F16) && !self.bytes.is_empty();
+        sixteen.then(|| self.bytes.as_chunks::<2>().0)
+    }
+
+    /// The bytes of an F32 tensor, in file order; `None` for a matrix that came decoded.
+    pub fn words(&self) -> Option<&'a [[u8; 4]]> {
+        (self.dtype == DType::F32 && !self.bytes.is_empty()).then(|| self.bytes.as_chunks::<4>().0)
+    }
+
+    /// Whether rows lie in the file one after another.
+    pub fn by_rows(&self) -> bool {
+        self.orientation == Orientation::OutIn && !self.bytes.is_empty()
+    }
+
+    /// Decodes rows `from..` into `out`, as many as it holds.
+    pub fn rows_into(&self, from: usize, out: &mut [f32]) {
+        let cols = self.shape[1];
+        if let Some(matrix) = self.matrix.get().or_else(|| (!self.by_rows()).then(|| self.matrix())) {
+            if let Some(rows) = matrix.data.get(from * cols..from * cols + out.len()) {
+                out.copy_from_slice(rows);
+            }
+            return;
+        }
+        let width = self.dtype.bits() / 8;
+        if let Some(bytes) = self.bytes.get(from * cols * width..(from * cols + out.len()) * width) {
+            decode::decode_into(self.dtype, bytes, out);
+        }
+    }
+
+    /// The matrix view, decoded at the first call.
+    pub fn matrix(&self) -> &Matrix {
+        self.matrix.get_or_init(|| {
+            let [rows, cols] = self.shape;
+            // `new` has checked type and length.
+            let data = decode::decode(self.dtype, self.bytes).unwrap_or_default();
+            let (r, c) = if self.orientation == Orientation::InOut { (cols, rows) } else { (rows, cols) };
+            let stored = Matrix::new(r, c, data).unwrap_or(Matrix { rows: 0, cols: 0, data: Vec::new() });
+            if self.orientation == Orientation::InOut { stored.transposed() } else { stored }
+        })
+    }
+
+    /// The matrix view, taken out.
+    pub fn into_matrix(mut self) -> Matrix {
+        self.matrix();
+        self.matrix.take().unwrap_or(Matrix { rows: 0, cols: 0, data: Vec::new() })
+    }
+}
+
+impl From<Matrix> for Stored<'_> {
+    /// A matrix that is decoded already, as a tensor of `f32`.
+    fn from(matrix: Matrix) -> Self {
+        let shape = [matrix.rows, matrix.cols];
+        let orientation = Orientation::OutIn;
+        Self { dtype: DType::F32, bytes: &[], shape, orientation, matrix: OnceLock::from(matrix) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_those_of_the_matrix_however_it_is_stored() {
+        let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect();
+        for orientation in [Orientation::OutIn, Orientation::InOut] {
+            let stored = Stored::new(DType::BF16, [2, 3], orientation, &bytes).unwrap();
+            let mut row = [0.0; 3];
+            stored.rows_into(1, &mut row);
+            let want = if orientation == Orientation::OutIn { [3.0, 4.0, 5.0] } else { [1.0, 3.0, 5.0] };
+            assert_eq!(row, want);
+            assert_eq!(stored.matrix().data[3..], want);
+        }
+        assert!(Stored::new(DType::BF16, [2, 4], Orientation::OutIn, &bytes).is_none());
+        assert!(Stored::new(DType::I16, [2, 3], Orientation::OutIn, &bytes).is_none());
+        assert!(Stored::new(DType::BF16, [usize::MAX, 3], Orientation::OutIn, &bytes).is_none());
+    }
+}

@@ -1,0 +1,87 @@
+//! What pruning makes of a spectrum, before the exact run: while the ratio moves, from the entries as they are stored,
+//! those below the threshold left out on the way, started from what the last ratio gave.
+
+use crate::known::Known;
+use crate::model::{Layer, Stored};
+use crate::numerics::density::{density, largest};
+use crate::numerics::subspace::{Subspace, WIDTH};
+use crate::numerics::{KeepGoing, Stopped};
+use crate::probe::Spectrum;
+use crate::probe::sketch::sparse;
+use crate::treat::Treatment;
+use std::sync::Arc;
+
+/// An estimate of the pruned spectrum, better and better.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// The treatment it is of.
+    pub treatment: Treatment,
+    /// ‖Ŵ‖₂.
+    pub norm: Known,
+    /// The sketched spectrum, its first values replaced by better ones where these are known.
+    pub spectrum: Option<Spectrum>,
+    /// How many of the first values come from a subspace and are good to about a percent.
+    pub sharp: usize,
+}
+
+/// What one ratio leaves for the next: where the largest singular vectors were.
+#[derive(Debug, Default)]
+pub struct Warm {
+    vector: Vec<f32>,
+    subspace: Option<Subspace>,
+}
+
+/// Previews a pruning at `threshold` (entries of magnitude up to it are removed): the norm, then the density of the
+/// spectrum, then its first values. `tell` gets each as it comes; `wanted` is asked between the rungs and within the
+/// later ones, so that the norm at least is told of every ratio begun.
+pub fn preview(
+    layer: &Layer,
+    entries: &Stored,
+    (treatment, threshold): (Treatment, f32),
+    warm: &mut Warm,
+    (keep_going, wanted): (KeepGoing<'_>, KeepGoing<'_>),
+    tell: &dyn Fn(Arc<Preview>),
+) -> Result<(), Stopped> {
+    let matrix = sparse(entries, threshold);
+    let (norm, vector) = largest(&matrix, &warm.vector, keep_going)?;
+    warm.vector = vector;
+    let mut found = Preview { treatment, norm: Known::estimate(norm), spectrum: None, sharp: 0 };
+    tell(Arc::new(found.clone()));
+    let going = || keep_going() && wanted();
+    let mut sketched = density(&matrix, &going)?;
+    sketched.largest = sketched.largest.max(norm);
+    let curve = sketched.values();
+    let make = |curve| Spectrum::estimated(curve, layer.rows(), layer.cols(), layer.dtype.epsilon());
+    found.spectrum = Some(make(curve.clone()));
+    tell(Arc::new(found.clone()));
+    if layer.full_rank() <= 4 * WIDTH {
+        // The exact values come sooner.
+        return Ok(());
+    }
+    let mut block = |from: usize, out: &mut [f32]| {
+        entries.rows_into(from, out);
+        out.iter_mut().for_each(|w| *w = if w.abs() > threshold { *w } else { 0.0 });
+    };
+    let subspace = warm.subspace.get_or_insert_with(|| Subspace::new(layer.cols()));
+    let first = subspace.values(layer.rows(), &mut block, &going)?;
+    let mut curve = curve;
+    found.sharp = sharpen(&mut curve.sigma, &first);
+    found.spectrum = Some(make(curve));
+    tell(Arc::new(found));
+    Ok(())
+}
+
+/// Replaces the first values of a sketch by those of a subspace, which are never too large, as far as they are the
+/// larger ones or clearly above the bulk.
+fn sharpen(sigma: &mut [f64], first: &[f64]) -> usize {
+    let mut sharp = 0usize;
+    // The last values of a subspace are the least known: half of them are used.
+    for (s, f) in sigma.iter_mut().zip(&first[..first.len() / 2]) {
+        *s = *f;
+        sharp += 1;
+    }
+    // The rest of the sketch must not rise above them.
+    let floor = sharp.checked_sub(1).map_or(f64::INFINITY, |i| sigma[i]);
+    sigma.iter_mut().skip(sharp).for_each(|s| *s = s.min(floor));
+    sharp
+}
