@@ -93,8 +93,9 @@ impl Shared {
         match &job.work {
             Work::Measure(probes) => self.measure(job, layer, &entries, probes, &ask, done),
             Work::Refine { treatment, generation, dense } => {
-                let result =
-                    catch_unwind(AssertUnwindSafe(|| refine(layer, entries.matrix(), *treatment, dense.as_deref(), &ask)));
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    refine(layer, entries.matrix(), *treatment, dense.as_deref(), &ask)
+                }));
                 let result = match result {
                     Ok(Err(ProbeError::Stopped)) => return nothing,
                     Ok(answer) => answer.map(Arc::new).map_err(|e| e.to_string()),

@@ -153,13 +153,7 @@ mod tests {
     fn queue(n: usize) -> Queue {
         let all = vec![ProbeId::Magnitude, ProbeId::Spectrum];
         let layers = (0..n).map(|_| Waiting { probes: all.clone(), running: false, preempted: 0, eligible: true });
-        Queue {
-            layers: layers.collect(),
-            order: Vec::new(),
-            visible: 0,
-            survey_turn: false,
-            layer_by_layer: false,
-        }
+        Queue { layers: layers.collect(), order: Vec::new(), visible: 0, survey_turn: false, layer_by_layer: false }
     }
 
     fn run(queue: &mut Queue) -> Vec<(usize, usize)> {

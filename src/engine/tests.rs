@@ -266,8 +266,10 @@ fn a_second_opening_finds_every_spectrum_in_its_first_pass() {
         let facts: Vec<&Fact> =
             reports.iter().filter_map(|r| if let Report::Fact { fact, .. } = r { Some(fact) } else { None }).collect();
         assert_eq!(facts.len(), 4 * FACTS, "each once");
-        let layers: Vec<usize> =
-            reports.iter().filter_map(|r| if let Report::Fact { layer, .. } = r { Some(layer.0) } else { None }).collect();
+        let layers: Vec<usize> = reports
+            .iter()
+            .filter_map(|r| if let Report::Fact { layer, .. } = r { Some(layer.0) } else { None })
+            .collect();
         let together = layers.chunks(FACTS).all(|c| c.iter().all(|l| *l == c[0]));
         assert_eq!(together, opening == 1, "from the cache a layer's facts come all at once: {layers:?}");
         let last =

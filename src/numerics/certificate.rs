@@ -80,12 +80,7 @@ fn gram(a: ArrayView2<'_, f32>, scale: f64, par: Par, keep_going: KeepGoing<'_>)
 }
 
 /// Whether H = `square`·I − `gram` has a Cholesky factor; then its largest diagonal entry and its trace.
-fn positive(
-    gram: &Mat<f64>,
-    square: f64,
-    par: Par,
-    keep_going: KeepGoing<'_>,
-) -> Result<Option<(f64, f64)>, Stopped> {
+fn positive(gram: &Mat<f64>, square: f64, par: Par, keep_going: KeepGoing<'_>) -> Result<Option<(f64, f64)>, Stopped> {
     let n = gram.nrows();
     let mut h = vec![0f64; n * n];
     let (mut top, mut trace) = (0f64, 0f64);

@@ -3,8 +3,9 @@
 
 #![allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `isa`")]
 
-use super::isa::{Isa, Kernel, fma};
+use super::isa::{Isa, Kernel};
 use super::{KeepGoing, Stopped, interrupt::check};
+use pulp::{Simd, WithSimd};
 
 /// Entries of a row-major matrix as they are held.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +33,6 @@ pub struct Sparse<'a> {
 
 /// Rows worked on together: the vectors are loaded once for all of them.
 const TOGETHER: usize = 4;
-/// Lanes of a running sum.
-const LANES: usize = 32;
 /// Entries between two questions whether to go on.
 const PIECE: usize = 1 << 22;
 
@@ -129,148 +128,181 @@ fn pieces<E: Element>(
     keep_going: KeepGoing<'_>,
 ) -> Result<(), Stopped> {
     let rows = (PIECE / cols).max(1).next_multiple_of(TOGETHER);
+    let mut buffer = vec![0f32; TOGETHER * cols];
     for (i, piece) in a.chunks(rows * cols).enumerate() {
         check(keep_going)?;
-        let first = i * rows;
-        Isa::Best.run(Piece { a: piece, cols, threshold, first, step: &mut step });
+        for (j, some) in piece.chunks(TOGETHER * cols).enumerate() {
+            let decoded = &mut buffer[..some.len()];
+            Isa::Best.run(Decode { from: some, to: decoded, threshold });
+            work(decoded, cols, i * rows + j * TOGETHER, &mut step);
+        }
     }
     Ok(())
 }
 
-struct Piece<'a, 'b, E> {
-    a: &'a [E],
-    cols: usize,
+/// Decodes entries, those below the threshold as zeros.
+struct Decode<'a, E> {
+    from: &'a [E],
+    to: &'a mut [f32],
     threshold: f32,
-    first: usize,
-    step: &'a mut Step<'b>,
 }
 
-impl<E: Element> Kernel for Piece<'_, '_, E> {
+impl<E: Element> Kernel for Decode<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        if self.threshold > 0.0 { self.rows::<FMA, true>() } else { self.rows::<FMA, false>() }
-    }
-}
-
-impl<E: Element> Piece<'_, '_, E> {
-    #[inline(always)]
-    fn rows<const FMA: bool, const CUT: bool>(self) {
-        let Self { a, cols, threshold, first, step } = self;
-        let count = a.len() / cols;
-        let mut at = 0;
-        while at + TOGETHER <= count {
-            let rows: [&[E]; TOGETHER] = std::array::from_fn(|r| &a[(at + r) * cols..(at + r + 1) * cols]);
-            work::<E, FMA, CUT, TOGETHER>(&rows, threshold, first + at, step);
-            at += TOGETHER;
-        }
-        for r in at..count {
-            work::<E, FMA, CUT, 1>(&[&a[r * cols..(r + 1) * cols]], threshold, first + r, step);
+        if self.threshold > 0.0 {
+            for (to, from) in self.to.iter_mut().zip(self.from) {
+                let w = from.get();
+                *to = if w.abs() > self.threshold { w } else { 0.0 };
+            }
+        } else {
+            for (to, from) in self.to.iter_mut().zip(self.from) {
+                *to = from.get();
+            }
         }
     }
 }
 
-#[inline(always)]
-fn work<E: Element, const FMA: bool, const CUT: bool, const R: usize>(
-    rows: &[&[E]; R],
-    threshold: f32,
-    first: usize,
-    step: &mut Step<'_>,
-) {
+/// A few decoded rows, the first of them number `first`.
+fn work(rows: &[f32], cols: usize, first: usize, step: &mut Step<'_>) {
+    let arch = Isa::Best.arch();
+    let count = rows.len() / cols;
+    let of = |r: usize| &rows[r * cols..(r + 1) * cols];
     match step {
         Step::Both { v, out } => {
-            let y = dots::<E, FMA, CUT, R>(rows, v, threshold);
-            add::<E, FMA, CUT, R>(rows, &y, out, threshold);
+            if count == TOGETHER {
+                let four: [&[f32]; TOGETHER] = std::array::from_fn(of);
+                let y = arch.dispatch(Dots { rows: four, v });
+                arch.dispatch(Add { rows: four, y, out });
+            } else {
+                for r in 0..count {
+                    let y = arch.dispatch(Dots { rows: [of(r)], v });
+                    arch.dispatch(Add { rows: [of(r)], y, out });
+                }
+            }
         }
         Step::Plain { v, out } => {
-            out[first..first + R].copy_from_slice(&dots::<E, FMA, CUT, R>(rows, v, threshold));
+            if count == TOGETHER {
+                let y: [f32; TOGETHER] = arch.dispatch(Dots { rows: std::array::from_fn(of), v });
+                out[first..first + TOGETHER].copy_from_slice(&y);
+            } else {
+                for r in 0..count {
+                    let [y] = arch.dispatch(Dots { rows: [of(r)], v });
+                    out[first + r] = y;
+                }
+            }
         }
         Step::Transposed { u, out } => {
-            let y: [f32; R] = std::array::from_fn(|r| u[first + r]);
-            add::<E, FMA, CUT, R>(rows, &y, out, threshold);
+            if count == TOGETHER {
+                let y: [f32; TOGETHER] = std::array::from_fn(|r| u[first + r]);
+                arch.dispatch(Add { rows: std::array::from_fn(of), y, out });
+            } else {
+                for r in 0..count {
+                    arch.dispatch(Add { rows: [of(r)], y: [u[first + r]], out });
+                }
+            }
         }
         Step::Squares { v, sum } => {
-            for row in rows {
-                let y = wide_dot::<E, CUT>(row, v, threshold);
+            for r in 0..count {
+                let y = Isa::Best.run(Wide { row: of(r), v });
                 **sum += y * y;
             }
         }
     }
 }
 
-#[inline(always)]
-fn wide_dot<E: Element, const CUT: bool>(row: &[E], v: &[f64], threshold: f32) -> f64 {
-    let mut sums = [0f64; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    let (vs, v_rest) = v.as_chunks::<LANES>();
-    for (a, x) in chunks.iter().zip(vs) {
-        for k in 0..LANES {
-            sums[k] += f64::from(cut::<E, CUT>(a[k], threshold)) * x[k];
-        }
-    }
-    let rest: f64 = rest.iter().zip(v_rest).map(|(&a, x)| f64::from(cut::<E, CUT>(a, threshold)) * x).sum();
-    rest + sums.iter().sum::<f64>()
+/// y = row·v for several rows.
+struct Dots<'a, const R: usize> {
+    rows: [&'a [f32]; R],
+    v: &'a [f32],
 }
 
-#[inline(always)]
-fn cut<E: Element, const CUT: bool>(e: E, threshold: f32) -> f32 {
-    let w = e.get();
-    if !CUT || w.abs() > threshold { w } else { 0.0 }
-}
-
-#[inline(always)]
-fn dots<E: Element, const FMA: bool, const CUT: bool, const R: usize>(
-    rows: &[&[E]; R],
-    v: &[f32],
-    threshold: f32,
-) -> [f32; R] {
-    let mut sums = [[0f32; LANES]; R];
-    let chunks: [&[[E; LANES]]; R] = std::array::from_fn(|r| rows[r].as_chunks().0);
-    let (vs, v_rest) = v.as_chunks::<LANES>();
-    for (c, x) in vs.iter().enumerate() {
+impl<const R: usize> WithSimd for Dots<'_, R> {
+    type Output = [f32; R];
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> [f32; R] {
+        let (v, v_rest) = S::as_simd_f32s(self.v);
+        let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+        let mut heads: [&[S::f32s]; R] = [&[]; R];
+        let mut out = [0f32; R];
         for r in 0..R {
-            let a = &chunks[r][c];
-            for k in 0..LANES {
-                sums[r][k] = fma::<FMA>(cut::<E, CUT>(a[k], threshold), x[k], sums[r][k]);
-            }
+            let (head, rest) = S::as_simd_f32s(self.rows[r]);
+            heads[r] = &head[..v.len()];
+            out[r] = rest.iter().zip(v_rest).map(|(a, x)| a * x).sum();
         }
+        let even = v.len() / 2 * 2;
+        let mut i = 0;
+        while i < even {
+            for r in 0..R {
+                sums[r][0] = simd.mul_add_e_f32s(heads[r][i], v[i], sums[r][0]);
+                sums[r][1] = simd.mul_add_e_f32s(heads[r][i + 1], v[i + 1], sums[r][1]);
+            }
+            i += 2;
+        }
+        for r in 0..R {
+            if even < v.len() {
+                sums[r][0] = simd.mul_add_e_f32s(heads[r][even], v[even], sums[r][0]);
+            }
+            out[r] += simd.reduce_sum_f32s(simd.add_f32s(sums[r][0], sums[r][1]));
+        }
+        out
     }
-    std::array::from_fn(|r| {
-        let done = vs.len() * LANES;
-        let rest: f32 = rows[r][done..].iter().zip(v_rest).map(|(&a, x)| cut::<E, CUT>(a, threshold) * x).sum();
-        let mut width = LANES;
-        while width > 1 {
-            width /= 2;
-            for k in 0..width {
-                sums[r][k] += sums[r][k + width];
-            }
-        }
-        rest + sums[r][0]
-    })
 }
 
-#[inline(always)]
-fn add<E: Element, const FMA: bool, const CUT: bool, const R: usize>(
-    rows: &[&[E]; R],
-    y: &[f32; R],
-    out: &mut [f32],
-    threshold: f32,
-) {
-    let chunks: [&[[E; LANES]]; R] = std::array::from_fn(|r| rows[r].as_chunks().0);
-    let (outs, out_rest) = out.as_chunks_mut::<LANES>();
-    let done = outs.len() * LANES;
-    for (c, o) in outs.iter_mut().enumerate() {
+/// out += Σ y·row.
+struct Add<'a, const R: usize> {
+    rows: [&'a [f32]; R],
+    y: [f32; R],
+    out: &'a mut [f32],
+}
+
+impl<const R: usize> WithSimd for Add<'_, R> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (out, out_rest) = S::as_mut_simd_f32s(self.out);
+        let mut heads: [&[S::f32s]; R] = [&[]; R];
+        let mut factors = [simd.splat_f32s(0.0); R];
         for r in 0..R {
-            let a = &chunks[r][c];
-            for k in 0..LANES {
-                o[k] = fma::<FMA>(y[r], cut::<E, CUT>(a[k], threshold), o[k]);
+            let (head, rest) = S::as_simd_f32s(self.rows[r]);
+            heads[r] = &head[..out.len()];
+            factors[r] = simd.splat_f32s(self.y[r]);
+            for (o, a) in out_rest.iter_mut().zip(rest) {
+                *o += self.y[r] * a;
             }
         }
-    }
-    for (r, row) in rows.iter().enumerate() {
-        for (o, &a) in out_rest.iter_mut().zip(&row[done..]) {
-            *o += y[r] * cut::<E, CUT>(a, threshold);
+        for (i, o) in out.iter_mut().enumerate() {
+            let mut sum = *o;
+            for r in 0..R {
+                sum = simd.mul_add_e_f32s(factors[r], heads[r][i], sum);
+            }
+            *o = sum;
         }
+    }
+}
+
+/// row·v in `f64`.
+struct Wide<'a> {
+    row: &'a [f32],
+    v: &'a [f64],
+}
+
+impl Kernel for Wide<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        const LANES: usize = 32;
+        let mut sums = [0f64; LANES];
+        let (chunks, rest) = self.row.as_chunks::<LANES>();
+        let (vs, v_rest) = self.v.as_chunks::<LANES>();
+        for (a, x) in chunks.iter().zip(vs) {
+            for k in 0..LANES {
+                sums[k] += f64::from(a[k]) * x[k];
+            }
+        }
+        let rest: f64 = rest.iter().zip(v_rest).map(|(&a, x)| f64::from(a) * x).sum();
+        rest + sums.iter().sum::<f64>()
     }
 }
 

@@ -28,13 +28,18 @@ pub trait Kernel {
 }
 
 impl Isa {
-    /// Runs a kernel.
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        let arch = match self {
+    /// The same in the words of pulp, for kernels written with its vectors.
+    pub fn arch(self) -> Arch {
+        match self {
             Self::Best => Arch::new(),
             Self::Avx2 => avx2(),
             Self::Portable => Arch::Scalar,
-        };
+        }
+    }
+
+    /// Runs a kernel.
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        let arch = self.arch();
         if matches!(arch, Arch::Scalar) {
             return kernel.run::<false>();
         }

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn the_first_values_are_never_too_large_and_soon_right() {
-        let decay = |i: usize, j: usize, k: usize| ((i * (k + 1)) as f32 * 0.7).sin() * ((j * (k + 1)) as f32 * 0.3).cos();
+        let decay =
+            |i: usize, j: usize, k: usize| ((i * (k + 1)) as f32 * 0.7).sin() * ((j * (k + 1)) as f32 * 0.3).cos();
         for (rows, cols) in [(400, 300), (200, 500), (90, 40)] {
             let a = Array2::from_shape_fn((rows, cols), |(i, j)| {
                 (0..30).map(|k| decay(i, j, k) / (k + 1) as f32).sum::<f32>() + ((i * 31 + j * 17) % 13) as f32 * 0.002

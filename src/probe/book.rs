@@ -59,7 +59,14 @@ impl FactBook {
     }
     /// What is known of a layer.
     pub fn of(&self, layer: LayerId) -> &LayerFacts {
-        static NOTHING: LayerFacts = LayerFacts { magnitude: None, lipschitz: None, sketch: None, spectrum: None, certificate: None, failure: None };
+        static NOTHING: LayerFacts = LayerFacts {
+            magnitude: None,
+            lipschitz: None,
+            sketch: None,
+            spectrum: None,
+            certificate: None,
+            failure: None,
+        };
         self.layers.get(layer.0).unwrap_or(&NOTHING)
     }
     /// Adds a fact; the first of its kind stays, since all are exact repetitions of one another.

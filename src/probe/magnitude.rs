@@ -187,12 +187,8 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
                 out.sum_roots += block.iter().map(|w| f64::from(w.abs().sqrt())).sum::<f64>();
             }
         }
-        for row in block.chunks_exact(cols.max(1)) {
-            let (abs, squares) = sums.add(row, Isa::Best);
-            out.row_squares.push(squares);
-            out.linf = out.linf.max(abs);
-            removed.add(row, Isa::Best);
-        }
+        sums.add(block, Isa::Best);
+        removed.add(block, cols, Isa::Best);
     }
     match counter {
         Counting::Patterns(_, counter) => {
@@ -204,7 +200,7 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
             (out.zeros, out.min_nonzero, out.max) = (counter.zeros, counter.min_nonzero(), counter.max);
             // Types of so few bits that a bin holds a single magnitude.
             out.bins = counter.finish(matches!(entries.dtype(), DType::F8E4M3 | DType::F8E5M2));
-            out.sum_squares = out.row_squares.iter().sum();
+            out.sum_squares = sums.row_squares.iter().sum();
             out.sum_abs = sums.abs.iter().sum();
         }
     }
@@ -212,7 +208,8 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
         return Err(ProbeError::NotFinite { count: bad });
     }
     out.l1 = sums.abs.iter().copied().fold(0.0, f64::max);
-    out.col_squares = sums.squares;
+    out.linf = sums.largest_row;
+    (out.row_squares, out.col_squares) = (sums.row_squares, sums.squares);
     out.pq_index = pq::index(out.sum_roots, out.sum_abs, out.entries);
     out.nm_error = removed.errors(out.sum_squares);
     out.prune_error = exact_errors(entries, &out, ask)?;
@@ -234,7 +231,8 @@ fn exact_errors(entries: &Stored, known: &Magnitude, ask: &Ask) -> Result<Vec<(f
     }
     let cuts: Vec<u64> =
         RATIOS.iter().map(|&p| Treatment::removed(p, known.entries).saturating_sub(known.zeros)).collect();
-    let energies = known.bins.lowest_exactly(&cuts, &entries.matrix().data, ask.keep_going).ok_or(ProbeError::Stopped)?;
+    let energies =
+        known.bins.lowest_exactly(&cuts, &entries.matrix().data, ask.keep_going).ok_or(ProbeError::Stopped)?;
     Ok(RATIOS.iter().zip(energies).map(|(&p, (energy, _))| (p, relative(energy))).collect())
 }
 

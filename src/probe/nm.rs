@@ -4,10 +4,12 @@
 
 use crate::numerics::isa::{Isa, Kernel};
 
-/// Lanes worked on together; a multiple of every M in [`PATTERNS`].
-const LANES: usize = 16;
-/// Steps after which sums in `f32` move to `f64`.
-const FOLD: usize = 16;
+/// Entries of a group that all of [`PATTERNS`] fit into.
+const GROUP: usize = 8;
+/// Groups worked on together.
+const LANES: usize = 64;
+/// Such stretches after which sums in `f32` move to `f64`.
+const FOLD: usize = 8;
 
 /// Patterns whose error every layer tells: keep N of M.
 pub const PATTERNS: [(usize, usize); 4] = [(1, 2), (2, 4), (4, 8), (1, 4)];
@@ -17,15 +19,25 @@ pub const PATTERNS: [(usize, usize); 4] = [(1, 2), (2, 4), (4, 8), (1, 4)];
 pub struct Removed([f64; 4]);
 
 impl Removed {
-    /// Takes one row in.
-    pub fn add(&mut self, row: &[f32], isa: Isa) {
-        let whole = row.len() / LANES * LANES;
-        let found = isa.run(Groups(&row[..whole]));
+    /// Takes whole rows of so many columns in.
+    pub fn add(&mut self, rows: &[f32], cols: usize, isa: Isa) {
+        if cols.is_multiple_of(GROUP) {
+            self.groups(rows, isa);
+            return;
+        }
+        for row in rows.chunks_exact(cols.max(1)) {
+            let (whole, rest) = row.split_at(cols / GROUP * GROUP);
+            self.groups(whole, isa);
+            for (sum, (n, m)) in self.0.iter_mut().zip(PATTERNS) {
+                *sum += removed_energy(rest, n, m);
+            }
+        }
+    }
+
+    fn groups(&mut self, entries: &[f32], isa: Isa) {
+        let found = isa.run(Groups(entries));
         for (sum, f) in self.0.iter_mut().zip(found) {
             *sum += f;
-        }
-        for (sum, (n, m)) in self.0.iter_mut().zip(PATTERNS) {
-            *sum += removed_energy(&row[whole..], n, m);
         }
     }
 
@@ -48,76 +60,84 @@ pub fn removed_energy(row: &[f32], n: usize, m: usize) -> f64 {
         .sum()
 }
 
-/// A row of a length that is a multiple of [`LANES`].
+/// Entries in whole groups.
 struct Groups<'a>(&'a [f32]);
 
 type Lanes = [f32; LANES];
 
 #[inline(always)]
-fn with(a: &Lanes, b: &Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
-    std::array::from_fn(|i| f(a[i], b[i]))
-}
-
-/// Lane i takes what lane i xor D holds.
-#[inline(always)]
-fn exchange<const D: usize>(a: &Lanes) -> Lanes {
-    std::array::from_fn(|i| a[i ^ D])
+fn low(x: f32, y: f32) -> f32 {
+    if x < y { x } else { y }
 }
 
 #[inline(always)]
-fn low(a: &Lanes, b: &Lanes) -> Lanes {
-    with(a, b, |x, y| if x < y { x } else { y })
+fn high(x: f32, y: f32) -> f32 {
+    if x > y { x } else { y }
 }
 
+/// Four magnitudes, ascending.
 #[inline(always)]
-fn high(a: &Lanes, b: &Lanes) -> Lanes {
-    with(a, b, |x, y| if x > y { x } else { y })
-}
-
-#[inline(always)]
-fn add_square(sum: &mut Lanes, a: &Lanes) {
-    for i in 0..LANES {
-        sum[i] += a[i] * a[i];
-    }
+fn sorted(a: f32, b: f32, c: f32, d: f32) -> [f32; 4] {
+    let (l, h, m, i) = (low(a, b), high(a, b), low(c, d), high(c, d));
+    let (x, y) = (high(l, m), low(h, i));
+    [low(l, m), low(x, y), high(x, y), high(h, i)]
 }
 
 impl Kernel for Groups<'_> {
     type Output = [f64; 4];
-    /// Sorting networks across neighbouring lanes; every lane of a group then holds the group's result.
     #[inline(always)]
     fn run<const FMA: bool>(self) -> [f64; 4] {
         let mut total = [0f64; 4];
-        let (chunks, _) = self.0.as_chunks::<LANES>();
-        for some in chunks.chunks(FOLD) {
-            let mut sums = [[0f32; LANES]; 4];
-            for x in some {
-                let a: Lanes = std::array::from_fn(|i| x[i].abs());
-                let other = exchange::<1>(&a);
-                let (l, h) = (low(&a, &other), high(&a, &other));
-                let (l2, h2) = (exchange::<2>(&l), exchange::<2>(&h));
-                // The four of a group, ascending.
-                let (s1, s4) = (low(&l, &l2), high(&h, &h2));
-                let (lh, hl) = (high(&l, &l2), low(&h, &h2));
-                let (s2, s3) = (low(&lh, &hl), high(&lh, &hl));
-                add_square(&mut sums[0], &l);
-                add_square(&mut sums[1], &s1);
-                add_square(&mut sums[1], &s2);
-                // 1:4 removes these two and the third.
-                add_square(&mut sums[3], &s3);
-                // The four smallest of two sorted fours: the smaller of the i-th and the (5−i)-th of the other.
-                let (t1, t2) = (exchange::<4>(&s4), exchange::<4>(&s3));
-                let (t3, t4) = (exchange::<4>(&s2), exchange::<4>(&s1));
-                add_square(&mut sums[2], &low(&s1, &t1));
-                add_square(&mut sums[2], &low(&s2, &t2));
-                add_square(&mut sums[2], &low(&s3, &t3));
-                add_square(&mut sums[2], &low(&s4, &t4));
-            }
-            for (t, s) in total.iter_mut().zip(&sums) {
-                *t += s.iter().map(|&v| f64::from(v)).sum::<f64>();
+        let mut sums = [[0f32; LANES]; 4];
+        let mut since = 0;
+        let (chunks, rest) = self.0.as_chunks::<{ GROUP * LANES }>();
+        for chunk in chunks {
+            stretch(chunk, &mut sums);
+            since += 1;
+            if since == FOLD {
+                fold(&mut sums, &mut total);
+                since = 0;
             }
         }
-        let [pairs, fours, eights, third] = total;
-        [pairs / 2.0, fours / 4.0, eights / 8.0, (fours + third) / 4.0]
+        // Groups of zeros remove nothing.
+        let mut last = [0f32; GROUP * LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        stretch(&last, &mut sums);
+        fold(&mut sums, &mut total);
+        total
+    }
+}
+
+#[inline(always)]
+fn fold(sums: &mut [Lanes; 4], total: &mut [f64; 4]) {
+    for (t, s) in total.iter_mut().zip(sums) {
+        *t += s.iter().map(|&v| f64::from(v)).sum::<f64>();
+        *s = [0.0; LANES];
+    }
+}
+
+/// Entries of equal place in their groups side by side; then sorting networks, a group a lane.
+#[inline(always)]
+fn stretch(chunk: &[f32; GROUP * LANES], sums: &mut [Lanes; 4]) {
+    let mut planes = [[0f32; LANES]; GROUP];
+    for g in 0..LANES {
+        for j in 0..GROUP {
+            planes[j][g] = chunk[g * GROUP + j].abs();
+        }
+    }
+    let [pairs, fours, eights, ones] = sums;
+    let [p0, p1, p2, p3, p4, p5, p6, p7] = &planes;
+    for g in 0..LANES {
+        let (a, b, c, d) = (low(p0[g], p1[g]), low(p2[g], p3[g]), low(p4[g], p5[g]), low(p6[g], p7[g]));
+        pairs[g] += (a * a + b * b) + (c * c + d * d);
+        let s = sorted(p0[g], p1[g], p2[g], p3[g]);
+        let t = sorted(p4[g], p5[g], p6[g], p7[g]);
+        let two = (s[0] * s[0] + s[1] * s[1]) + (t[0] * t[0] + t[1] * t[1]);
+        fours[g] += two;
+        ones[g] += two + (s[2] * s[2] + t[2] * t[2]);
+        // The four smallest of two sorted fours: the smaller of the i-th and the (5−i)-th of the other.
+        let (a, b, c, d) = (low(s[0], t[3]), low(s[1], t[2]), low(s[2], t[1]), low(s[3], t[0]));
+        eights[g] += (a * a + b * b) + (c * c + d * d);
     }
 }
 
@@ -128,7 +148,7 @@ mod tests {
 
     fn error(data: &[f32], pattern: usize) -> f64 {
         let mut removed = Removed::default();
-        removed.add(data, Isa::Best);
+        removed.add(data, data.len(), Isa::Best);
         removed.errors(data.iter().map(|&w| f64::from(w) * f64::from(w)).sum())[pattern].2
     }
 
@@ -144,11 +164,11 @@ mod tests {
     proptest! {
         #[test]
         fn the_networks_agree_with_sorting_on_every_instruction_set(
-            data in prop::collection::vec(-200i32..200, 0..400), isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]),
+            data in prop::collection::vec(-200i32..200, 0..1400), isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]),
         ) {
             let data: Vec<f32> = data.into_iter().map(|x| x as f32 / 8.0).collect();
             let mut removed = Removed::default();
-            removed.add(&data, isa);
+            removed.add(&data, data.len(), isa);
             for (found, (n, m)) in removed.0.into_iter().zip(PATTERNS) {
                 let want = removed_energy(&data, n, m);
                 prop_assert!((found - want).abs() <= 1e-6 * (1.0 + want), "{n}:{m}: {found} {want}");

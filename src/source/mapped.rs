@@ -90,9 +90,7 @@ impl Mapped {
                     reason = "DONTNEED loses writes; this map is read-only and backed by the file, so nothing is lost"
                 )]
                 // A system that does not take the advice keeps the pages: no harm.
-                let _ = unsafe {
-                    map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, from, to - from)
-                };
+                let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, from, to - from) };
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The mapped files of an open checkpoint: hands out one decoded matrix at a time.
 
-use super::mapped::Mapped;
 use super::OpenError;
+use super::mapped::Mapped;
 use crate::model::{Layer, Matrix, Model, Stored, Tensor};
 use std::sync::Arc;
 

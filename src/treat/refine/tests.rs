@@ -1,8 +1,8 @@
 use super::*;
 use crate::model::{DType, Kind, LayerId, Orientation, Role, Stored};
 use crate::plan::outcome::project_layer;
-use crate::probe::book::{FactBook, LayerFacts};
 use crate::probe::PROBES;
+use crate::probe::book::{FactBook, LayerFacts};
 use proptest::prelude::*;
 
 const GO: Ask = Ask { keep_going: &|| true, threads: 1 };
