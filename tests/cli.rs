@@ -125,8 +125,19 @@ fn sketch_csv_and_table() {
     let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!(first["spectral_norm"]["bound"], "lower");
     assert_eq!(first["lipschitz"]["l2"]["bound"], "upper");
-    assert_eq!(first["nuclear_norm"], Value::Null);
-    assert!(first["note"].as_str().unwrap().contains("nuclear_norm: not measured"));
+    assert_eq!(first["nuclear_norm"]["bound"], "estimate");
+    assert_eq!(first["effective_rank"]["bound"], "estimate");
+    assert_eq!(first["condition_number"], Value::Null);
+    let note = first["note"].as_str().unwrap();
+    assert!(note.contains("condition_number: not measured"), "{note}");
+    assert!(note.contains("rank_for_energy: estimated from a sketch"), "{note}");
+    let exact = stdout(&["measure", &sample("digits_mlp"), "--format", "json"]);
+    let exact: Value = serde_json::from_str(exact.lines().next().unwrap()).unwrap();
+    let value = |line: &Value, name: &str| line[name]["value"].as_f64().unwrap();
+    assert_eq!(exact["nuclear_norm"]["bound"], "exact");
+    assert!((value(&first, "nuclear_norm") / value(&exact, "nuclear_norm") - 1.0).abs() < 0.1, "{first} {exact}");
+    let (below, norm) = (value(&first, "spectral_norm"), value(&exact, "spectral_norm"));
+    assert!(below <= norm * (1.0 + 1e-6) && below > 0.99 * norm, "{below} {norm}");
     let csv = stdout(&["measure", &sample("digits_mlp"), "--format", "csv"]);
     let rows: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
     assert_eq!(rows.len(), 4);
@@ -278,12 +289,12 @@ fn shards_meet_in_the_cache_and_the_second_run_measures_nothing_anew() {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap()
     };
-    let spectra = || {
-        let folder = std::fs::read_dir(cache.path().join("spectra-1")).into_iter().flatten().flatten();
+    let kept = || {
+        let folder = std::fs::read_dir(cache.path().join("facts-2")).into_iter().flatten().flatten();
         folder.flat_map(|f| std::fs::read_dir(f.path()).unwrap().flatten()).map(|f| f.path()).collect::<Vec<_>>()
     };
     let apart = run(&["--no-cache"]);
-    assert!(spectra().is_empty(), "--no-cache writes nothing");
+    assert!(kept().is_empty(), "--no-cache writes nothing");
     let mut lines: Vec<String> = Vec::new();
     for shard in ["1/3", "2/3", "3/3"] {
         let part = run(&["--shard", shard]);
@@ -294,17 +305,58 @@ fn shards_meet_in_the_cache_and_the_second_run_measures_nothing_anew() {
     lines.sort();
     want.sort();
     assert_eq!(lines, want, "every layer once, with the figures of a single run");
-    assert_eq!(spectra().len(), want.len());
+    let files = kept().len();
+    assert!(files >= 2 * want.len(), "{files}");
+    let mut again: Vec<String> = run(&[]).lines().map(str::to_owned).collect();
+    again.sort();
+    assert_eq!(again, want);
+    assert_eq!(kept().len(), files);
     // A kept value that was changed on purpose, and signed, is what the next run shows: nothing was computed.
-    let path = &spectra()[0];
-    let mut bytes = std::fs::read(path).unwrap();
+    let first: Value = serde_json::from_str(&want[0]).unwrap();
+    let norm = first["spectral_norm"]["value"].as_f64().unwrap().to_le_bytes();
+    let (path, mut bytes, at) = kept()
+        .into_iter()
+        .find_map(|path| {
+            let bytes = std::fs::read(&path).unwrap();
+            let at = bytes.windows(8).position(|w| w == norm)?;
+            (bytes.len() > 1000).then_some((path, bytes, at))
+        })
+        .unwrap();
     let body = bytes.len() - 32;
-    bytes[16..24].copy_from_slice(&12345.0f64.to_le_bytes());
+    bytes[at..at + 8].copy_from_slice(&12345.0f64.to_le_bytes());
     let hash = blake3::hash(&bytes[..body]);
     bytes[body..].copy_from_slice(hash.as_bytes());
     std::fs::write(path, bytes).unwrap();
     assert!(run(&[]).contains("12345.0"));
     assert!(!run(&["--no-cache"]).contains("12345.0"));
+}
+
+#[test]
+fn a_proven_bound_and_double_precision_for_those_who_ask() {
+    let lines = |args: &[&str]| -> Vec<Value> {
+        let model = sample("digits_mlp");
+        let text = stdout(&[&["measure", &model, "--format", "json"], args].concat());
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    };
+    let (plain, proven) = (lines(&[]), lines(&["--with", "certificate"]));
+    let double = lines(&["--double", "--with", "spectrum"]);
+    for ((plain, proven), double) in plain.iter().zip(&proven).zip(&double) {
+        assert_eq!(plain.get("spectral_norm_certified"), None);
+        let bound = &proven["spectral_norm_certified"];
+        assert_eq!(bound["bound"], "upper");
+        let norm = double["spectral_norm"]["value"].as_f64().unwrap();
+        let bound = bound["value"].as_f64().unwrap();
+        assert!(bound >= norm && bound < norm * (1.0 + 1e-7), "{bound} {norm}");
+        let sigma: Vec<f64> =
+            double["singular_values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        let energy: f64 = sigma.iter().map(|s| s * s).sum();
+        let frobenius = double["frobenius_norm"]["value"].as_f64().unwrap();
+        assert!((energy.sqrt() / frobenius - 1.0).abs() < 1e-7, "{} {frobenius}", energy.sqrt());
+    }
+    let csv = stdout(&["measure", &sample("digits_mlp"), "--format", "csv", "--with", "certificate"]);
+    let (head, row) = (csv.lines().next().unwrap(), csv.lines().nth(1).unwrap());
+    let column = head.split(',').position(|h| h == "spectral_norm_certified").unwrap();
+    assert!(row.split(',').nth(column).unwrap().parse::<f64>().unwrap() > 0.0);
 }
 
 #[test]

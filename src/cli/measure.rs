@@ -47,7 +47,7 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     for &layer in chosen.iter().filter(|_| certify) {
         asked = engine.ask(Request::Certify { layer });
     }
-    let mut out = Output { model: &model, args, chosen: &chosen, next: 0, probes, table: table(), heads: None };
+    let mut out = Output { model: &model, args, chosen: &chosen, next: 0, probes, table: table(certify), heads: None };
     let mut facts = FactBook::new(model.layers.len());
     let mut meter = Meter::default();
     for report in inbox {
@@ -115,8 +115,8 @@ fn choose(model: &Model, globs: &[String]) -> Result<Vec<LayerId>, CliError> {
     Ok(chosen)
 }
 
-fn table() -> Table {
-    Table::new(&[
+fn table(certified: bool) -> Table {
+    let mut heads = vec![
         "layer",
         "matrix",
         ">σ₁",
@@ -131,7 +131,11 @@ fn table() -> Table {
         ">err 50%",
         ">err 2:4",
         ">ℓ2",
-    ])
+    ];
+    if certified {
+        heads.insert(3, ">proven");
+    }
+    Table::new(&heads)
 }
 
 struct Output<'a> {
@@ -172,7 +176,11 @@ impl Output<'_> {
             MeasureFormat::Json => line(&json::measured(self.model, layer, facts, with_spectrum).to_string()),
             MeasureFormat::Csv => self.write_csv(layer, facts, with_spectrum),
             MeasureFormat::Table => {
-                self.table.row(cells(layer, facts));
+                let mut cells = cells(layer, facts);
+                if self.args.with.contains(&With::Certificate) && facts.failure.is_none() {
+                    cells.insert(3, facts.certificate.map_or("·".to_owned(), |k| known(Some(k), number)));
+                }
+                self.table.row(cells);
                 Ok(())
             }
         }
@@ -181,7 +189,7 @@ impl Output<'_> {
     fn write_csv(&mut self, layer: &Layer, facts: &LayerFacts, with_spectrum: bool) -> Result<(), CliError> {
         let flat = csv::flatten(&json::measured(self.model, layer, facts, with_spectrum));
         if self.heads.is_none() {
-            let heads = csv_heads(with_spectrum);
+            let heads = csv::heads(with_spectrum, self.args.with.contains(&With::Certificate));
             line(&csv::line(heads.iter().map(String::as_str)))?;
             self.heads = Some(heads);
         }
@@ -196,75 +204,6 @@ impl Output<'_> {
         }
         Ok(())
     }
-}
-
-/// All columns that a layer may have.
-fn csv_heads(with_spectrum: bool) -> Vec<String> {
-    let mut heads: Vec<String> = [
-        "layer",
-        "tensor",
-        "file",
-        "block",
-        "role",
-        "kind",
-        "shape",
-        "matrix",
-        "dtype",
-        "params",
-        "bytes",
-        "macs_per_token",
-        "eligible",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    for known in [
-        "zero_fraction",
-        "frobenius_norm",
-        "spectral_norm",
-        "nuclear_norm",
-        "l12_nuclear_norm",
-        "stable_rank",
-        "effective_rank",
-        "condition_number",
-        "numerical_rank",
-    ] {
-        heads.extend([known.to_owned(), format!("{known}.bound")]);
-    }
-    heads.extend(
-        [
-            "rank_for_energy.0.90",
-            "rank_for_energy.0.95",
-            "rank_for_energy.0.99",
-            "break_even_rank",
-            "power_law.alpha",
-            "power_law.xmin",
-            "power_law.ks",
-            "power_law.tail",
-            "marchenko_pastur.sigma",
-            "marchenko_pastur.edge",
-            "marchenko_pastur.spikes",
-            "magnitude.min_nonzero",
-            "magnitude.median",
-            "magnitude.max",
-            "magnitude.quantiles.0.5",
-            "magnitude.quantiles.0.9",
-            "magnitude.quantiles.0.99",
-            "magnitude.quantile_bound",
-        ]
-        .map(str::to_owned),
-    );
-    heads.extend(crate::probe::magnitude::RATIOS.iter().map(|r| format!("prune_error.{r}")));
-    heads.extend(crate::probe::magnitude::PATTERNS.iter().map(|(n, m)| format!("nm_error.{n}:{m}")));
-    heads.extend(["pq_index".to_owned(), "pq_index.bound".to_owned()]);
-    for norm in ["l2", "linf", "l1", "rms", "l2_lower"] {
-        heads.extend([format!("lipschitz.{norm}"), format!("lipschitz.{norm}.bound")]);
-    }
-    heads.push("lipschitz.method".to_owned());
-    if with_spectrum {
-        heads.push("singular_values".to_owned());
-    }
-    heads.push("note".to_owned());
-    heads
 }
 
 fn cells(layer: &Layer, facts: &LayerFacts) -> Vec<String> {

@@ -35,12 +35,12 @@ impl<'a> Stored<'a> {
     /// The 16-bit patterns of a BF16 or F16 tensor, in file order; empty for a matrix that came decoded.
     pub fn patterns(&self) -> Option<&'a [[u8; 2]]> {
         let sixteen = matches!(self.dtype, DType::BF16 | DType::F16) && !self.bytes.is_empty();
-        sixteen.then(|| self.bytes.as_chunks::<2>().0)
+        sixteen.then_some(self.bytes.as_chunks::<2>().0)
     }
 
     /// The bytes of an F32 tensor, in file order; `None` for a matrix that came decoded.
     pub fn words(&self) -> Option<&'a [[u8; 4]]> {
-        (self.dtype == DType::F32 && !self.bytes.is_empty()).then(|| self.bytes.as_chunks::<4>().0)
+        (self.dtype == DType::F32 && !self.bytes.is_empty()).then_some(self.bytes.as_chunks::<4>().0)
     }
 
     /// Whether rows lie in the file one after another.

@@ -127,8 +127,7 @@ impl Kernel for Columns<'_> {
             let (head, tail) = panel.split_at_mut((j + 1) * n);
             let column = &mut head[j * n + from + j..];
             let pivot = column[0];
-            // Also false for NaN.
-            if !(pivot > 0.0) {
+            if pivot <= 0.0 || pivot.is_nan() {
                 return false;
             }
             let root = pivot.sqrt();

@@ -6,7 +6,7 @@
 //! node's own weight (Chebyshev, Markov, Stieltjes: a theorem), and one vector of n entries sees a share c with a
 //! standard deviation of √(2c(1−c)/(n+2)).
 
-use super::gram::{Held, Sparse};
+use super::gram::{Held, Sparse, dots, remove};
 use super::{KeepGoing, Stopped};
 use faer::{Mat, Side};
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,15 @@ pub struct Density {
 const STEPS: usize = 16;
 /// Most steps of the first vector, which goes on until σ₁ is known.
 const MOST: usize = 40;
+/// Steps from one look at the values to the next.
+const LOOK_EVERY: usize = 4;
 /// Relative residual at which σ₁ is known: its relative error is then about the square of this over the gap.
 const TOLERANCE: f64 = 1e-3;
+
+/// A node whose residual is below this share of its distance to the next has converged to one singular value.
+const APART: f64 = 0.1;
+/// Norms of which the squares, and what is far below them, fit `f32`.
+const SAFE: std::ops::Range<f64> = 1e-10..1e10;
 
 /// Random vectors worth their time: small matrices see little of their spectrum through one.
 fn probes(n: usize) -> usize {
@@ -42,6 +49,20 @@ fn probes(n: usize) -> usize {
 
 /// Sketches the spectrum. Deterministic: start vectors depend on the size alone.
 pub fn density(a: &Sparse<'_>, keep_going: KeepGoing<'_>) -> Result<Density, Stopped> {
+    let found = sketch(a, keep_going)?;
+    if a.scale != 1.0 || SAFE.contains(&found.largest) {
+        return Ok(found);
+    }
+    // Squares of entries this large or small leave the range of `f32`.
+    let scaled = a.scaled(keep_going)?;
+    let mut found = if scaled.scale == 1.0 { found } else { sketch(&scaled, keep_going)? };
+    let back = 1.0 / f64::from(scaled.scale);
+    found.largest *= back;
+    found.rules.iter_mut().flatten().for_each(|(sigma, _)| *sigma *= back);
+    Ok(found)
+}
+
+fn sketch(a: &Sparse<'_>, keep_going: KeepGoing<'_>) -> Result<Density, Stopped> {
     let n = a.small();
     let mut out = Density { largest: 0.0, residual: 0.0, steps: 0, rules: Vec::new(), count: n, vector: Vec::new() };
     for probe in 0..probes(n) {
@@ -58,14 +79,21 @@ pub fn density(a: &Sparse<'_>, keep_going: KeepGoing<'_>) -> Result<Density, Sto
 /// σ₁ from below, starting from `warm`, a guess of its right (small-side) vector.
 pub fn largest(a: &Sparse<'_>, warm: &[f32], keep_going: KeepGoing<'_>) -> Result<(f64, Vec<f32>), Stopped> {
     let n = a.small();
-    let start = if warm.len() == n { warm.iter().map(|&x| f64::from(x)).collect() } else { random(n, 0) };
-    let run = lanczos(a, start, 2, if warm.len() == n { 4 } else { MOST }, keep_going)?;
-    Ok((run.largest, run.vector))
+    let (start, most) = if warm.len() == n { (warm, 4) } else { (&*random(n, 0), MOST) };
+    let run = lanczos(a, start.to_vec(), 2, most, keep_going)?;
+    if a.scale != 1.0 || SAFE.contains(&run.largest) {
+        return Ok((run.largest / f64::from(a.scale), run.vector));
+    }
+    let scaled = a.scaled(keep_going)?;
+    if scaled.scale == 1.0 {
+        return Ok((run.largest, run.vector));
+    }
+    largest(&scaled, warm, keep_going)
 }
 
 /// σ₁ of a decoded matrix, surely from below.
 pub fn norm(entries: &[f32], rows: usize, cols: usize, keep_going: KeepGoing<'_>) -> Result<f64, Stopped> {
-    let sparse = Sparse { held: Held::F32(entries), rows, cols, threshold: 0.0 };
+    let sparse = Sparse::new(Held::F32(entries), rows, cols).scaled(keep_going)?;
     let (_, vector) = largest(&sparse, &[], keep_going)?;
     sparse.stretch(&vector, keep_going)
 }
@@ -78,55 +106,75 @@ struct Run {
     vector: Vec<f32>,
 }
 
-/// Lanczos on the smaller Gram matrix with full reorthogonalisation, from `least` to `most` steps.
+/// Lanczos on the smaller Gram matrix with full reorthogonalisation, from `least` to `most` steps. In `f32`, as the
+/// products are.
 fn lanczos(
     a: &Sparse<'_>,
-    mut start: Vec<f64>,
+    mut start: Vec<f32>,
     least: usize,
     most: usize,
     keep_going: KeepGoing<'_>,
 ) -> Result<Run, Stopped> {
     let n = a.small();
+    let most = most.min(n);
     let mut run = Run { largest: 0.0, residual: 0.0, steps: 0, rule: vec![(0.0, 1.0)], vector: vec![0.0; n] };
     if n == 0 || normalise(&mut start) == 0.0 {
         return Ok(run);
     }
-    let mut basis: Vec<Vec<f64>> = vec![start];
+    // The basis, vector after vector.
+    let mut basis = start;
     let (mut alphas, mut betas): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
-    let mut out = vec![0f32; n];
-    for step in 1..=most.min(n) {
-        let v = &basis[step - 1];
-        let narrow: Vec<f32> = v.iter().map(|&x| x as f32).collect();
-        a.gram(&narrow, &mut out, keep_going)?;
-        let mut w: Vec<f64> = out.iter().map(|&x| f64::from(x)).collect();
-        alphas.push(dot(&w, v));
-        for _ in 0..2 {
-            for b in &basis {
-                let f = dot(&w, b);
-                w.iter_mut().zip(b).for_each(|(x, y)| *x -= f * y);
-            }
-        }
+    let mut w = vec![0f32; n];
+    for step in 1..=most {
+        let v = &basis[(step - 1) * n..];
+        a.gram(v, &mut w, keep_going)?;
+        alphas.push(f64::from(dots(v, &w)[0]));
+        // Twice is enough (Kahan; Parlett 1980, section 6.9).
+        remove(&basis, &mut w);
+        remove(&basis, &mut w);
         let beta = normalise(&mut w);
-        let last = step == most.min(n);
-        if step >= least || last || beta <= f64::from(f32::EPSILON) * alphas[0].abs() {
+        let noise = f64::from(f32::EPSILON);
+        let due = step >= least && (step - least).is_multiple_of(LOOK_EVERY);
+        if due || step == most || beta <= noise * alphas[0].abs() {
             let (values, vectors) = eigen(&alphas, &betas);
             let k = values.len();
             let theta = values.last().copied().unwrap_or(0.0).max(0.0);
             run.largest = theta.sqrt();
             run.residual = if theta > 0.0 { beta * vectors[(k - 1, k - 1)].abs() / theta } else { 0.0 };
             run.steps = step;
-            if last || run.residual < TOLERANCE || beta <= f64::from(f32::EPSILON) * theta {
-                run.rule = (0..k).rev().map(|i| (values[i].max(0.0).sqrt(), vectors[(0, i)].powi(2))).collect();
-                run.vector = (0..n)
-                    .map(|j| basis.iter().enumerate().map(|(i, b)| vectors[(i, k - 1)] * b[j]).sum::<f64>() as f32)
-                    .collect();
+            if step == most || run.residual < TOLERANCE || beta <= noise * theta {
+                run.rule = rule(&values, &vectors, beta, n);
+                for (i, v) in basis.chunks_exact(n).enumerate() {
+                    let part = vectors[(i, k - 1)] as f32;
+                    run.vector.iter_mut().zip(v).for_each(|(x, v)| *x += part * v);
+                }
                 break;
             }
         }
         betas.push(beta);
-        basis.push(w);
+        basis.extend_from_slice(&w);
     }
     Ok(run)
+}
+
+/// Nodes and weights, σ descending. A node that has converged to one singular value, well apart from its neighbours,
+/// stands for 1/n of them, whatever the random vector saw of it; the others share what remains.
+fn rule(values: &[f64], vectors: &Mat<f64>, beta: f64, n: usize) -> Vec<(f64, f64)> {
+    let k = values.len();
+    let single = |i: usize| {
+        let below = if i > 0 { values[i] - values[i - 1] } else { values[i] };
+        let above = if i + 1 < k { values[i + 1] - values[i] } else { values[i] };
+        let residual = beta * vectors[(k - 1, i)].abs();
+        // A weight above that would be chance in one of a hundred vectors: more than one singular value.
+        residual < APART * below.min(above) && vectors[(0, i)].powi(2) * n as f64 <= 7.0
+    };
+    let known: Vec<bool> = (0..k).map(single).collect();
+    let count = known.iter().filter(|k| **k).count() as f64 / n as f64;
+    let seen: f64 = (0..k).filter(|&i| !known[i]).map(|i| vectors[(0, i)].powi(2)).sum();
+    let factor = if seen > 0.0 { (1.0 - count) / seen } else { 1.0 };
+    let weight = |i: usize| if known[i] { 1.0 / n as f64 } else { vectors[(0, i)].powi(2) * factor };
+    let total: f64 = (0..k).map(weight).sum();
+    (0..k).rev().map(|i| (values[i].max(0.0).sqrt(), weight(i) / total)).collect()
 }
 
 /// Eigenvalues, ascending, and vectors of the symmetric tridiagonal matrix.
@@ -224,8 +272,8 @@ fn weight_at(rule: &[(f64, f64)], c: f64) -> f64 {
     rule.last().map_or(0.0, |r| r.1)
 }
 
-/// A unit vector of signs, from a fixed linear congruence.
-fn random(n: usize, number: usize) -> Vec<f64> {
+/// A vector of signs, from a fixed linear congruence.
+fn random(n: usize, number: usize) -> Vec<f32> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ n as u64 ^ (number as u64 + 1) << 32;
     (0..n)
         .map(|_| {
@@ -235,14 +283,13 @@ fn random(n: usize, number: usize) -> Vec<f64> {
         .collect()
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-
-fn normalise(v: &mut [f64]) -> f64 {
-    let norm = dot(v, v).sqrt();
+/// Makes it a unit vector; its length before.
+fn normalise(v: &mut [f32]) -> f64 {
+    let squares: f64 = v.chunks(64).map(|c| f64::from(c.iter().map(|x| x * x).sum::<f32>())).sum();
+    let norm = squares.sqrt();
     if norm > 0.0 {
-        v.iter_mut().for_each(|x| *x /= norm);
+        let factor = (1.0 / norm) as f32;
+        v.iter_mut().for_each(|x| *x *= factor);
     }
     norm
 }

@@ -29,6 +29,8 @@ pub struct Sparse<'a> {
     pub cols: usize,
     /// Largest magnitude left out.
     pub threshold: f32,
+    /// What the entries are multiplied by for the products: a power of two.
+    pub scale: f32,
 }
 
 /// Rows worked on together: the vectors are loaded once for all of them.
@@ -61,7 +63,21 @@ impl Element for [u8; 2] {
     }
 }
 
-impl Sparse<'_> {
+impl<'a> Sparse<'a> {
+    /// All entries, as they are.
+    pub fn new(held: Held<'a>, rows: usize, cols: usize) -> Self {
+        Self { held, rows, cols, threshold: 0.0, scale: 1.0 }
+    }
+
+    /// The same, its largest entry brought near 1, so that no square overflows or vanishes.
+    pub fn scaled(&self, keep_going: KeepGoing<'_>) -> Result<Self, Stopped> {
+        let mut largest = 0f32;
+        Self { scale: 1.0, ..*self }.pass(Step::Largest { so_far: &mut largest }, keep_going)?;
+        let exponent = f64::from(largest).log2().floor();
+        let scale = if exponent.is_finite() { 2f32.powi(-(exponent as i32).clamp(-120, 120)) } else { 1.0 };
+        Ok(Self { scale, ..*self })
+    }
+
     /// Length of the vectors of [`Self::gram`].
     pub fn small(&self) -> usize {
         self.rows.min(self.cols)
@@ -78,7 +94,7 @@ impl Sparse<'_> {
         self.pass(Step::Plain { v: &across, out }, keep_going)
     }
 
-    /// ‖Av‖/‖v‖ for the right vector v that belongs to `x`, a vector of [`Self::small`] entries: what the largest
+    /// ‖Av‖/‖v‖ of the matrix as it is, not scaled, for the right vector v that belongs to `x`, a vector of [`Self::small`] entries: what the largest
     /// singular value surely is not below. Products and sums are taken in `f64`, and their rounding subtracted.
     pub fn stretch(&self, x: &[f32], keep_going: KeepGoing<'_>) -> Result<f64, Stopped> {
         let mut across = vec![0f32; self.cols];
@@ -92,18 +108,18 @@ impl Sparse<'_> {
         self.pass(Step::Squares { v: &v, sum: &mut squares }, keep_going)?;
         let length: f64 = v.iter().map(|x| x * x).sum();
         let slack = 1.0 - 4.0 * (self.rows + self.cols) as f64 * f64::EPSILON;
-        Ok(if length > 0.0 { (squares / length).sqrt() * slack } else { 0.0 })
+        Ok(if length > 0.0 { (squares / length).sqrt() * slack / f64::from(self.scale) } else { 0.0 })
     }
 
     fn pass(&self, step: Step<'_>, keep_going: KeepGoing<'_>) -> Result<(), Stopped> {
-        let (cols, threshold) = (self.cols, self.threshold);
+        let (cols, cut) = (self.cols, Cut { threshold: self.threshold, scale: self.scale });
         if cols == 0 || self.rows == 0 {
             return Ok(());
         }
         match self.held {
-            Held::F32(a) => pieces(a, cols, threshold, step, keep_going),
-            Held::Bytes(a) => pieces(a, cols, threshold, step, keep_going),
-            Held::BF16(a) => pieces(a, cols, threshold, step, keep_going),
+            Held::F32(a) => pieces(a, cols, cut, step, keep_going),
+            Held::Bytes(a) => pieces(a, cols, cut, step, keep_going),
+            Held::BF16(a) => pieces(a, cols, cut, step, keep_going),
         }
     }
 }
@@ -118,12 +134,14 @@ enum Step<'a> {
     Transposed { u: &'a [f32], out: &'a mut [f32] },
     /// sum += (a·v)², in `f64`.
     Squares { v: &'a [f64], sum: &'a mut f64 },
+    /// The largest magnitude.
+    Largest { so_far: &'a mut f32 },
 }
 
 fn pieces<E: Element>(
     a: &[E],
     cols: usize,
-    threshold: f32,
+    cut: Cut,
     mut step: Step<'_>,
     keep_going: KeepGoing<'_>,
 ) -> Result<(), Stopped> {
@@ -133,7 +151,7 @@ fn pieces<E: Element>(
         check(keep_going)?;
         for (j, some) in piece.chunks(TOGETHER * cols).enumerate() {
             let decoded = &mut buffer[..some.len()];
-            Isa::Best.run(Decode { from: some, to: decoded, threshold });
+            Isa::Best.run(Decode { from: some, to: decoded, cut });
             work(decoded, cols, i * rows + j * TOGETHER, &mut step);
         }
     }
@@ -144,17 +162,25 @@ fn pieces<E: Element>(
 struct Decode<'a, E> {
     from: &'a [E],
     to: &'a mut [f32],
+    cut: Cut,
+}
+
+/// What becomes of entries on their way.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
     threshold: f32,
+    scale: f32,
 }
 
 impl<E: Element> Kernel for Decode<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        if self.threshold > 0.0 {
+        let Cut { threshold, scale } = self.cut;
+        if threshold > 0.0 || scale != 1.0 {
             for (to, from) in self.to.iter_mut().zip(self.from) {
                 let w = from.get();
-                *to = if w.abs() > self.threshold { w } else { 0.0 };
+                *to = if w.abs() > threshold { w * scale } else { 0.0 };
             }
         } else {
             for (to, from) in self.to.iter_mut().zip(self.from) {
@@ -203,6 +229,7 @@ fn work(rows: &[f32], cols: usize, first: usize, step: &mut Step<'_>) {
                 }
             }
         }
+        Step::Largest { so_far } => **so_far = rows.iter().fold(**so_far, |top, w| top.max(w.abs())),
         Step::Squares { v, sum } => {
             for r in 0..count {
                 let y = Isa::Best.run(Wide { row: of(r), v });
@@ -282,6 +309,34 @@ impl<const R: usize> WithSimd for Add<'_, R> {
     }
 }
 
+/// Products of `w` with each row of `basis`, which has rows as long as `w`.
+pub fn dots(basis: &[f32], w: &[f32]) -> Vec<f32> {
+    let arch = Isa::Best.arch();
+    let mut out = Vec::with_capacity(basis.len() / w.len().max(1));
+    for rows in basis.chunks(TOGETHER * w.len().max(1)) {
+        let of = |r: usize| &rows[r * w.len()..(r + 1) * w.len()];
+        if rows.len() == TOGETHER * w.len() {
+            out.extend(arch.dispatch(Dots::<TOGETHER> { rows: std::array::from_fn(of), v: w }));
+        } else {
+            out.extend((0..rows.len() / w.len()).map(|r| arch.dispatch(Dots { rows: [of(r)], v: w })[0]));
+        }
+    }
+    out
+}
+
+/// Takes from `w` what lies along the orthonormal rows of `basis`.
+pub fn remove(basis: &[f32], w: &mut [f32]) {
+    let parts: Vec<f32> = dots(basis, w).iter().map(|x| -x).collect();
+    let rows = basis.len() / w.len().max(1);
+    let mut r = 0;
+    while r < rows {
+        let count = (rows - r).min(TOGETHER);
+        let some = &basis[r * w.len()..(r + count) * w.len()];
+        work(some, w.len(), r, &mut Step::Transposed { u: &parts, out: w });
+        r += count;
+    }
+}
+
 /// row·v in `f64`.
 struct Wide<'a> {
     row: &'a [f32],
@@ -326,7 +381,7 @@ mod tests {
             let bytes: Vec<[u8; 2]> = stored.iter().map(|x| x.to_le_bytes()).collect();
             let threshold = f32::from(cut) * 0.3;
             let held = if bf16 { Held::BF16(&bytes) } else { Held::F32(&a) };
-            let sparse = Sparse { held, rows, cols, threshold };
+            let sparse = Sparse { threshold, ..Sparse::new(held, rows, cols) };
             let n = sparse.small();
             let v: Vec<f32> = (0..n).map(|_| next().to_f32()).collect();
             let mut out = vec![9.0; n];
@@ -348,7 +403,7 @@ mod tests {
     #[test]
     fn it_stops_when_told() {
         let a = [1.0f32; 12];
-        let sparse = Sparse { held: Held::F32(&a), rows: 3, cols: 4, threshold: 0.0 };
+        let sparse = Sparse::new(Held::F32(&a), 3, 4);
         assert_eq!(sparse.gram(&[1.0; 3], &mut [0.0; 3], &|| false), Err(Stopped));
     }
 }

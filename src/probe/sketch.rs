@@ -38,7 +38,7 @@ pub fn sparse<'a>(entries: &'a Stored, threshold: f32) -> Sparse<'a> {
         (_, Some(words)) if entries.by_rows() => Held::Bytes(words),
         _ => Held::F32(&entries.matrix().data),
     };
-    Sparse { held, rows, cols, threshold }
+    Sparse { threshold, ..Sparse::new(held, rows, cols) }
 }
 
 impl Probe for SketchProbe {

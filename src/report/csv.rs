@@ -54,6 +54,78 @@ pub fn line<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     out
 }
 
+/// All columns that a measured layer may have.
+pub fn heads(spectrum: bool, certificate: bool) -> Vec<String> {
+    let mut heads: Vec<String> = [
+        "layer",
+        "tensor",
+        "file",
+        "block",
+        "role",
+        "kind",
+        "shape",
+        "matrix",
+        "dtype",
+        "params",
+        "bytes",
+        "macs_per_token",
+        "eligible",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for known in [
+        "zero_fraction",
+        "frobenius_norm",
+        "spectral_norm",
+        "nuclear_norm",
+        "l12_nuclear_norm",
+        "stable_rank",
+        "effective_rank",
+        "condition_number",
+        "numerical_rank",
+    ] {
+        heads.extend([known.to_owned(), format!("{known}.bound")]);
+        if certificate && known == "spectral_norm" {
+            heads.extend(["spectral_norm_certified", "spectral_norm_certified.bound"].map(str::to_owned));
+        }
+    }
+    heads.extend(
+        [
+            "rank_for_energy.0.90",
+            "rank_for_energy.0.95",
+            "rank_for_energy.0.99",
+            "break_even_rank",
+            "power_law.alpha",
+            "power_law.xmin",
+            "power_law.ks",
+            "power_law.tail",
+            "marchenko_pastur.sigma",
+            "marchenko_pastur.edge",
+            "marchenko_pastur.spikes",
+            "magnitude.min_nonzero",
+            "magnitude.median",
+            "magnitude.max",
+            "magnitude.quantiles.0.5",
+            "magnitude.quantiles.0.9",
+            "magnitude.quantiles.0.99",
+            "magnitude.quantile_bound",
+        ]
+        .map(str::to_owned),
+    );
+    heads.extend(crate::probe::magnitude::RATIOS.iter().map(|r| format!("prune_error.{r}")));
+    heads.extend(crate::probe::magnitude::PATTERNS.iter().map(|(n, m)| format!("nm_error.{n}:{m}")));
+    heads.extend(["pq_index".to_owned(), "pq_index.bound".to_owned()]);
+    for norm in ["l2", "linf", "l1", "rms", "l2_lower"] {
+        heads.extend([format!("lipschitz.{norm}"), format!("lipschitz.{norm}.bound")]);
+    }
+    heads.push("lipschitz.method".to_owned());
+    if spectrum {
+        heads.push("singular_values".to_owned());
+    }
+    heads.push("note".to_owned());
+    heads
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

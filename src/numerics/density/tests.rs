@@ -4,7 +4,7 @@ use ndarray::{Array2, arr2};
 
 fn of(a: &Array2<f32>) -> Density {
     let (rows, cols) = a.dim();
-    density(&Sparse { held: Held::F32(a.as_slice().unwrap()), rows, cols, threshold: 0.0 }, &|| true).unwrap()
+    density(&Sparse::new(Held::F32(a.as_slice().unwrap()), rows, cols), &|| true).unwrap()
 }
 
 /// Normal numbers from sums of a linear congruence.
@@ -82,11 +82,31 @@ fn a_warm_start_finds_the_norm_after_a_small_cut() {
     let first = of(&a);
     for threshold in [0.3f32, 0.6] {
         let data = a.as_slice().unwrap();
-        let sparse = Sparse { held: Held::F32(data), rows: 500, cols: 400, threshold };
+        let sparse = Sparse { threshold, ..Sparse::new(Held::F32(data), 500, 400) };
         let (found, vector) = largest(&sparse, &first.vector, &|| true).unwrap();
         let cut = a.mapv(|w| if w.abs() > threshold { w } else { 0.0 });
         let exact = singular_values(cut.view(), &|| true, 1).unwrap()[0];
         assert!(found <= exact * (1.0 + 2e-6) && found > exact * 0.995, "{found} {exact}");
         assert_eq!(vector.len(), 400);
+    }
+}
+
+#[test]
+fn entries_whose_squares_leave_the_range_of_f32_are_scaled() {
+    let plain = noise(120, 80);
+    let want = of(&plain);
+    for exponent in [-110, -60, 60, 110] {
+        let factor = 2f32.powi(exponent);
+        let a = plain.mapv(|w| w * factor);
+        let back = 2f64.powi(-exponent);
+        let got = of(&a);
+        assert!((got.largest * back / want.largest - 1.0).abs() < 1e-4, "{exponent}: {} {}", got.largest, want.largest);
+        let data = a.as_slice().unwrap();
+        let sparse = Sparse::new(Held::F32(data), 120, 80);
+        let (warm, vector) = largest(&sparse, &got.vector, &|| true).unwrap();
+        assert!((warm * back / want.largest - 1.0).abs() < 1e-4, "{exponent}: {warm}");
+        let sure = sparse.stretch(&vector, &|| true).unwrap();
+        assert!((sure * back / want.largest - 1.0).abs() < 1e-4, "{exponent}: {sure}");
+        assert!(norm(data, 120, 80, &|| true).unwrap() * back > 0.999 * want.largest);
     }
 }
