@@ -1,5 +1,7 @@
 //! Stored elements to `f32`. Data may be unaligned, so elements are read through their bytes.
 
+#![allow(clippy::inline_always, reason = "compiled for an instruction set only where it is inlined")]
+
 use super::DType;
 
 /// Decodes little-endian elements; `None` for types that are not floating-point weights.
@@ -13,6 +15,15 @@ pub fn decode(dtype: DType, bytes: &[u8]) -> Option<Vec<f32>> {
 
 /// Decodes as many elements as `out` holds; `false` for types that are not floating-point weights.
 pub fn decode_into(dtype: DType, bytes: &[u8], out: &mut [f32]) -> bool {
+    // Compiled for the widest vectors of this machine.
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || by_type(dtype, bytes, out),
+    )
+}
+
+#[inline(always)]
+fn by_type(dtype: DType, bytes: &[u8], out: &mut [f32]) -> bool {
     match dtype {
         DType::F32 => each::<4>(bytes, out, f32::from_le_bytes),
         // Values beyond f32 become infinite and are then reported as not finite.
@@ -35,17 +46,20 @@ pub fn pattern(dtype: DType, bits: u16) -> Option<f32> {
     }
 }
 
+#[inline(always)]
 fn each<const N: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn([u8; N]) -> f32) {
     let (chunks, _) = bytes.as_chunks::<N>();
     out.iter_mut().zip(chunks).for_each(|(o, &c)| *o = f(c));
 }
 
+#[inline(always)]
 fn table(bytes: &[u8], out: &mut [f32], f: impl Fn(u8) -> f32) {
     let table: [f32; 256] = std::array::from_fn(|i| f(i as u8));
     out.iter_mut().zip(bytes).for_each(|(o, &b)| *o = table[usize::from(b)]);
 }
 
 /// IEEE half precision, without branches: rebias the exponent through a multiplication that also handles subnormals.
+#[inline(always)]
 fn f16(bits: u16) -> f32 {
     let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff) << 13);
     let scaled = f32::from_bits(rest) * f32::from_bits(0x7780_0000); // 2^112

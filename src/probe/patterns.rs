@@ -41,10 +41,9 @@ impl PatternCounter {
         }
         self.since += patterns.len();
         let magnitude = |p: [u8; 2]| usize::from(u16::from_le_bytes(p) & 0x7fff);
-        let (a, rest) = self.tables.split_at_mut(MAGNITUDES);
-        let (b, rest) = rest.split_at_mut(MAGNITUDES);
-        let (c, d) = rest.split_at_mut(MAGNITUDES);
-        let (chunks, tail) = patterns.as_chunks::<TABLES>();
+        let (tables, _) = self.tables.as_chunks_mut::<MAGNITUDES>();
+        let [a, b, c, d] = tables else { return };
+        let (chunks, tail) = patterns.as_chunks::<4>();
         for &[p, q, r, s] in chunks {
             a[magnitude(p)] += 1;
             b[magnitude(q)] += 1;
