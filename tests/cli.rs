@@ -332,6 +332,18 @@ fn shards_meet_in_the_cache_and_the_second_run_measures_nothing_anew() {
 }
 
 #[test]
+fn what_does_not_fit_the_memory_limit_is_left_out_and_says_so() {
+    let model = sample("digits_mlp");
+    let text = stdout(&["measure", &model, "--format", "json", "--no-cache", "--memory", "200K"]);
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    let note = lines[1]["note"].as_str().unwrap();
+    assert!(note.contains("of memory, at most 0.2 MiB may be taken here"), "{note}");
+    let enough = stdout(&["measure", &model, "--format", "json", "--no-cache", "--memory", "50M"]);
+    assert_eq!(enough, stdout(&["measure", &model, "--format", "json", "--no-cache"]));
+}
+
+#[test]
 fn a_proven_bound_and_double_precision_for_those_who_ask() {
     let lines = |args: &[&str]| -> Vec<Value> {
         let model = sample("digits_mlp");

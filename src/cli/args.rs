@@ -33,6 +33,10 @@ pub struct Common {
     /// Worker threads [default: all cores; in the dashboard all but one]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Bytes that running jobs may hold together, such as 2G: fewer run at once, and what needs more is left out
+    /// [default: a quarter of the free memory]
+    #[arg(long, global = true, value_name = "LIMIT", value_parser = bytes)]
+    pub memory: Option<u64>,
     /// Neither read nor write cached measurements
     #[arg(long, global = true)]
     pub no_cache: bool,
@@ -42,6 +46,23 @@ pub struct Common {
     /// Characters to draw with [default: by locale and terminal]
     #[arg(long, global = true, value_enum, value_name = "SET")]
     pub glyphs: Option<GlyphSet>,
+}
+
+/// A number of bytes: `500M`, `1.5G`, `2GiB`, `1000000`. K, M, G and T are powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let power = match text[digits.len()..].to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return Err("a number of bytes such as 500M or 2G".to_owned()),
+    };
+    match digits.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok((number * 1024f64.powi(power)) as u64),
+        _ => Err("a number of bytes such as 500M or 2G".to_owned()),
+    }
 }
 
 /// When to use colour.
@@ -195,4 +216,20 @@ pub struct Frame {
     /// Form of the result
     #[arg(long, value_enum, default_value_t = FrameFormat::Text)]
     pub format: FrameFormat,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("500M"), Ok(500 << 20));
+        assert_eq!(bytes("1.5g"), Ok(3 << 29));
+        assert_eq!(bytes("2GiB"), Ok(2 << 30));
+        for wrong in ["", "G", "-1", "0", "inf", "2 apples", "1e400"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -27,7 +27,9 @@ pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
 pub fn settings(common: &Common) -> Settings {
     let default = Settings::default();
     let cache = config::cache_dir().filter(|_| !common.no_cache).map(|dir| Arc::new(Cache::new(&dir)));
-    Settings { threads: common.threads.unwrap_or(default.threads).max(1), cache, ..default }
+    let threads = common.threads.unwrap_or(default.threads).max(1);
+    let (memory, ceiling) = common.memory.map_or((default.memory, default.ceiling), |limit| (limit, limit));
+    Settings { threads, memory, ceiling, cache, ..default }
 }
 
 /// ctrl-c ends a command with status 130.

@@ -5,7 +5,7 @@ use super::queue::Queue;
 use super::{Message, Progress, Report, Request, Settings};
 use crate::model::LayerId;
 use crate::probe::{Fact, ProbeId, Spectrum};
-use crate::treat::Treatment;
+use crate::treat::{Treatment, refine};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -214,9 +214,8 @@ impl Coordinator {
         self.settle(layer, &too_large);
         self.queue.finish(layer, &too_large, &too_large);
         for probe in self.shared.probes.iter().filter(|p| too_large.contains(&p.id())) {
-            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            let (needs, most) = (gib(self.bytes(layer, &[probe.id()])), gib(self.settings.ceiling));
-            let why = format!("{}: needs {needs:.1} GiB of memory, at most {most:.1} may be taken here", probe.title());
+            let (needs, most) = (size(self.bytes(layer, &[probe.id()])), size(self.settings.ceiling));
+            let why = format!("{}: needs {needs} of memory, at most {most} may be taken here", probe.title());
             (self.report)(Report::Failed { layer, why });
         }
         self.tally.done += usize::from(self.queue.is_done_with(layer));
@@ -231,18 +230,22 @@ impl Coordinator {
 
     fn start_refinement(&mut self, r: &Pending) {
         let dense = self.spectra.get(r.layer.0).cloned().flatten();
-        let bytes = self.bytes(r.layer, &[ProbeId::Spectrum]);
+        let bytes = self.shared.model.layer(r.layer).map_or(0, |l| refine::workspace(l, r.treatment));
         let work = Work::Refine { treatment: r.treatment, generation: r.generation, dense };
         self.start(r.layer, work, Vec::new(), bytes);
+    }
+
+    /// Threads of the next job: layers are spread over them while many wait; the last few get several each.
+    fn threads(&self) -> usize {
+        let remaining = self.queue.len() + self.running.len() + 1;
+        (self.settings.threads / remaining).max(1)
     }
 
     fn start(&mut self, layer: LayerId, work: Work, probes: Vec<ProbeId>, bytes: u64) {
         self.jobs += 1;
         let preempt = Arc::new(AtomicBool::new(false));
         let refinement = matches!(work, Work::Refine { .. });
-        // Layers are spread over the threads while many wait; the last few matrices get several threads each.
-        let remaining = self.queue.len() + self.running.len() + 1;
-        let threads = (self.settings.threads / remaining).max(1);
+        let threads = self.threads();
         let job = Job { number: self.jobs, layer, work, preempt: Arc::clone(&preempt), threads };
         self.running.insert(self.jobs, Running { layer, probes, refinement, bytes, preempt });
         let (shared, messages) = (self.shared.clone(), self.messages.clone());
@@ -269,7 +272,9 @@ impl Coordinator {
 
     fn bytes(&self, layer: LayerId, probes: &[ProbeId]) -> u64 {
         let Some(layer) = self.shared.model.layer(layer) else { return 0 };
-        let workspace = self.shared.probes.iter().filter(|p| probes.contains(&p.id())).map(|p| p.workspace(layer));
+        let threads = self.threads();
+        let asked = self.shared.probes.iter().filter(|p| probes.contains(&p.id()));
+        let workspace = asked.map(|p| p.workspace(layer, threads));
         let decodes = self.shared.probes.iter().any(|p| probes.contains(&p.id()) && p.decodes(layer));
         let matrix = if decodes { layer.rows() as u64 * layer.cols() as u64 * 4 } else { 0 };
         matrix + workspace.max().unwrap_or(0)
@@ -306,4 +311,10 @@ impl Coordinator {
             running: self.running.len(),
         }
     }
+}
+
+/// Bytes in words, for a message.
+fn size(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1000.0 { format!("{mib:.1} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
 }

@@ -120,7 +120,7 @@ impl Probe for Panics {
     fn cost(&self, _: &Layer) -> f64 {
         1.0
     }
-    fn workspace(&self, _: &Layer) -> u64 {
+    fn workspace(&self, _: &Layer, _: usize) -> u64 {
         0
     }
     fn measure(&self, layer: &Layer, _: &Stored, _: &Ask) -> Result<Vec<Fact>, ProbeError> {
@@ -161,7 +161,7 @@ impl Probe for Endless {
     fn cost(&self, _: &Layer) -> f64 {
         1.0
     }
-    fn workspace(&self, _: &Layer) -> u64 {
+    fn workspace(&self, _: &Layer, _: usize) -> u64 {
         0
     }
     fn measure(&self, layer: &Layer, _: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
@@ -204,7 +204,7 @@ fn a_layer_that_needs_too_much_memory_says_so_and_the_rest_is_measured() {
     let requests = engine.ask(all(&model));
     let reports = until_idle(&inbox, requests);
     assert_eq!(
-        reports.iter().filter(|r| matches!(r, Report::Failed { why, .. } if why.contains("GiB of memory"))).count(),
+        reports.iter().filter(|r| matches!(r, Report::Failed { why, .. } if why.contains("MiB of memory"))).count(),
         2
     );
     assert_eq!(reports.iter().filter(|r| matches!(r, Report::Fact { fact: Fact::Magnitude(_), .. })).count(), 2);
@@ -224,7 +224,7 @@ impl Probe for Hungry {
     fn cost(&self, _: &Layer) -> f64 {
         1.0
     }
-    fn workspace(&self, _: &Layer) -> u64 {
+    fn workspace(&self, _: &Layer, _: usize) -> u64 {
         1 << 40
     }
     fn measure(&self, _: &Layer, _: &Stored, _: &Ask) -> Result<Vec<Fact>, ProbeError> {

@@ -63,6 +63,31 @@ impl<'a> Stored<'a> {
         }
     }
 
+    /// `[rows, columns]` as the bytes lie: the transpose of [`Self::shape`] where the file holds it so.
+    pub fn laid_out(&self) -> [usize; 2] {
+        let [rows, cols] = self.shape;
+        if self.turned() { [cols, rows] } else { [rows, cols] }
+    }
+
+    fn turned(&self) -> bool {
+        self.orientation == Orientation::InOut && !self.bytes.is_empty()
+    }
+
+    /// Decodes entries of a row of [`Self::laid_out`], from a column on, as many as `out` holds.
+    pub fn part_into(&self, row: usize, from: usize, out: &mut [f32]) {
+        let at = row * self.laid_out()[1] + from;
+        let width = self.dtype.bits() / 8;
+        match self.bytes.get(at * width..(at + out.len()) * width) {
+            Some(bytes) if !self.bytes.is_empty() => drop(decode::decode_into(self.dtype, bytes, out)),
+            // Came decoded.
+            _ => {
+                if let Some(entries) = self.matrix().data.get(at..at + out.len()) {
+                    out.copy_from_slice(entries);
+                }
+            }
+        }
+    }
+
     /// The matrix view, decoded at the first call.
     pub fn matrix(&self) -> &Matrix {
         self.matrix.get_or_init(|| {
@@ -106,6 +131,10 @@ mod tests {
             let want = if orientation == Orientation::OutIn { [3.0, 4.0, 5.0] } else { [1.0, 3.0, 5.0] };
             assert_eq!(row, want);
             assert_eq!(stored.matrix().data[3..], want);
+            let mut part = [0.0; 2];
+            stored.part_into(1, 0, &mut part);
+            assert_eq!(stored.laid_out(), if orientation == Orientation::OutIn { [2, 3] } else { [3, 2] });
+            assert_eq!(part, if orientation == Orientation::OutIn { [3.0, 4.0] } else { [2.0, 3.0] });
         }
         assert!(Stored::new(DType::BF16, [2, 4], Orientation::OutIn, &bytes).is_none());
         assert!(Stored::new(DType::I16, [2, 3], Orientation::OutIn, &bytes).is_none());

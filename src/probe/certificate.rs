@@ -26,7 +26,7 @@ impl Probe for CertificateProbe {
         let (k, n) = (layer.full_rank() as f64, layer.rows().max(layer.cols()) as f64);
         2.0 * k * k * n
     }
-    fn workspace(&self, layer: &Layer) -> u64 {
+    fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
         let (k, n) = (layer.full_rank() as u64, 512u64);
         2 * k * k * 8 + n * k * 8
     }

@@ -49,7 +49,7 @@ impl Probe for LipschitzProbe {
     fn cost(&self, layer: &Layer) -> f64 {
         60.0 * layer.rows() as f64 * layer.cols() as f64
     }
-    fn workspace(&self, layer: &Layer) -> u64 {
+    fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
         // the Lanczos bases: up to 160 vectors on either side
         ((layer.rows() + layer.cols()) * 8 * 160) as u64
     }

@@ -143,7 +143,7 @@ impl Probe for MagnitudeProbe {
     fn decodes(&self, layer: &Layer) -> bool {
         !matches!(layer.dtype, DType::BF16 | DType::F16) || layer.orientation == Orientation::InOut
     }
-    fn workspace(&self, _layer: &Layer) -> u64 {
+    fn workspace(&self, _layer: &Layer, _threads: usize) -> u64 {
         6 << 20
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {

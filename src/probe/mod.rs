@@ -99,8 +99,8 @@ pub trait Probe: Sync {
     fn decodes(&self, _layer: &Layer) -> bool {
         true
     }
-    /// Peak extra bytes beside the decoded matrix.
-    fn workspace(&self, layer: &Layer) -> u64;
+    /// Peak bytes on so many threads, beside the decoded matrix where there is one.
+    fn workspace(&self, layer: &Layer, threads: usize) -> u64;
     /// Measures; mostly one fact, but one pass may tell several.
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError>;
 }

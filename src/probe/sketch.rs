@@ -58,7 +58,7 @@ impl Probe for SketchProbe {
     fn decodes(&self, layer: &Layer) -> bool {
         !matches!(layer.dtype, DType::BF16 | DType::F32) || layer.orientation == Orientation::InOut
     }
-    fn workspace(&self, layer: &Layer) -> u64 {
+    fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
         // The Lanczos basis.
         (layer.full_rank() * 8 * 48 + layer.cols() * 8) as u64
     }

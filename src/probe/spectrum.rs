@@ -6,7 +6,7 @@ use super::{Ask, Fact, Probe, ProbeError, ProbeId, marchenko_pastur, power_law};
 use crate::known::Known;
 use crate::model::{Layer, Stored};
 use crate::numerics::density::Curve;
-use crate::numerics::svd::{self, SvdError, singular_values, singular_values_f64};
+use crate::numerics::svd::{self, Entries, SvdError, singular_values, singular_values_f64};
 use std::sync::Arc;
 
 /// The spectrum of a layer's matrix view.
@@ -170,23 +170,36 @@ impl Probe for SpectrumProbe {
         let (k, n) = (layer.full_rank() as f64, layer.rows().max(layer.cols()) as f64);
         4.0 * k * k * n
     }
-    fn workspace(&self, layer: &Layer) -> u64 {
-        let (k, n) = (layer.full_rank(), layer.rows().max(layer.cols()));
-        // A copy, its square core, the band with its bulges, and panels; small ones are copied in f64.
-        let width = if self.double || k <= 192 { 16 } else { 4 };
-        (k * n * width + k * k * 4 + 200 * k * 4 + 800 * n * 4) as u64
+    fn decodes(&self, _layer: &Layer) -> bool {
+        false
+    }
+    fn workspace(&self, layer: &Layer, threads: usize) -> u64 {
+        svd::workspace(layer.rows(), layer.cols(), threads, self.double)
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
-        let view = entries.matrix().view();
+        let entries = AsStored(entries);
         let sigma = if self.double {
-            singular_values_f64(view, ask.keep_going)?
+            singular_values_f64(entries, ask.keep_going)?
         } else {
-            singular_values(view, ask.keep_going, ask.threads)?
+            singular_values(entries, ask.keep_going, ask.threads)?
         };
         let (rows, cols) = (layer.rows(), layer.cols());
         let accuracy = if self.double { svd::accuracy_f64(rows, cols) } else { svd::accuracy(rows, cols) };
         let found = Spectrum::from_sigma(sigma, rows, cols, layer.dtype.epsilon(), accuracy);
         Ok(vec![Fact::Spectrum(Arc::new(found))])
+    }
+}
+
+/// A layer as its bytes lie, decoded on the way; a transpose has the same singular values.
+struct AsStored<'a>(&'a Stored<'a>);
+
+impl Entries for AsStored<'_> {
+    fn dim(&self) -> (usize, usize) {
+        let [rows, cols] = self.0.laid_out();
+        (rows, cols)
+    }
+    fn part(&self, row: usize, from: usize, out: &mut [f32]) {
+        self.0.part_into(row, from, out);
     }
 }
 

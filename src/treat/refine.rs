@@ -32,6 +32,18 @@ pub struct Refined {
     pub linf_l1: Option<(f64, f64)>,
 }
 
+/// Peak bytes of [`refine`], the decoded matrix included.
+pub fn workspace(layer: &Layer, treatment: Treatment) -> u64 {
+    let entries = layer.rows() as u64 * layer.cols() as u64;
+    let spectrum = svd::workspace(layer.rows(), layer.cols(), 1, false);
+    match (treatment.rank, treatment.prune) {
+        // The best approximation goes through a decomposition with vectors in `f64`.
+        (Some(_), _) => entries * 4 * 2 + entries * 8 * 4,
+        (None, Some(_)) => entries * 4 * 2 + spectrum.max(entries * 4),
+        (None, None) => entries * 4,
+    }
+}
+
 /// Treats the matrix and measures the result. `dense` is the spectrum of the untreated matrix where already known.
 pub fn refine(
     layer: &Layer,

@@ -2,24 +2,30 @@
 
 use super::isa::Isa;
 use super::panel::Panel;
-use super::product::product;
+use super::product::{product, transpose};
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, Par};
 
+/// Distance between neighbours in a row of a [`Band`]. Bulges reach from two bands above the diagonal to one below.
+pub const fn stride(b: usize) -> usize {
+    3 * b + 16
+}
+
+/// Place of entry (0, 0) of a [`Band`].
+pub const fn offset(b: usize) -> usize {
+    2 * b
+}
+
 /// An upper band of `b` superdiagonals with room for the bulges that chasing makes.
 ///
-/// Entry (i, j) lies at `j·stride + i + offset`: a dense matrix whose columns overlap, so that a column's entries near
+/// Entry (i, j) lies at `j·stride + i + offset`; column j fills places from j·(stride + 1) on: a dense matrix whose columns overlap, so that a column's entries near
 /// the diagonal are contiguous and rows have the constant stride.
 pub struct Band {
     /// Order.
     pub n: usize,
     /// Superdiagonals.
     pub b: usize,
-    /// Distance between neighbours in a row.
-    pub stride: usize,
-    /// Place of entry (0, 0).
-    pub offset: usize,
     /// The entries.
     pub data: Vec<f32>,
 }
@@ -27,14 +33,12 @@ pub struct Band {
 impl Band {
     /// A zero band.
     pub fn new(n: usize, b: usize) -> Self {
-        // Bulges reach from two bands above the diagonal to one below.
-        let stride = 3 * b + 16;
-        Self { n, b, stride, offset: 2 * b, data: vec![0.0; (stride + 1) * (n + 4 * b) + 8 * b] }
+        Self { n, b, data: vec![0.0; (stride(b) + 1) * (n + 4 * b) + 8 * b] }
     }
     /// Where an entry lies.
     #[inline(always)]
     pub fn at(&self, i: usize, j: usize) -> usize {
-        j * self.stride + i + self.offset
+        j * stride(self.b) + i + offset(self.b)
     }
 }
 
@@ -72,7 +76,7 @@ pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoi
             rights.as_mut().submatrix_mut(0, 0, 2 * b, rest).split_at_row_mut(b);
         matmul(w.as_mut(), Accum::Replace, left.t().transpose(), x0.as_ref(), 1.0, par);
         let mut p = pt.as_mut().submatrix_mut(0, 0, rest, b);
-        p.copy_from(c.as_ref().subrows(0, b).transpose());
+        transpose(p.as_mut(), c.as_ref().subrows(0, b));
         matmul(p.as_mut(), Accum::Add, w.as_ref().transpose(), v1.subrows(0, b).transpose(), -1.0, par);
         right.load(p.as_ref());
         right.factor(isa, par);
@@ -92,7 +96,7 @@ pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoi
         matmul(z.as_mut(), Accum::Add, below, wv.as_ref(), -1.0, par);
         matmul(lz.as_mut(), Accum::Replace, z.as_ref(), right.t(), 1.0, par);
         lv.copy_from(below);
-        v2t.copy_from(v2.transpose());
+        transpose(v2t.as_mut(), v2);
         let update = (lefts.as_ref().submatrix(0, 0, rest, 2 * b), rights.as_ref().submatrix(0, 0, 2 * b, rest));
         product(d, Accum::Add, update, -1.0, par, keep_going)?;
         r += b;

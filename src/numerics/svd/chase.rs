@@ -1,59 +1,134 @@
 //! Band to bidiagonal by chasing bulges with Householder reflectors of the band's width (Lang 1996; Haidar, Ltaief and
 //! Dongarra 2012), several sweeps in a wavefront so that the band stays in the cache.
 
-use super::band::Band;
+use super::band::{Band, offset, stride};
 use super::isa::{Isa, Kernel, fma, reflector};
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
+use std::ops::Range;
 
 /// Sweeps that follow one another through the cache.
 const WAVE: usize = 4;
+/// Steps that several waves take side by side before they wait for each other.
+const STRIDE: usize = 16;
+/// Steps between two waves that work side by side: the last sweep of a wave lies 3·(WAVE − 1) behind its first, a step
+/// reaches over two bands, and a wave must not touch what the one before it is about to.
+const LAG: usize = 3 * (WAVE - 1) + 3 + STRIDE - 1;
 
-/// Reduces a band to a bidiagonal: its diagonal and superdiagonal.
-pub fn bidiagonal(mut band: Band, isa: Isa, keep_going: KeepGoing<'_>) -> Result<(Vec<f32>, Vec<f32>), Stopped> {
-    let n = band.n;
-    let mut from = 0;
-    while from + 1 < n {
-        check(keep_going)?;
-        let wave = Wave { band: &mut band, from, to: (from + WAVE).min(n - 1) };
-        match wave.band.b {
-            16 => isa.run(Sized::<16>(wave)),
-            32 => isa.run(Sized::<32>(wave)),
-            64 => isa.run(Sized::<64>(wave)),
-            // Widths are chosen in `mod.rs` among these.
-            _ => return Err(Stopped),
+/// Reduces a band to a bidiagonal: its diagonal and superdiagonal. Several threads work on waves far enough apart, each
+/// on its own columns; the result does not depend on their number.
+pub fn bidiagonal(
+    mut band: Band,
+    isa: Isa,
+    threads: usize,
+    keep_going: KeepGoing<'_>,
+) -> Result<(Vec<f32>, Vec<f32>), Stopped> {
+    let (n, b) = (band.n, band.b);
+    let waves = n.saturating_sub(1).div_ceil(WAVE);
+    let wave = |i: usize| Wave { n, b, from: i * WAVE, to: ((i + 1) * WAVE).min(n - 1) };
+    if threads < 2 {
+        for i in 0..waves {
+            check(keep_going)?;
+            let wave = wave(i);
+            wave.run(Part { data: &mut band.data, skipped: 0 }, 0..wave.steps(), isa);
         }
-        from += WAVE;
+    }
+    // The first wave not yet done, and the steps that it has taken.
+    let (mut first, mut time) = (if threads < 2 { waves } else { 0 }, 0usize);
+    while first < waves {
+        check(keep_going)?;
+        // The waves under way, the foremost first.
+        let mut under_way: Vec<(Wave, Range<usize>)> = Vec::new();
+        for (behind, i) in (first..waves).enumerate() {
+            let Some(to) = (time + STRIDE).checked_sub(behind * LAG) else { break };
+            let (wave, from) = (wave(i), time.saturating_sub(behind * LAG));
+            let to = to.min(wave.steps());
+            // A shorter wave may be done before one that is ahead of it.
+            under_way.push((wave, from.min(to)..to));
+        }
+        together(&under_way, Part { data: &mut band.data, skipped: 0 }, isa);
+        time += STRIDE;
+        while first < waves && time >= wave(first).steps() {
+            first += 1;
+            time = time.saturating_sub(LAG);
+        }
     }
     let diagonal = (0..n).map(|i| band.data[band.at(i, i)]).collect();
     let above = (0..n.saturating_sub(1)).map(|i| band.data[band.at(i, i + 1)]).collect();
     Ok((diagonal, above))
 }
 
-struct Wave<'a> {
-    band: &'a mut Band,
+/// Runs waves side by side: those ahead work on columns further right.
+fn together(waves: &[(Wave, Range<usize>)], part: Part<'_>, isa: Isa) {
+    let Some(((wave, steps), others)) = waves.split_first() else { return };
+    if others.is_empty() {
+        wave.run(part, steps.clone(), isa);
+        return;
+    }
+    let at = wave.begins(steps.start) * (stride(wave.b) + 1) - part.skipped;
+    let (left, right) = part.data.split_at_mut(at);
+    let right = Part { data: right, skipped: part.skipped + at };
+    let left = Part { data: left, skipped: part.skipped };
+    rayon::join(|| wave.run(right, steps.clone(), isa), || together(others, left, isa));
+}
+
+/// The columns of a band from one on.
+struct Part<'a> {
+    data: &'a mut [f32],
+    /// Entries of the band before them.
+    skipped: usize,
+}
+
+/// A few sweeps, each three steps behind the one before.
+#[derive(Clone, Copy)]
+struct Wave {
+    n: usize,
+    b: usize,
     from: usize,
     to: usize,
 }
 
-struct Sized<'a, const B: usize>(Wave<'a>);
+impl Wave {
+    /// Steps of one sweep.
+    fn steps_of(&self, sweep: usize) -> usize {
+        (self.n - 1 - sweep).div_ceil(self.b)
+    }
+
+    /// Steps until its last sweep is done.
+    fn steps(&self) -> usize {
+        self.steps_of(self.from) + 3 * (self.to - self.from - 1)
+    }
+
+    /// The first column that it touches from step `time` on.
+    fn begins(&self, time: usize) -> usize {
+        self.from + 1 + time.saturating_sub(3 * (self.to - self.from - 1)) * self.b
+    }
+
+    fn run(&self, part: Part<'_>, steps: Range<usize>, isa: Isa) {
+        match self.b {
+            16 => isa.run(Sized::<16>(*self, part, steps)),
+            32 => isa.run(Sized::<32>(*self, part, steps)),
+            // Widths are chosen in `mod.rs` among these.
+            _ => isa.run(Sized::<64>(*self, part, steps)),
+        }
+    }
+}
+
+struct Sized<'a, const B: usize>(Wave, Part<'a>, Range<usize>);
 
 impl<const B: usize> Kernel for Sized<'_, B> {
     type Output = ();
     /// Sweep s may do its step j once sweep s − 1 has done its step j + 2.
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Wave { band, from, to } = self.0;
-        let n = band.n;
-        let steps = |s: usize| (n - 1 - s).div_ceil(B);
-        let total = steps(from) + 3 * (to - from - 1);
-        for time in 0..total {
-            for behind in 0..to - from {
+        let Self(wave, mut part, steps) = self;
+        for time in steps {
+            for behind in 0..wave.to - wave.from {
                 if time < 3 * behind {
                     break;
                 }
-                let (s, j) = (from + behind, time - 3 * behind + 1);
-                if j <= steps(s) {
-                    step::<B, FMA>(band, s, j);
+                let (s, j) = (wave.from + behind, time - 3 * behind + 1);
+                if j <= wave.steps_of(s) {
+                    step::<B, FMA>(&mut part, s, j);
                 }
             }
         }
@@ -62,43 +137,42 @@ impl<const B: usize> Kernel for Sized<'_, B> {
 
 /// Step `j` (from 1) of sweep `s`: clears a row right of the band, then the column bulge that this makes.
 #[inline(always)]
-fn step<const B: usize, const FMA: bool>(band: &mut Band, s: usize, j: usize) {
+fn step<const B: usize, const FMA: bool>(part: &mut Part<'_>, s: usize, j: usize) {
     let column = s + 1 + (j - 1) * B;
     let row = if j == 1 { s } else { column - B };
-    let stride = band.stride;
+    let stride = stride(B);
+    let place = |i: usize, j: usize| j * stride + i + offset(B) - part.skipped;
     let mut v = [0f32; B];
     // From the right: zero the row beyond its first entry.
-    let at = band.at(row, column);
+    let at = place(row, column);
+    let (below, beside) = (place(row + 1, column), place(column + 1, column));
+    let (corner, next) = (place(column, column), place(column, column + 1));
+    let data = &mut *part.data;
     for (k, x) in v.iter_mut().enumerate() {
-        *x = band.data[at + k * stride];
+        *x = data[at + k * stride];
     }
     let tau = reflector::<FMA>(&mut v);
-    band.data[at] = v[0];
+    data[at] = v[0];
     for k in 1..B {
-        band.data[at + k * stride] = 0.0;
+        data[at + k * stride] = 0.0;
     }
     if tau != 0.0 {
         v[0] = 1.0;
         if j > 1 {
-            let at = band.at(row + 1, column);
-            right::<B, FMA>(&mut band.data, at, stride, &v, tau);
-            let at = band.at(column + 1, column);
-            right::<B, FMA>(&mut band.data, at, stride, &v, tau);
+            right::<B, FMA>(data, below, stride, &v, tau);
+            right::<B, FMA>(data, beside, stride, &v, tau);
         } else {
-            let at = band.at(column, column);
-            right::<B, FMA>(&mut band.data, at, stride, &v, tau);
+            right::<B, FMA>(data, corner, stride, &v, tau);
         }
     }
     // From the left: zero the column below its first entry.
-    let at = band.at(column, column);
-    v.copy_from_slice(&band.data[at..at + B]);
+    v.copy_from_slice(&data[corner..corner + B]);
     let tau = reflector::<FMA>(&mut v);
-    band.data[at] = v[0];
-    band.data[at + 1..at + B].fill(0.0);
+    data[corner] = v[0];
+    data[corner + 1..corner + B].fill(0.0);
     if tau != 0.0 {
         v[0] = 1.0;
-        let at = band.at(column, column + 1);
-        left::<B, FMA>(&mut band.data, at, stride, &v, tau);
+        left::<B, FMA>(data, next, stride, &v, tau);
     }
 }
 

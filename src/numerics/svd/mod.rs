@@ -14,10 +14,12 @@
 mod band;
 mod bisect;
 mod chase;
+mod entries;
 mod panel;
 mod product;
 mod tall;
 
+pub use entries::Entries;
 pub(crate) use panel::Panel;
 
 use super::detach::detached;
@@ -25,6 +27,8 @@ use super::isa::{self, Isa};
 use super::{KeepGoing, Stopped};
 use faer::{Mat, Par};
 use ndarray::{Array2, ArrayView2};
+use std::ops::Range;
+use tall::Work;
 
 /// Why there are no singular values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +66,22 @@ pub fn accuracy_f64(rows: usize, cols: usize) -> f64 {
     rows.max(cols) as f64 * f64::EPSILON
 }
 
+/// Bytes that the decomposition of a matrix takes beside the entries, in `f64` or not.
+pub fn workspace(rows: usize, cols: usize, threads: usize, double: bool) -> u64 {
+    let (m, n) = (rows.max(cols) as u64, rows.min(cols) as u64);
+    if double || n <= DIRECT as u64 {
+        // A copy, and faer's own of it.
+        return m * n * 16;
+    }
+    // The square matrix or its factor, the band with its bulges, panels; of a tall matrix, each thread's first stretch
+    // of rows, twice as many as columns at most, and its factor.
+    let groups = (threads as u64).min(m / n).max(1);
+    let stretches = if m as f64 <= TALL * n as f64 { 0 } else { groups * n * (m / groups).min(2 * n) + groups * n * n };
+    4 * (n * n + stretches + 500 * n + 256 * m.min(3 * n) * groups)
+}
+
 /// All `min(m, n)` singular values, descending, never negative; off by at most 1e-6 of the largest, as the tests check.
-pub fn singular_values(
-    a: ArrayView2<'_, f32>,
-    keep_going: KeepGoing<'_>,
-    threads: usize,
-) -> Result<Vec<f64>, SvdError> {
+pub fn singular_values(a: impl Entries, keep_going: KeepGoing<'_>, threads: usize) -> Result<Vec<f64>, SvdError> {
     let (m, n) = a.dim();
     if m.min(n) <= DIRECT {
         return singular_values_f64(a, keep_going);
@@ -76,10 +90,15 @@ pub fn singular_values(
 }
 
 /// All singular values in `f64` throughout, descending.
-pub fn singular_values_f64(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<Vec<f64>, SvdError> {
-    largest(a, keep_going)?;
+pub fn singular_values_f64(a: impl Entries, keep_going: KeepGoing<'_>) -> Result<Vec<f64>, SvdError> {
+    entries::largest(&a, keep_going)?;
     let (m, n) = a.dim();
-    let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
+    let mut full = Mat::<f64>::zeros(n, m);
+    let mut row = vec![0f32; n];
+    for i in 0..m {
+        a.part(i, 0, &mut row);
+        full.col_as_slice_mut(i).iter_mut().zip(&row).for_each(|(x, w)| *x = f64::from(*w));
+    }
     let work = m.min(n).pow(2) * m.max(n);
     let found = detached(work, keep_going, move || full.singular_values()).ok_or(SvdError::Stopped)?;
     let mut sigma = found.map_err(|_| SvdError::NoConvergence)?;
@@ -87,41 +106,13 @@ pub fn singular_values_f64(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) ->
     Ok(sigma)
 }
 
-/// The largest magnitude, after checking that all are finite; asks between stretches of rows.
-fn largest(a: ArrayView2<'_, f32>, keep_going: KeepGoing<'_>) -> Result<f32, SvdError> {
-    let rows = (1 << 20) / a.ncols().max(1) + 1;
-    let mut largest = 0f32;
-    for stretch in a.axis_chunks_iter(ndarray::Axis(0), rows) {
-        if !keep_going() {
-            return Err(SvdError::Stopped);
-        }
-        let mut finite = true;
-        let mut top = 0f32;
-        for row in stretch.rows() {
-            for w in row {
-                finite &= w.is_finite();
-                top = top.max(w.abs());
-            }
-        }
-        if !finite {
-            return Err(SvdError::NotFinite);
-        }
-        largest = largest.max(top);
-    }
-    if keep_going() { Ok(largest) } else { Err(SvdError::Stopped) }
-}
-
 /// All singular values through a band and a bidiagonal, compiled for `isa`.
-pub fn two_stage(
-    a: ArrayView2<'_, f32>,
-    keep_going: KeepGoing<'_>,
-    threads: usize,
-    isa: Isa,
-) -> Result<Vec<f64>, SvdError> {
-    let largest = largest(a, keep_going)?;
+pub fn two_stage(a: impl Entries, keep_going: KeepGoing<'_>, threads: usize, isa: Isa) -> Result<Vec<f64>, SvdError> {
+    let largest = entries::largest(&a, keep_going)?;
     let par = if threads > 1 { Par::rayon(threads) } else { Par::Seq };
-    let a = if a.nrows() >= a.ncols() { a } else { a.reversed_axes() };
-    let (m, n) = a.dim();
+    // Tall; and a square one so that its columns are what lies together.
+    let (rows, cols) = a.dim();
+    let (m, n, turned) = if rows > cols { (rows, cols, false) } else { (cols, rows, true) };
     if largest == 0.0 || n == 0 {
         return Ok(vec![0.0; n]);
     }
@@ -131,14 +122,17 @@ pub fn two_stage(
     let b = width(n);
     let order = n.next_multiple_of(b);
     let square = if m as f64 <= TALL * n as f64 && m <= order {
-        product::copy(a, (order, order), scale, keep_going)?
+        entries::copy(&a, turned, 0..m, (order, order), scale, keep_going)?
     } else {
-        let mut tall = product::copy(a, (m, n), scale, keep_going)?;
-        tall::triangle(&mut tall, isa, par, keep_going)?;
-        Mat::from_fn(order, order, |i, j| if i <= j && j < n { tall[(i, j)] } else { 0.0 })
+        let rows = |range: Range<usize>| {
+            let size = (range.len(), n);
+            entries::copy(&a, turned, range, size, scale, keep_going)
+        };
+        let r = tall::triangle(0..m, n, &rows, Work { isa, threads, keep_going })?;
+        if order == n { r } else { Mat::from_fn(order, order, |i, j| if j < n && i < n { r[(i, j)] } else { 0.0 }) }
     };
     let band = band::reduce(square, b, isa, par, keep_going)?;
-    let (diagonal, above) = chase::bidiagonal(band, isa, keep_going)?;
+    let (diagonal, above) = chase::bidiagonal(band, isa, threads, keep_going)?;
     let mut sigma = bisect::values(&diagonal, &above, isa, threads > 1, keep_going)?;
     // Padding added zeros at the end.
     sigma.truncate(n);
@@ -162,7 +156,7 @@ pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>)
     if rank >= m.min(n) {
         return Ok(a.to_owned());
     }
-    largest(a, keep_going)?;
+    entries::largest(&a, keep_going)?;
     let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
     let work = 4 * m.min(n).pow(2) * m.max(n);
     let found = detached(work, keep_going, move || full.thin_svd()).ok_or(SvdError::Stopped)?;

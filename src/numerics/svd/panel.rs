@@ -7,6 +7,9 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 /// Columns factored one by one before the rest of the panel is updated at once.
 const INNER: usize = 16;
 
+/// Entries up to which a panel is one thread's work.
+const SMALL: usize = 1 << 20;
+
 /// A panel under factorisation and its block reflector; buffers are kept between panels.
 pub struct Panel {
     /// The panel, column by column without gaps; R in its upper triangle afterwards.
@@ -43,6 +46,20 @@ impl Panel {
         into.copy_from(source);
     }
 
+    /// Takes in a panel of two parts, one below the other, of the first only the upper triangle.
+    pub fn load_both(&mut self, triangle: MatRef<'_, f32>, below: MatRef<'_, f32>) {
+        let (top, cols) = (triangle.nrows(), triangle.ncols());
+        (self.rows, self.cols) = (top + below.nrows(), cols);
+        let rows = self.rows;
+        let mut into = MatMut::from_column_major_slice_mut(&mut self.a[..rows * cols], rows, cols);
+        for j in 0..cols {
+            for i in 0..top {
+                into[(i, j)] = if i <= j { triangle[(i, j)] } else { 0.0 };
+            }
+        }
+        into.subrows_mut(top, below.nrows()).copy_from(below);
+    }
+
     /// The panel; R in its upper triangle after [`Self::factor`].
     pub fn a(&self) -> MatRef<'_, f32> {
         MatRef::from_column_major_slice(&self.a[..self.rows * self.cols], self.rows, self.cols)
@@ -61,6 +78,8 @@ impl Panel {
     /// Factors what was loaded.
     pub fn factor(&mut self, isa: Isa, par: Par) {
         let (rows, cols) = (self.rows, self.cols);
+        // Threads cost more than they give in the products of a small panel.
+        let par = if rows * cols > SMALL { par } else { Par::Seq };
         let mut taus = vec![0f32; cols];
         let mut from = 0;
         while from < cols {

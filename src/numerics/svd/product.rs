@@ -1,12 +1,13 @@
-//! Matrix products that can be left half way, and copies that mind the cache.
+//! Matrix products that can be left half way, and transposes that mind the cache.
 
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
-use ndarray::{ArrayView2, s};
+use faer::{Accum, MatMut, MatRef, Par};
 
 /// Multiplications between two questions: some 30 ms of one core.
 const PIECE: usize = 750_000_000;
+/// Columns copied together.
+const TILE: usize = 64;
 
 /// `into ← [into +] alpha·a·b`, in pieces of the larger extent of `into`.
 pub fn product(
@@ -35,37 +36,24 @@ pub fn product(
     Ok(())
 }
 
-/// A copy of `a`, column by column in memory, times `scale`, in the upper left of a zero matrix of this size. In
-/// tiles: `a` may be stored row by row, and a column of it would touch a new page for every entry.
-pub fn copy(
-    a: ArrayView2<'_, f32>,
-    (rows, cols): (usize, usize),
-    scale: f64,
-    keep_going: KeepGoing<'_>,
-) -> Result<Mat<f32>, Stopped> {
-    const TILE: usize = 64;
-    let mut out = Mat::<f32>::zeros(rows, cols);
-    let (m, n) = a.dim();
-    for j in (0..n).step_by(TILE) {
-        check(keep_going)?;
-        let wide = TILE.min(n - j);
-        for i in (0..m).step_by(TILE) {
-            let tile = a.slice(s![i..(i + TILE).min(m), j..j + wide]);
-            for (c, column) in tile.columns().into_iter().enumerate() {
-                let into = out.col_as_slice_mut(j + c);
-                for (x, &w) in into[i..].iter_mut().zip(column) {
-                    *x = (f64::from(w) * scale) as f32;
-                }
+/// `into ← fromᵀ`, both column by column in memory, in tiles.
+pub fn transpose(mut into: MatMut<'_, f32>, from: MatRef<'_, f32>) {
+    let (rows, cols) = (from.nrows(), from.ncols());
+    for j in (0..cols).step_by(TILE) {
+        let wide = TILE.min(cols - j);
+        for i in 0..rows {
+            let Some(column) = into.as_mut().subrows_mut(j, wide).col_mut(i).try_as_col_major_mut() else { return };
+            for (c, x) in column.as_slice_mut().iter_mut().enumerate() {
+                *x = from[(i, j + c)];
             }
         }
     }
-    Ok(out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
+    use faer::Mat;
 
     #[test]
     fn pieces_make_the_whole_product() {
@@ -86,17 +74,10 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_the_same_in_either_order() {
-        let a = Array2::from_shape_fn((130, 75), |(i, j)| (i * 100 + j) as f32);
-        for view in [a.view(), a.t()] {
-            let (m, n) = view.dim();
-            let copied = copy(view, (m + 3, n + 2), 0.5, &|| true).unwrap();
-            for i in 0..m + 3 {
-                for j in 0..n + 2 {
-                    let want = if i < m && j < n { view[(i, j)] * 0.5 } else { 0.0 };
-                    assert_eq!(copied[(i, j)], want);
-                }
-            }
-        }
+    fn a_transpose_is_one() {
+        let a = Mat::<f32>::from_fn(70, 133, |i, j| (i * 1000 + j) as f32);
+        let mut t = Mat::<f32>::zeros(133, 70);
+        transpose(t.as_mut(), a.as_ref());
+        assert_eq!(t.as_ref(), a.transpose());
     }
 }

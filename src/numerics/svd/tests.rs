@@ -89,6 +89,8 @@ fn every_instruction_set_and_several_threads_agree() {
         compare(name, &family(name, 230, 200), Isa::Portable, 1);
         compare(name, &family(name, 230, 200), Isa::Avx2, 1);
         compare(name, &family(name, 260, 512), Isa::Best, 2);
+        // Each thread its own rows, several stretches of them; the factors joined.
+        compare(name, &family(name, 1500, 200), Isa::Best, 3);
     }
 }
 
@@ -96,6 +98,23 @@ fn every_instruction_set_and_several_threads_agree() {
 fn wide_bands_are_right_too() {
     for name in ["random", "graded", "99.9 % pruned"] {
         compare(name, &family(name, 1100, 1030), Isa::Best, 2);
+    }
+}
+
+#[test]
+fn waves_side_by_side_give_the_same_bits_as_one_after_the_other() {
+    for n in [33, 200, 700, 1100] {
+        let a = family("random", n, n);
+        let one = two_stage(a.view(), GO, 1, Isa::Best).unwrap();
+        let b = width(n);
+        let order = n.next_multiple_of(b);
+        let band = |_| {
+            let square = entries::copy(&a.view(), false, 0..n, (order, order), 1.0, GO).unwrap();
+            band::reduce(square, b, Isa::Best, Par::Seq, GO).unwrap()
+        };
+        let [(d, e), (d2, e2), (d3, e3)] = [1, 2, 5].map(|t| chase::bidiagonal(band(t), Isa::Best, t, GO).unwrap());
+        assert!(d == d2 && e == e2 && d == d3 && e == e3, "{n}");
+        assert_eq!(one.len(), n);
     }
 }
 
