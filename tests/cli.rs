@@ -11,11 +11,11 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Runs with a cache that can be neither read nor written: not the user's own, and no values of an earlier version.
+/// Runs with an empty cache: not the user's own, and no values of an earlier version.
 fn slimscope(args: &[&str]) -> Output {
-    let cache = "/dev/null/no-cache";
+    let cache = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_slimscope"));
-    command.args(args).env("NO_COLOR", "").env("SLIMSCOPE_CACHE_DIR", cache).env_remove("TERM").output().unwrap()
+    command.args(args).env("NO_COLOR", "").env("SLIMSCOPE_CACHE_DIR", cache.path()).env_remove("TERM").output().unwrap()
 }
 
 fn sample(name: &str) -> String {
@@ -290,7 +290,8 @@ fn shards_meet_in_the_cache_and_the_second_run_measures_nothing_anew() {
         String::from_utf8(out.stdout).unwrap()
     };
     let kept = || {
-        let folder = std::fs::read_dir(cache.path().join("facts-2")).into_iter().flatten().flatten();
+        let version = std::fs::read_dir(cache.path()).unwrap().flatten();
+        let folder = version.flat_map(|v| std::fs::read_dir(v.path()).unwrap().flatten());
         folder.flat_map(|f| std::fs::read_dir(f.path()).unwrap().flatten()).map(|f| f.path()).collect::<Vec<_>>()
     };
     let apart = run(&["--no-cache"]);
@@ -385,4 +386,22 @@ fn closed_output_is_no_error() {
     let out = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stderr), "");
     assert_eq!(out.status.code(), Some(0));
+}
+
+#[test]
+fn a_shard_whose_cache_cannot_be_written_fails_and_a_plain_run_only_says_so() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let model = sample("digits_mlp");
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slimscope"));
+        command.args(["measure", &model]).args(args).env("SLIMSCOPE_CACHE_DIR", file.path());
+        let out = command.output().unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    };
+    let (status, said) = run(&["--shard", "1/2"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("SLIMSCOPE_CACHE_DIR") && said.contains("cannot be"), "{said}");
+    let (status, said) = run(&[]);
+    assert_eq!(status, Some(0));
+    assert!(said.contains("could not be kept"), "{said}");
 }

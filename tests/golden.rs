@@ -117,7 +117,7 @@ fn every_figure_of_the_sample_models_agrees() {
                 close("prune error", *got, want);
             }
             if let Some(want) = want["two_of_four"].as_f64() {
-                close("2:4", m.nm_error.iter().find(|e| (e.0, e.1) == (2, 4)).unwrap().2, want);
+                close("2:4", facts.structure.as_ref().unwrap().group_error(2, 4).unwrap(), want);
             }
             if layer.kind.is_conv() {
                 let lower = l.l2_lower.unwrap().value;

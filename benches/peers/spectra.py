@@ -160,7 +160,7 @@ def error(values, exact):
 
 def row(*cells):
     def text(c):
-        return c if isinstance(c, str) else "–" if math.isnan(c) else f"{c:.4f}" if c < 1 else f"{c:.2f}"
+        return c if isinstance(c, str) else "–" if math.isnan(c) else f"{c:.3g}" if c < 10 else f"{c:.1f}"
     print("| " + " | ".join(map(text, cells)) + " |", flush=True)
 
 
@@ -184,8 +184,7 @@ def shapes(ask, folder, args):
             errors[0] = error([float(v) for v in ask("values").split()], exact)
             errors[1] = error(torch.linalg.svdvals(torch.from_numpy(a)).numpy(), exact) if torch else "–"
         row(f"{m}x{n}", str(rounds), ours1, ours2, stored1, stored2, best, ", ".join(which[1:]) if which else "–",
-            numpy2, *(f"{r:.2f}" for r in (best / ours2, stored2 / ours2, fastest(t, "1T")[1] / ours1, numpy2 / ours2)),
-            *errors)
+            numpy2, best / ours2, stored2 / ours2, fastest(t, "1T")[1] / ours1, numpy2 / ours2, *errors)
 
 
 def model(ask, folder, args):
@@ -197,11 +196,11 @@ def model(ask, folder, args):
     rounds = args.rounds or 5
     t = medians(ask, ["spread 2"], rivals(list(tensors.values()), ["as stored", "tall", "wide"]), rounds)
     ours = t["slimscope", "spread 2"]
-    print(f"{len(tensors)} matrices (2-D, F32, `{args.names}` in the name), {rounds} rounds\n")
+    print(f"{len(tensors)} matrices (2-D, F32, `{args.names}` in the name), rounds: {rounds}\n")
     row("all singular values of all matrices", "s", "/ slimscope")
     row(*["---"] * 3)
     for key, time_ in sorted(t.items(), key=lambda item: item[1]):
-        row(", ".join(key), time_, f"{time_ / ours:.2f}")
+        row(", ".join(key), time_, time_ / ours)
 
 
 def setting():
@@ -236,9 +235,12 @@ def main():
         args.shapes.append((4096, 11008))
     ask = start(args.serve)
     setting()
-    seconds(2, lambda: [run() for _, run in rivals([weights(256, 256)], VIEWS).values()])  # warms the libraries up
-    with tempfile.TemporaryDirectory() as folder:
-        (model if args.model else shapes)(ask, pathlib.Path(folder), args)
+    with tempfile.TemporaryDirectory() as name:
+        folder, small = pathlib.Path(name), weights(256, 256)
+        give(ask, folder, {"layer.weight": small})
+        print("warming up", file=sys.stderr)
+        medians(ask, ["each 1", "each 2"], rivals([small], VIEWS), 1)
+        (model if args.model else shapes)(ask, folder, args)
 
 
 if __name__ == "__main__":

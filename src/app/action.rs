@@ -33,6 +33,8 @@ pub enum Action {
     Scrub(i32),
     /// The other knob.
     NextKnob,
+    /// The next pattern of pruning.
+    NextPattern,
     /// Type a value for the active knob.
     TypeValue,
     /// Make the layers in scope dense again.
@@ -100,7 +102,8 @@ impl Action {
             Self::Scrub(n) if n < 0 => "knob left by 10 %",
             Self::Scrub(_) => "knob right by 10 %",
             Self::NextKnob => "other knob: rank or prune",
-            Self::TypeValue => "type a value: 64, 50%, .5, dense",
+            Self::NextPattern => "next pattern: entries, N:4, N:8, N:16, rows, columns, blocks",
+            Self::TypeValue => "type a value: 64, 50%, .5, 2:4, row 30%, dense",
             Self::Dense => "make the layers in scope dense again",
             Self::Pin => "pin: larger scopes leave the layer alone",
             Self::Undo => "undo",
@@ -135,6 +138,7 @@ impl Action {
             Self::Scrub(1 | -1) => "step",
             Self::Scrub(_) => "coarse",
             Self::NextKnob => "knob",
+            Self::NextPattern => "pattern",
             Self::TypeValue => "type",
             Self::Dense => "dense",
             Self::Pin => "pin",

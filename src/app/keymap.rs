@@ -56,6 +56,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[shift(Code::Left), c('H')], Action::Scrub(-10), KNOBS),
     bind(&[shift(Code::Right), c('L')], Action::Scrub(10), KNOBS),
     bind(&[k(Code::Tab), k(Code::BackTab)], Action::NextKnob, KNOBS),
+    bind(&[c('n')], Action::NextPattern, KNOBS),
     bind(&[c('=')], Action::TypeValue, KNOBS),
     bind(&[c('g')], Action::NextScope, KNOBS),
     bind(&[c('d')], Action::Dense, KNOBS),

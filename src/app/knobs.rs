@@ -4,6 +4,8 @@ use super::App;
 use super::prompt::Value;
 use crate::model::{Layer, LayerId};
 use crate::plan::{Edit, Entry, Knob};
+use crate::treat::pattern::CYCLE;
+use crate::treat::{Pattern, Prune};
 
 /// Which layers an edit touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -85,7 +87,7 @@ impl App {
     pub fn share(&self, knob: Knob, id: LayerId) -> Option<f64> {
         let treatment = self.plan.treatment(id);
         match knob {
-            Knob::Prune => treatment.prune,
+            Knob::Prune => treatment.prune.map(|p| p.remove),
             Knob::Rank => {
                 let full = self.model.layer(id).map_or(1, Layer::full_rank).max(1);
                 treatment.rank.map(|r| r as f64 / full as f64)
@@ -127,9 +129,7 @@ impl App {
         let next = match self.knob {
             Knob::Prune => {
                 let at = self.share(Knob::Prune, lead).unwrap_or(0.0);
-                // Typed values lie between the steps: a step from there ends on the grid.
-                let grid = (at * 100.0).round() + f64::from(steps);
-                Some((grid / 100.0).clamp(0.0, 1.0)).filter(|s| *s > 0.0).map(Value::Share)
+                Some(self.pattern_of(lead).step(at, steps)).filter(|s| *s > 0.0).map(Value::Share)
             }
             Knob::Rank => self.next_rank(lead, steps, targets.len() > 1),
         };
@@ -159,7 +159,12 @@ impl App {
             self.say(self.why_nothing());
             return;
         }
-        let knob = self.knob;
+        let knob = if let Value::Pattern(pattern, _) = value {
+            self.pattern = pattern;
+            Knob::Prune
+        } else {
+            self.knob
+        };
         let mut changes = Vec::with_capacity(targets.len());
         for id in &targets {
             let (Some(layer), before) = (self.model.layer(*id), self.plan.entry(*id)) else { continue };
@@ -167,9 +172,12 @@ impl App {
             match knob {
                 Knob::Rank => after.treatment.rank = rank_of(value, layer),
                 Knob::Prune => {
+                    let pattern = if let Value::Pattern(pattern, _) = value { pattern } else { self.pattern_of(*id) };
                     after.treatment.prune = match value {
-                        Value::Share(s) if s > 0.0 => Some(s.min(1.0)),
-                        _ => None,
+                        Value::Share(s) | Value::Pattern(_, Some(s)) => pruned(pattern, s),
+                        // A pattern alone: as much as before goes.
+                        Value::Pattern(_, None) => before.treatment.prune.and_then(|p| pruned(pattern, p.remove)),
+                        Value::Rank(_) | Value::Dense => None,
                     };
                 }
             }
@@ -184,12 +192,29 @@ impl App {
         self.selected.0 * Scope::ALL.len() + Scope::ALL.iter().position(|s| *s == self.scope()).unwrap_or(0)
     }
 
+    /// The pattern in which a layer is pruned, or would be.
+    pub fn pattern_of(&self, id: LayerId) -> Pattern {
+        self.plan.treatment(id).prune.map_or(self.pattern, |p| p.pattern)
+    }
+
+    /// Goes on to the next pattern for all layers in scope.
+    pub(super) fn next_pattern(&mut self) {
+        let lead = self.targets();
+        let lead = lead.iter().copied().find(|id| *id == self.selected).or(lead.first().copied());
+        let now = lead.map_or(self.pattern, |id| self.pattern_of(id));
+        let at = CYCLE.iter().position(|p| *p == now).map_or(0, |i| (i + 1) % CYCLE.len());
+        self.knob = Knob::Prune;
+        self.set(Value::Pattern(CYCLE[at], None), false);
+        self.say(format!("pattern: {}", CYCLE[at].describe()));
+    }
+
     fn label(&self, knob: Knob, value: Value, layers: usize) -> String {
         let value = match (knob, value) {
             (_, Value::Dense) if knob == Knob::Rank => "dense".to_owned(),
             (_, Value::Dense) => "off".to_owned(),
             (_, Value::Rank(r)) => r.to_string(),
             (_, Value::Share(s)) => format!("{:.0}%", s * 100.0),
+            (_, Value::Pattern(p, share)) => p.name(share.unwrap_or(0.0)),
         };
         let of = if layers == 1 {
             self.model.layer(self.selected).map_or_else(String::new, |l| l.label.clone())
@@ -257,11 +282,17 @@ impl App {
     }
 }
 
+/// What removing a share in a pattern is; nothing removed is `None`.
+fn pruned(pattern: Pattern, share: f64) -> Option<Prune> {
+    let remove = pattern.on_grid(share.clamp(0.0, 1.0));
+    (remove > 0.0).then_some(Prune { remove, pattern })
+}
+
 /// The rank that a value means for a layer; `None` is dense.
 fn rank_of(value: Value, layer: &Layer) -> Option<usize> {
     let full = layer.full_rank();
     match value {
-        Value::Dense => None,
+        Value::Dense | Value::Pattern(..) => None,
         Value::Rank(r) => Some(r.clamp(1, full.max(1))),
         Value::Share(s) => Some(((s * full as f64).round() as usize).clamp(1, full.max(1))),
     }

@@ -187,7 +187,7 @@ pub enum Effect {
         layer: LayerId,
         /// What is done to it.
         treatment: Treatment,
-        /// Largest magnitude removed.
+        /// Largest magnitude removed, of single entries.
         threshold: f32,
     },
     /// Prove an upper bound on σ₁.

@@ -26,7 +26,7 @@ use crate::engine::Progress;
 use crate::model::{LayerId, Model};
 use crate::plan::{Knob, Outcome, Plan, Treatment, project};
 use crate::probe::book::FactBook;
-use crate::treat::{Preview, Refined};
+use crate::treat::{Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +65,8 @@ pub struct App {
     pub selected: LayerId,
     /// The active knob.
     pub knob: Knob,
+    /// The pattern in which layers are pruned from now on.
+    pub pattern: Pattern,
     scope: Scope,
     /// The lens on screen.
     pub lens: LensId,
@@ -116,6 +118,7 @@ impl App {
             list: List::default(),
             selected,
             knob: Knob::Rank,
+            pattern: Pattern::default(),
             scope: Scope::default(),
             lens: LensId::Spectrum,
             map_metric: 0,
@@ -209,6 +212,7 @@ impl App {
             Action::SameRole(n) => self.same_role(n),
             Action::Scrub(n) => self.scrub(n),
             Action::NextKnob => self.knob = self.knob.other(),
+            Action::NextPattern => self.next_pattern(),
             Action::TypeValue => self.typing = Some(Typing::Value(Prompt::default())),
             Action::Dense => self.make_dense(),
             Action::Pin => self.pin(),
@@ -372,8 +376,11 @@ impl App {
 
     /// The estimate worth having until the exact run is there: of the selected layer, pruned and nothing else.
     fn previewed(&self, layer: LayerId, treatment: Treatment) -> Option<Effect> {
-        let ratio = treatment.prune.filter(|_| treatment.rank.is_none() && layer == self.selected)?;
-        let threshold = self.facts.of(layer).magnitude.as_ref()?.prune(ratio).threshold;
+        let how = treatment.prune.filter(|_| treatment.rank.is_none() && layer == self.selected)?;
+        let threshold = match how.pattern {
+            Pattern::Unstructured => self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold,
+            _ => 0.0,
+        };
         Some(Effect::Preview { layer, treatment, threshold })
     }
 

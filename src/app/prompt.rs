@@ -2,6 +2,7 @@
 
 use super::message::{Code, Key};
 use crate::plan::Knob;
+use crate::treat::Pattern;
 
 /// A line being typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,17 +65,31 @@ pub enum Value {
     Rank(usize),
     /// A share, 0 to 1: of the full rank kept, or of the entries removed.
     Share(f64),
+    /// A pattern of pruning, with the share that it removes where one was given.
+    Pattern(Pattern, Option<f64>),
 }
 
-/// Reads `64`, `50%`, `.5`, `dense`, `off`. For the rank a whole number is a rank; for pruning a number above 1 is a
-/// percentage.
+/// Reads `64`, `50%`, `.5`, `dense`, `off`, `2:4`, `row 30%`, `block:16x16`. For the rank a whole number is a rank; for
+/// pruning a number above 1 is a percentage. A pattern is of pruning, whichever knob is active.
 pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
     let text = text.trim().trim_start_matches('=').trim();
     if matches!(text, "dense" | "off" | "d") {
         return Ok(Value::Dense);
     }
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    if let Some((pattern, own)) = Pattern::parse(first) {
+        return match (own, rest.trim()) {
+            (own, "") => Ok(Value::Pattern(pattern, own)),
+            (Some(_), more) => Err(format!("{first} says what goes: leave out {more}")),
+            (None, share) => match value(Knob::Prune, share)? {
+                Value::Share(share) => Ok(Value::Pattern(pattern, Some(share))),
+                _ => Err(format!("\"{share}\" is no share: type {first} 30%")),
+            },
+        };
+    }
     let (digits, percent) = text.strip_suffix('%').map_or((text, false), |t| (t.trim_end(), true));
-    let number: f64 = digits.parse().map_err(|_| format!("\"{text}\" is no number: type 64, 50%, .5 or dense"))?;
+    let number: f64 =
+        digits.parse().map_err(|_| format!("\"{text}\" is no number: type 64, 50%, .5, 2:4, row 30% or dense"))?;
     if !number.is_finite() || number < 0.0 {
         return Err(format!("{text} is out of range"));
     }
@@ -104,10 +119,13 @@ mod tests {
             (Knob::Prune, "0.5", Value::Share(0.5)),
             (Knob::Prune, "1", Value::Share(1.0)),
             (Knob::Prune, "0", Value::Share(0.0)),
+            (Knob::Rank, "2:4", Value::Pattern(Pattern::Groups(4), Some(0.5))),
+            (Knob::Prune, "row 30%", Value::Pattern(Pattern::Rows, Some(0.3))),
+            (Knob::Prune, "block:8x4", Value::Pattern(Pattern::Blocks(8, 4), None)),
         ] {
             assert_eq!(value(knob, text), Ok(want), "{text}");
         }
-        for text in ["", "x", "-1", "150%", "nan", "inf", "1e400"] {
+        for text in ["", "x", "-1", "150%", "nan", "inf", "1e400", "2:4 30%", "row x", "4:2"] {
             assert!(value(Knob::Prune, text).is_err(), "{text}");
         }
     }

@@ -6,6 +6,7 @@ use crate::model::Role;
 use crate::plan::Treatment;
 use crate::probe::Fact;
 use crate::source;
+use crate::treat::Prune;
 use proptest::prelude::*;
 
 struct Script {
@@ -75,11 +76,11 @@ fn left_and_right_scrub_from_the_first_frame_on() {
     s.keys("d <tab> h");
     assert!(s.here().is_dense(), "less than nothing is not removed");
     s.keys("l L");
-    assert_eq!(s.here(), Treatment { rank: None, prune: Some(0.11) });
+    assert_eq!(s.here(), Treatment { rank: None, prune: Some(Prune::unstructured(0.11)) });
     for _ in 0..12 {
         s.keys("<s-right>");
     }
-    assert_eq!(s.here().prune, Some(1.0));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(1.0));
 }
 
 #[test]
@@ -99,14 +100,14 @@ fn totals_move_with_the_key_press() {
 fn values_are_typed_and_mistakes_told() {
     let mut s = script();
     s.keys("<tab> = 6 2 . 5 % <enter>");
-    assert_eq!(s.here().prune, Some(0.625));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.625));
     s.keys("l");
-    assert_eq!(s.here().prune, Some(0.64), "a step from a typed value ends on the grid");
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.64), "a step from a typed value ends on the grid");
     s.keys("= x <enter>");
     assert!(s.app.status.as_ref().unwrap().contains("no number"));
-    assert_eq!(s.here().prune, Some(0.64));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.64));
     s.keys("= 5 <esc>");
-    assert_eq!(s.here().prune, Some(0.64));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.64));
     s.keys("= o f f <enter>");
     assert!(s.here().is_dense());
     s.keys("<tab> = 5 0 % <enter>");
@@ -126,8 +127,14 @@ fn scopes_move_many_layers_and_leave_pinned_ones_alone() {
     let mut s = script();
     s.keys("j p g <tab> L");
     assert_eq!(s.app.scope(), Scope::Role);
-    let keys: Vec<_> =
-        s.app.model.layers.iter().filter(|l| l.role == Role::Key).map(|l| s.app.plan.treatment(l.id).prune).collect();
+    let keys: Vec<_> = s
+        .app
+        .model
+        .layers
+        .iter()
+        .filter(|l| l.role == Role::Key)
+        .map(|l| s.app.plan.treatment(l.id).prune.map(|p| p.remove))
+        .collect();
     assert_eq!(keys, [None, Some(0.1), Some(0.1), Some(0.1)], "the pinned one stays");
     s.keys("g l");
     assert_eq!(s.app.scope(), Scope::Block);
@@ -163,9 +170,9 @@ fn what_cannot_be_treated_says_why() {
 fn separate_keys_are_undone_one_by_one_and_a_held_key_at_once() {
     let mut s = script();
     s.keys("<tab> l l l u");
-    assert_eq!(s.here().prune, Some(0.02));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.02));
     s.keys("<c-r>");
-    assert_eq!(s.here().prune, Some(0.03));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.03));
     s.keys("u u u u");
     assert!(s.app.plan.is_dense());
     assert_eq!(s.app.status.as_deref(), Some("nothing to undo"));
@@ -173,7 +180,7 @@ fn separate_keys_are_undone_one_by_one_and_a_held_key_at_once() {
         s.now += 30;
         s.send(Msg::Key(Key::char('l')));
     }
-    assert_eq!(s.here().prune, Some(0.2));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.2));
     s.keys("u");
     assert!(s.app.plan.is_dense(), "a held key is one step");
 }
@@ -251,7 +258,7 @@ fn only_the_plan_that_stands_is_refined_and_stale_answers_are_dropped() {
             linf_l1: None,
         })),
     };
-    s.send(Msg::Report(answer(Treatment { prune: Some(0.9), ..treatment })));
+    s.send(Msg::Report(answer(Treatment { prune: Some(Prune::unstructured(0.9)), ..treatment })));
     assert!(s.app.current_refinement(id).is_none());
     s.send(Msg::Report(answer(treatment)));
     assert!(s.app.current_refinement(id).is_some());
@@ -311,7 +318,7 @@ fn a_drag_moves_the_knob_it_began_on_and_is_one_step() {
     }
     s.send(Msg::Press(Target::Row(9)));
     s.send(Msg::Release);
-    assert_eq!(s.here().prune, Some(0.25));
+    assert_eq!(s.here().prune.map(|p| p.remove), Some(0.25));
     assert_eq!(s.label(), "0·q_proj", "the pointer left the slider with the button held");
     s.keys("u");
     assert!(s.app.plan.is_dense());
@@ -322,8 +329,29 @@ fn a_drag_moves_the_knob_it_began_on_and_is_one_step() {
     assert_eq!(s.label(), "0·v_proj");
 }
 
+#[test]
+fn patterns_go_round_and_keep_their_share() {
+    let mut s = script();
+    s.keys("n");
+    assert_eq!(s.here(), Treatment::default(), "nothing is removed yet");
+    assert_eq!((s.app.pattern, s.app.knob), (Pattern::Groups(4), Knob::Prune));
+    s.keys("l l");
+    assert_eq!(s.here().prune, Some(Prune { remove: 0.5, pattern: Pattern::Groups(4) }));
+    assert!(s.effects.iter().any(|e| matches!(e, Effect::Preview { .. })), "patterns are previewed as well");
+    s.keys("n n n");
+    assert_eq!(s.here().prune, Some(Prune { remove: 0.5, pattern: Pattern::Rows }));
+    s.keys("= 1 : 8 <enter> j l");
+    assert_eq!(s.here().prune, Some(Prune { remove: 0.125, pattern: Pattern::Groups(8) }), "the next layer likewise");
+    s.keys("k");
+    assert_eq!(s.here().prune, Some(Prune { remove: 0.875, pattern: Pattern::Groups(8) }));
+    s.keys("H H H H H H H H H H");
+    assert_eq!(s.here().prune, None);
+    s.keys("u");
+    assert_eq!(s.here().prune.map(|p| p.pattern), Some(Pattern::Groups(8)), "one step of the group back");
+}
+
 fn any_key() -> impl Strategy<Value = Key> {
-    let chars = "hjklHJKLqu/=gdpszZamvceoi?MI[]{}123456 0x.%".chars().collect::<Vec<_>>();
+    let chars = "hjklHJKLqu/=gdpnszZamvceoi?MI[]{}123456 0x.%".chars().collect::<Vec<_>>();
     let codes = [
         Code::Enter,
         Code::Esc,

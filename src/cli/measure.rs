@@ -3,6 +3,7 @@
 use super::args::{Common, Measure, MeasureFormat, With};
 use super::error::CliError;
 use super::output::{Meter, line, open, settings};
+use crate::engine::cache::Cache;
 use crate::engine::{Engine, Report, Request, Settings};
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::book::{FactBook, LayerFacts};
@@ -40,6 +41,11 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
         layer_by_layer: true,
         ..settings(common)
     };
+    let cache = settings.cache.clone();
+    if let Some(cache) = cache.as_ref().filter(|_| shard.is_some()) {
+        // Parts meet there: better to know before the work than after.
+        cache.try_out().map_err(|e| unkept(cache, &e.to_string()))?;
+    }
     let model = Arc::new(model);
     let (tell, inbox) = mpsc::channel();
     let mut engine = Engine::start(Arc::clone(&model), weights, settings, move |r| drop(tell.send(r)))?;
@@ -62,7 +68,24 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     }
     out.write_ready(&facts, &mut meter, true)?;
     meter.clear();
-    out.finish()
+    out.finish()?;
+    let Some(cache) = cache else { return Ok(()) };
+    match cache.lost() {
+        (0, _) => Ok(()),
+        (_, why) if shard.is_some() => Err(unkept(&cache, &why)),
+        (lost, why) => {
+            eprintln!("note: {lost} measurements could not be kept in {}: {why}", cache.folder().display());
+            Ok(())
+        }
+    }
+}
+
+/// A part whose measurements nobody will find.
+fn unkept(cache: &Cache, why: &str) -> CliError {
+    CliError::Input(anyhow::anyhow!(
+        "{}: measurements of --shard are kept here and cannot be: {why}; make room or set SLIMSCOPE_CACHE_DIR",
+        cache.folder().display()
+    ))
 }
 
 /// `I/N`, I from 1. Parts meet in the cache, so there must be one.
@@ -228,7 +251,7 @@ fn cells(layer: &Layer, facts: &LayerFacts) -> Vec<String> {
         _ => "·".to_owned(),
     };
     let error = m.and_then(|m| m.prune_error.iter().find(|(r, _)| *r == 0.5)).map(|(_, e)| *e);
-    let pattern = m.and_then(|m| m.nm_error.iter().find(|(n, of, _)| (*n, *of) == (2, 4))).map(|(.., e)| *e);
+    let pattern = facts.structure.as_deref().and_then(|s| s.group_error(2, 4));
     let two = |v: Option<f64>| v.map_or("·".to_owned(), |v| format!("={}", ratio(v)));
     vec![
         layer.name.clone(),

@@ -11,9 +11,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Changes whenever facts of the same bytes may come out differently.
-const VERSION: &str = "facts-2";
+const VERSION: &str = "facts-3";
 const MAGIC: &[u8; 8] = b"slimfact";
 /// Bytes that the folder may hold.
 const CAP: u64 = 2 << 30;
@@ -51,12 +52,14 @@ pub struct Cache {
     folder: PathBuf,
     cap: u64,
     stored: AtomicU64,
+    /// Facts that could not be kept, and why the last could not.
+    lost: Mutex<(u64, String)>,
 }
 
 impl Cache {
     /// Keeps facts under `folder`, which is made when first needed.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.join(VERSION), cap: CAP, stored: AtomicU64::new(0) }
+        Self { folder: folder.join(VERSION), cap: CAP, stored: AtomicU64::new(0), lost: Mutex::default() }
     }
 
     /// The content of a layer whose tensor holds `bytes`; `None` when told to stop.
@@ -99,8 +102,35 @@ impl Cache {
         body.strip_prefix(MAGIC).map(<[u8]>::to_vec)
     }
 
+    /// Whether something can be kept there: tried out.
+    pub fn try_out(&self) -> io::Result<()> {
+        let key = Key(blake3::hash(b"whether the cache can be written"));
+        self.put(key, b"yes")?;
+        match self.get(key) {
+            Some(_) => Ok(()),
+            None => Err(io::Error::other("what was written does not come back")),
+        }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How many facts could not be kept, and why the last could not.
+    pub fn lost(&self) -> (u64, String) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Keeps a fact. A full disk or a read-only home is no reason to stop: the fact is on screen anyway.
     pub fn put(&self, key: Key, fact: &[u8]) -> io::Result<()> {
+        self.write(key, fact).inspect_err(|error| {
+            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            *lost = (lost.0 + 1, error.to_string());
+        })
+    }
+
+    fn write(&self, key: Key, fact: &[u8]) -> io::Result<()> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(fact);
         let hash = blake3::hash(&bytes);
@@ -108,10 +138,13 @@ impl Cache {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder)?;
-        // Other processes may write the same file: each has a name of its own until it is whole.
-        let beside = path.with_extension(format!("{}.{:?}", std::process::id(), std::thread::current().id()));
-        fs::write(&beside, &bytes)?;
-        fs::rename(&beside, &path).inspect_err(|_| drop(fs::remove_file(&beside)))?;
+        // Other processes, on other machines too, may write the same file: each has a name of its own until it is whole.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let number = self.stored.load(Ordering::Relaxed);
+        let name = format!("{}-{:?}-{number}-{now}", std::process::id(), std::thread::current().id());
+        let beside = path.with_extension(&blake3::hash(name.as_bytes()).to_hex()[..16]);
+        let written = fs::write(&beside, &bytes).and_then(|()| fs::rename(&beside, &path));
+        written.inspect_err(|_| drop(fs::remove_file(&beside)))?;
         if self.stored.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
             self.shrink();
         }
@@ -189,6 +222,21 @@ mod tests {
         assert!(left.len() < 22 && left.len() > 15, "{left:?}");
         assert_eq!(left.last(), Some(&39));
         assert!(left.windows(2).all(|w| w[1] == w[0] + 1), "the oldest went: {left:?}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_noticed_and_left_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path());
+        cache.try_out().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, b"").unwrap();
+        assert!(Cache::new(&file).try_out().is_err());
+        // A folder in the place of the fact: written beside, not renamed, nothing left.
+        fs::create_dir_all(cache.path(key(5))).unwrap();
+        assert!(cache.put(key(5), b"x").is_err());
+        let beside = fs::read_dir(cache.path(key(5)).parent().unwrap()).unwrap().count();
+        assert_eq!(beside, 1);
     }
 
     #[test]

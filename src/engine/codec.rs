@@ -3,7 +3,7 @@
 use crate::known::Known;
 use crate::model::Layer;
 use crate::numerics::density::Density;
-use crate::probe::{Fact, Lipschitz, Magnitude, Sketch, Spectrum};
+use crate::probe::{Fact, Lipschitz, Magnitude, Sketch, Spectrum, Structure};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 #[derive(Serialize, Deserialize)]
 enum Record {
     Magnitude(Box<Magnitude>),
+    Structure(Box<Structure>),
     Lipschitz(Lipschitz),
     Sketch { norm: Known, density: Density },
     Spectrum { sigma: Vec<f64>, accuracy: f64 },
@@ -31,6 +32,7 @@ pub fn decode_all(layer: &Layer, bytes: &[u8]) -> Option<Vec<Fact>> {
 fn record(fact: &Fact) -> Record {
     match fact {
         Fact::Magnitude(m) => Record::Magnitude(Box::new((**m).clone())),
+        Fact::Structure(s) => Record::Structure(Box::new((**s).clone())),
         Fact::Lipschitz(l) => Record::Lipschitz((**l).clone()),
         Fact::Sketch(s) => Record::Sketch { norm: s.norm, density: s.density.clone() },
         Fact::Spectrum(s) => Record::Spectrum { sigma: s.sigma.clone(), accuracy: s.accuracy },
@@ -46,6 +48,7 @@ fn fact(layer: &Layer, record: Record) -> Option<Fact> {
             let fits = m.row_squares.len() == rows && m.col_squares.len() == cols;
             fits.then(|| Fact::Magnitude(Arc::new(*m)))?
         }
+        Record::Structure(s) => (s.rows.total() == rows as u64).then(|| Fact::Structure(Arc::new(*s)))?,
         Record::Lipschitz(l) => Fact::Lipschitz(Arc::new(l)),
         Record::Sketch { norm, density } => {
             (density.count == layer.full_rank()).then(|| Fact::Sketch(Arc::new(Sketch::new(layer, norm, density))))?

@@ -45,7 +45,7 @@ pub enum Request {
         layer: LayerId,
         /// What the plan does to it.
         treatment: Treatment,
-        /// Largest magnitude removed.
+        /// Largest magnitude removed, of single entries.
         threshold: f32,
     },
     /// Run the probes that run only on request, on this layer.

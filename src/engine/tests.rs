@@ -2,6 +2,7 @@ use super::*;
 use crate::model::{DType, Layer, Stored, Tensor};
 use crate::probe::{Ask, ProbeError, ProbeId};
 use crate::source;
+use crate::treat::Prune;
 use std::time::Instant;
 
 /// A model of `layers` square layers in memory.
@@ -48,8 +49,8 @@ fn until_idle(inbox: &mpsc::Receiver<Report>, requests: u64) -> Vec<Report> {
     }
 }
 
-/// Facts of a linear layer that come unasked: magnitudes, norms, sketch, spectrum.
-const FACTS: usize = 4;
+/// Facts of a linear layer that come unasked: magnitudes, norms, patterns, sketch, spectrum.
+const FACTS: usize = 5;
 
 fn settings() -> Settings {
     Settings { threads: 2, debounce: Duration::from_millis(20), ..Settings::default() }
@@ -77,7 +78,7 @@ fn scrubbing_keeps_only_the_newest_refinement() {
     let (mut engine, inbox) = start(&model, weights, settings());
     let mut requests = engine.ask(all(&model));
     for step in 1..=30 {
-        let treatment = Treatment { rank: None, prune: Some(f64::from(step) / 100.0) };
+        let treatment = Treatment { rank: None, prune: Some(Prune::unstructured(f64::from(step) / 100.0)) };
         requests = engine.ask(Request::Refine { layer: LayerId(1), treatment });
     }
     let reports = until_idle(&inbox, requests);
@@ -85,7 +86,7 @@ fn scrubbing_keeps_only_the_newest_refinement() {
         .iter()
         .filter_map(|r| match r {
             Report::Refined { generation, result, .. } => {
-                Some((*generation, result.as_ref().unwrap().treatment.prune.unwrap()))
+                Some((*generation, result.as_ref().unwrap().treatment.prune.unwrap().remove))
             }
             _ => None,
         })
@@ -100,7 +101,10 @@ fn a_cancelled_refinement_does_not_answer() {
     let (model, weights) = model(1, 32);
     let (mut engine, inbox) = start(&model, weights, Settings { debounce: Duration::from_millis(200), ..settings() });
     engine.ask(all(&model));
-    engine.ask(Request::Refine { layer: LayerId(0), treatment: Treatment { rank: None, prune: Some(0.5) } });
+    engine.ask(Request::Refine {
+        layer: LayerId(0),
+        treatment: Treatment { rank: None, prune: Some(Prune::unstructured(0.5)) },
+    });
     let requests = engine.ask(Request::CancelRefine);
     let reports = until_idle(&inbox, requests);
     assert!(!reports.iter().any(|r| matches!(r, Report::Refined { .. })));
@@ -204,7 +208,10 @@ fn a_layer_that_needs_too_much_memory_says_so_and_the_rest_is_measured() {
     let requests = engine.ask(all(&model));
     let reports = until_idle(&inbox, requests);
     assert_eq!(
-        reports.iter().filter(|r| matches!(r, Report::Failed { why, .. } if why.contains("MiB of memory"))).count(),
+        reports
+            .iter()
+            .filter(|r| matches!(r, Report::Failed { why, .. } if why.contains("GiB of memory, at most 8.0 MiB")))
+            .count(),
         2
     );
     assert_eq!(reports.iter().filter(|r| matches!(r, Report::Fact { fact: Fact::Magnitude(_), .. })).count(), 2);

@@ -5,7 +5,8 @@ use super::{Lens, Look, state};
 use crate::app::{Action, LensId};
 use crate::known::Known;
 use crate::probe::Magnitude;
-use crate::treat::Refined;
+use crate::probe::structure::PATTERNS;
+use crate::treat::{Pattern, Prune, Refined};
 use crate::widgets::number::{count, known, number, percent, ratio, tick};
 use crate::widgets::plot::Axis;
 use crate::widgets::{Ink, Phrase, bars, put, put_right, spark, width};
@@ -52,10 +53,11 @@ fn split(look: &Look, area: Rect) -> (Rect, Rect) {
     (Rect { height: top, ..area }, Rect { y: area.y + top, height: area.height - top, ..area })
 }
 
-/// The share removed under the plan, where pruning applies to the weights themselves.
+/// The share removed under the plan, where pruning applies to the weights themselves, one by one: then there is a
+/// threshold.
 fn removed(look: &Look) -> Option<f64> {
     let treatment = look.app.plan.treatment(look.layer.id);
-    treatment.prune.filter(|_| treatment.rank.is_none())
+    treatment.prune.filter(|p| treatment.rank.is_none() && p.pattern == Pattern::Unstructured).map(|p| p.remove)
 }
 
 fn histogram(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
@@ -177,11 +179,11 @@ fn at_knob(look: &Look) -> Phrase {
     let phrase = Phrase::new();
     match look.app.plan.treatment(look.layer.id).prune {
         None => phrase.caption("knob").and("remove 0%").caption("err").and("=0").caption("energy kept").and("=100%"),
-        Some(share) => {
+        Some(how) => {
             let kept = look.outcome.relative_error().map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
             phrase
                 .caption("knob")
-                .and_inked(format!("remove {}", percent(share)), Ink::Accent)
+                .and_inked(format!("remove {}", how.short()), Ink::Accent)
                 .caption("err")
                 .and(known(look.outcome.relative_error(), ratio))
                 .caption("energy kept")
@@ -209,13 +211,18 @@ fn ladder(m: &Magnitude) -> Phrase {
     phrase
 }
 
-fn patterns(m: &Magnitude) -> Phrase {
+fn patterns(look: &Look) -> Phrase {
     let mut phrase = Phrase::new().caption("keep N:M");
-    for (i, (n, of, error)) in m.nm_error.iter().enumerate() {
-        let text = format!("{n}:{of} ={}", ratio(*error));
+    for (i, (n, of)) in PATTERNS.into_iter().enumerate() {
+        let text = format!("{n}:{of} {}", group_error(look, n, of));
         phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
     }
     phrase
+}
+
+fn group_error(look: &Look, n: usize, of: usize) -> String {
+    let error = look.facts.structure.as_deref().and_then(|s| s.group_error(n, of));
+    error.map_or("…".to_owned(), |e| format!("={}", ratio(e)))
 }
 
 fn below(look: &Look, m: &Magnitude, lines: u16) -> Vec<Phrase> {
@@ -232,18 +239,18 @@ fn below(look: &Look, m: &Magnitude, lines: u16) -> Vec<Phrase> {
         .and(format!("={}", ratio(m.pq_index)))
         .caption("zeros")
         .and(format!("={}", count(m.zeros)));
-    vec![at_knob(look), ladder(m), patterns(m), rest]
+    vec![at_knob(look), ladder(m), patterns(look), rest]
 }
 
 fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
     let line = |name: &str, value: String| Phrase::new().caption(&format!("{name:<16}")).and(value);
     let title = |text: &str| Phrase::new().inked(text, Ink::Title);
-    let share = look.app.plan.treatment(look.layer.id).prune.unwrap_or(0.0);
+    let share = look.app.plan.treatment(look.layer.id).prune.map_or("0%".to_owned(), Prune::short);
     let error = look.outcome.relative_error();
     let kept = error.map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
     let mut lines = vec![
         title("At the knob"),
-        line("remove", percent(share)),
+        line("remove", share),
         line("relative error", known(error, ratio)),
         line("energy kept", known(kept, percent)),
         Phrase::new(),
@@ -251,7 +258,7 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
     ];
     lines.extend(m.prune_error.iter().map(|(s, e)| line(&format!("{:.0}%", s * 100.0), format!("err ={}", ratio(*e)))));
     lines.extend([Phrase::new(), title("Keep N of M inputs")]);
-    lines.extend(m.nm_error.iter().map(|(n, of, e)| line(&format!("{n}:{of}"), format!("err ={}", ratio(*e)))));
+    lines.extend(PATTERNS.map(|(n, of)| line(&format!("{n}:{of}"), format!("err {}", group_error(look, n, of)))));
     let median = m.quantile(0.5);
     lines.extend([
         Phrase::new(),

@@ -236,6 +236,10 @@ impl Layer {
     pub fn cols(&self) -> usize {
         self.matrix[1]
     }
+    /// Columns of the matrix view that belong to one input: 1, or the kernel's taps of an input channel.
+    pub fn input_columns(&self) -> usize {
+        if self.kind.is_conv() { self.shape.iter().skip(2).product::<usize>().max(1) } else { 1 }
+    }
     /// The largest possible rank, `min(rows, columns)`.
     pub fn full_rank(&self) -> usize {
         self.rows().min(self.cols())
@@ -248,5 +252,35 @@ impl Layer {
     /// Bytes of one stored element.
     pub fn element_bytes(&self) -> f64 {
         self.dtype.bits() as f64 / 8.0
+    }
+}
+
+#[cfg(test)]
+impl Layer {
+    /// A layer of its own, stored as `f32`, its shape outputs first.
+    pub fn alone(kind: Kind, shape: &[usize]) -> Self {
+        let entries: usize = shape.iter().product();
+        Self {
+            id: LayerId(0),
+            name: "fc".into(),
+            label: "fc".into(),
+            tensor: 0,
+            bias: None,
+            block: None,
+            role: Role::Dense,
+            kind,
+            orientation: Orientation::OutIn,
+            shape: shape.to_vec(),
+            matrix: [shape[0], entries / shape[0]],
+            dtype: DType::F32,
+            params: entries as u64,
+            extra_params: 0,
+            bytes: entries as u64 * 4,
+            macs: Some(entries as u64),
+            uses: Some(1),
+            conv: None,
+            tied_to: None,
+            why_not: None,
+        }
     }
 }

@@ -3,7 +3,7 @@
 pub mod outcome;
 
 use crate::model::LayerId;
-pub use crate::treat::Treatment;
+pub use crate::treat::{Pattern, Prune, Treatment};
 pub use outcome::{LayerOutcome, Outcome, Totals, project};
 use std::time::Duration;
 

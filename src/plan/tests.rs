@@ -1,9 +1,11 @@
 use super::*;
+use crate::treat::Prune;
 use proptest::prelude::*;
 
 fn prune(plan: &Plan, layer: usize, ratio: f64, at_ms: u64) -> Edit {
     let before = plan.entry(LayerId(layer));
-    let after = Entry { treatment: Treatment { prune: Some(ratio), ..before.treatment }, ..before };
+    let after =
+        Entry { treatment: Treatment { prune: Some(Prune::unstructured(ratio)), ..before.treatment }, ..before };
     Edit {
         changes: vec![(LayerId(layer), before, after)],
         label: format!("prune {ratio}"),
@@ -21,12 +23,12 @@ fn a_held_key_is_undone_at_once_and_separate_presses_one_by_one() {
     plan.edit(prune(&plan.clone(), 0, 0.9, 5000));
     assert_eq!(plan.depth(), (2, 0));
     plan.undo();
-    assert_eq!(plan.treatment(LayerId(0)).prune, Some(0.5));
+    assert_eq!(plan.treatment(LayerId(0)).prune.map(|p| p.remove), Some(0.5));
     plan.undo();
     assert!(plan.is_dense());
     assert_eq!(plan.undo(), None);
     plan.redo();
-    assert_eq!(plan.treatment(LayerId(0)).prune, Some(0.5));
+    assert_eq!(plan.treatment(LayerId(0)).prune.map(|p| p.remove), Some(0.5));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is known so far, layer by layer.
 
-use super::{Fact, Lipschitz, Magnitude, ProbeId, Sketch, Spectrum};
+use super::{Fact, Lipschitz, Magnitude, ProbeId, Sketch, Spectrum, Structure};
 use crate::known::Known;
 use crate::model::LayerId;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct LayerFacts {
     /// One pass over the entries.
     pub magnitude: Option<Arc<Magnitude>>,
+    /// What goes when entries are removed in patterns.
+    pub structure: Option<Arc<Structure>>,
     /// Operator norms.
     pub lipschitz: Option<Arc<Lipschitz>>,
     /// A first look at the spectrum.
@@ -27,6 +29,7 @@ impl LayerFacts {
     pub fn has(&self, probe: ProbeId) -> bool {
         match probe {
             ProbeId::Magnitude => self.magnitude.is_some(),
+            ProbeId::Structure => self.structure.is_some(),
             ProbeId::Lipschitz => self.lipschitz.is_some(),
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
@@ -61,6 +64,7 @@ impl FactBook {
     pub fn of(&self, layer: LayerId) -> &LayerFacts {
         static NOTHING: LayerFacts = LayerFacts {
             magnitude: None,
+            structure: None,
             lipschitz: None,
             sketch: None,
             spectrum: None,
@@ -74,6 +78,7 @@ impl FactBook {
         let Some(facts) = self.layers.get_mut(layer.0) else { return };
         match fact {
             Fact::Magnitude(f) => drop(facts.magnitude.get_or_insert(f)),
+            Fact::Structure(f) => drop(facts.structure.get_or_insert(f)),
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
             Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),

@@ -1,8 +1,8 @@
-//! One pass over the entries: magnitudes, norms of rows and columns, zeros, N:M errors.
+//! One pass over the entries: magnitudes, norms of rows and columns, zeros.
 
 use super::bins::{self, Bar, Bins};
 use super::patterns::{PatternCounter, Table};
-use super::{Ask, Fact, Lipschitz, Probe, ProbeError, ProbeId, nm, pq};
+use super::{Ask, Fact, Lipschitz, Probe, ProbeError, ProbeId, pq};
 use crate::known::Known;
 use crate::model::decode::pattern;
 use crate::model::{DType, Layer, Orientation, Stored};
@@ -41,15 +41,12 @@ pub struct Magnitude {
     pub l1: f64,
     /// PQ index with p = ½, q = 1 (Diao et al. 2023); 0 for a zero matrix.
     pub pq_index: f64,
-    /// Relative error ‖W−Ŵ‖_F/‖W‖_F of keeping N of every M consecutive columns: `(n, m, error)`.
-    pub nm_error: Vec<(usize, usize, f64)>,
     /// Relative error of removing 30, 50, 70, 90 % of the entries, smallest magnitudes first: `(ratio, error)`, exact.
     pub prune_error: Vec<(f64, f64)>,
 }
 
 /// Ratios at which every layer's error is told.
 pub const RATIOS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
-pub use nm::PATTERNS;
 
 /// What removing the smallest entries comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,7 +159,6 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
     let [rows, cols] = entries.shape();
     let mut out = Magnitude { entries: (rows * cols) as u64, ..Magnitude::default() };
     let mut sums = Sums::new(cols);
-    let mut removed = nm::Removed::default();
     let mut counter = match entries.patterns() {
         Some(patterns) => Counting::Patterns(patterns, PatternCounter::new()),
         None => Counting::Bins(Box::new(bins::Counter::new())),
@@ -188,7 +184,6 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
             }
         }
         sums.add(block, Isa::Best);
-        removed.add(block, cols, Isa::Best);
     }
     match counter {
         Counting::Patterns(_, counter) => {
@@ -211,7 +206,6 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
     out.linf = sums.largest_row;
     (out.row_squares, out.col_squares) = (sums.row_squares, sums.squares);
     out.pq_index = pq::index(out.sum_roots, out.sum_abs, out.entries);
-    out.nm_error = removed.errors(out.sum_squares);
     out.prune_error = exact_errors(entries, &out, ask)?;
     Ok(out)
 }

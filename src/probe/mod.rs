@@ -3,15 +3,17 @@
 pub mod bins;
 pub mod book;
 mod certificate;
+pub mod groups;
 pub mod lipschitz;
 pub mod magnitude;
 mod marchenko_pastur;
-mod nm;
 mod patterns;
 mod power_law;
 mod pq;
 pub mod sketch;
 pub mod spectrum;
+mod steps;
+pub mod structure;
 
 use crate::known::Known;
 use crate::model::{Layer, Stored};
@@ -21,12 +23,15 @@ pub use lipschitz::Lipschitz;
 pub use magnitude::Magnitude;
 pub use sketch::Sketch;
 pub use spectrum::Spectrum;
+pub use structure::Structure;
 
 /// Names a probe; the order is the order in which a layer's probes run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProbeId {
     /// One pass over the entries.
     Magnitude,
+    /// Another: what goes when entries are removed in patterns.
+    Structure,
     /// Operator norms and bounds on them that need no singular values.
     Lipschitz,
     /// σ₁ from below and the density of the spectrum.
@@ -42,6 +47,8 @@ pub enum ProbeId {
 pub enum Fact {
     /// See [`Magnitude`].
     Magnitude(Arc<Magnitude>),
+    /// See [`Structure`].
+    Structure(Arc<Structure>),
     /// See [`Lipschitz`].
     Lipschitz(Arc<Lipschitz>),
     /// See [`Sketch`].
@@ -108,6 +115,7 @@ pub trait Probe: Sync {
 /// All probes, in the order in which a layer's are run.
 pub static PROBES: &[&dyn Probe] = &[
     &magnitude::MagnitudeProbe,
+    &structure::StructureProbe,
     &lipschitz::LipschitzProbe,
     &sketch::SketchProbe,
     &spectrum::SpectrumProbe { double: false },

@@ -24,7 +24,8 @@ pub struct Spectrum {
     pub effective_rank: Option<f64>,
     /// `σ₁/σ_k`; `None` when `σ_k` is zero to the precision of the computation (f64).
     pub condition: Option<Known>,
-    /// Singular values above σ₁·max(m,n)·eps of the storage type.
+    /// Singular values above what rounding the entries to their storage type may have made: the edge of a random matrix
+    /// of errors uniform within half a unit in the last place, ε/√12·‖W‖_F·(1/√m + 1/√n).
     ///
     /// An estimate where a value lies within the accuracy of that line.
     pub numerical_rank: Known,
@@ -68,7 +69,8 @@ impl Spectrum {
         }
         let largest = sigma.first().copied().unwrap_or(0.0);
         let nuclear: f64 = sigma.iter().rev().sum();
-        let floor = largest * rows.max(cols) as f64 * epsilon;
+        let edge = (1.0 / (rows.max(1) as f64).sqrt() + 1.0 / (cols.max(1) as f64).sqrt()) * tail[0].sqrt();
+        let floor = epsilon / 12f64.sqrt() * edge;
         let slack = largest * accuracy;
         let energy = tail[0];
         let rank_for_energy = ENERGIES.map(|e| tail.partition_point(|&t| t > (1.0 - e) * energy * (1.0 + 1e-12)));

@@ -113,7 +113,7 @@ pub fn heads(spectrum: bool, certificate: bool) -> Vec<String> {
         .map(str::to_owned),
     );
     heads.extend(crate::probe::magnitude::RATIOS.iter().map(|r| format!("prune_error.{r}")));
-    heads.extend(crate::probe::magnitude::PATTERNS.iter().map(|(n, m)| format!("nm_error.{n}:{m}")));
+    heads.extend(crate::probe::structure::PATTERNS.iter().map(|(n, m)| format!("nm_error.{n}:{m}")));
     heads.extend(["pq_index".to_owned(), "pq_index.bound".to_owned()]);
     for norm in ["l2", "linf", "l1", "rms", "l2_lower"] {
         heads.extend([format!("lipschitz.{norm}"), format!("lipschitz.{norm}.bound")]);

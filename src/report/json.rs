@@ -4,7 +4,8 @@ use crate::known::Known;
 use crate::model::{Layer, Model};
 use crate::probe::book::LayerFacts;
 use crate::probe::spectrum::ENERGIES;
-use crate::probe::{Magnitude, Spectrum};
+use crate::probe::structure::PATTERNS;
+use crate::probe::{Magnitude, Spectrum, Structure};
 use serde_json::{Map, Value, json};
 
 /// An object under construction: values that are undefined become `null` and say why in `note`.
@@ -77,6 +78,7 @@ pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum:
     norms(&mut o, layer, facts, absent);
     shape(&mut o, layer, facts, absent);
     magnitudes(&mut o, facts.magnitude.as_deref(), absent);
+    patterns(&mut o, facts.structure.as_deref());
     lipschitz(&mut o, layer, facts, absent);
     if with_spectrum {
         o.put("singular_values", facts.spectrum.as_deref().map_or(Value::Null, |s| json!(s.sigma)));
@@ -146,7 +148,7 @@ fn shape(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
 
 fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
     let Some(m) = m else {
-        for key in ["magnitude", "prune_error", "nm_error"] {
+        for key in ["magnitude", "prune_error"] {
             o.put(key, Value::Null);
         }
         o.known("pq_index", None, absent);
@@ -166,9 +168,12 @@ fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
     }));
     let errors = m.prune_error.iter().map(|(r, e)| (format!("{r}"), json!(e)));
     o.put("prune_error", Value::Object(errors.collect()));
-    let errors = m.nm_error.iter().map(|(n, of, e)| (format!("{n}:{of}"), json!(e)));
-    o.put("nm_error", Value::Object(errors.collect()));
     o.known("pq_index", Some(Known::exact(m.pq_index)), absent);
+}
+
+fn patterns(o: &mut Object, s: Option<&Structure>) {
+    let errors = |s: &Structure| PATTERNS.map(|(n, of)| (format!("{n}:{of}"), json!(s.group_error(n, of)))).into_iter();
+    o.put("nm_error", s.map_or(Value::Null, |s| Value::Object(errors(s).collect())));
 }
 
 fn lipschitz(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {

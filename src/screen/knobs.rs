@@ -5,7 +5,7 @@ use crate::app::{Action, Reading, Scope, keymap};
 use crate::known::Known;
 use crate::lens::Look;
 use crate::model::cost::cost;
-use crate::plan::{Knob, LayerOutcome};
+use crate::plan::{Knob, LayerOutcome, Pattern};
 use crate::widgets::number::{BYTES, change, count, grouped, known, number, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::slider::Slider;
@@ -21,6 +21,7 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
             Action::Scrub(1),
             Action::Scrub(10),
             Action::TypeValue,
+            Action::NextPattern,
             Action::NextKnob,
             Action::NextScope,
             Action::Undo,
@@ -130,12 +131,22 @@ fn prune_words(look: &Look, reading: Reading) -> Phrase {
     match reading {
         Reading::Nothing => Phrase::new().caption(""),
         Reading::Mixed(low, high) => mixed(low, high),
-        Reading::Same(None) => Phrase::new().group("off").caption("remove 0%"),
+        Reading::Same(None) => {
+            Phrase::new().group("off").caption("remove 0%").caption(&look.app.pattern_of(look.layer.id).words())
+        }
         Reading::Same(Some(share)) => {
-            let phrase = Phrase::new().inked(format!("remove {}", percent(share)), Ink::Text);
-            let rest = look.app.plan.treatment(look.layer.id).rank.is_some();
-            let what = if rest { "of the rest W−W_r" } else { "smallest |w|" };
-            phrase.caption(what)
+            let treatment = look.app.plan.treatment(look.layer.id);
+            let pattern = look.app.pattern_of(look.layer.id);
+            let amount = match pattern {
+                Pattern::Groups(_) => format!("keep {}", pattern.name(share)),
+                _ => format!("remove {}", percent(share)),
+            };
+            let phrase = Phrase::new().inked(amount, Ink::Text);
+            match (treatment.rank.is_some(), pattern) {
+                (true, Pattern::Unstructured) => phrase.caption("of the rest W−W_r"),
+                (true, _) => phrase.caption(&pattern.words()).caption("in W−W_r"),
+                (false, _) => phrase.caption(&pattern.words()),
+            }
         }
     }
 }

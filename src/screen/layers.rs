@@ -3,7 +3,7 @@
 use crate::app::{Action, App, Row, Sort, Typing, keymap};
 use crate::lens::Look;
 use crate::model::Layer;
-use crate::plan::Treatment;
+use crate::plan::{Pattern, Treatment};
 use crate::widgets::number::{count, known, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::spark::spark;
@@ -191,8 +191,14 @@ fn treatment_words(app: &App, layer: &Layer, t: Treatment, room: u16) -> String 
         (None, None) => "dense".to_owned(),
         (Some(r), None) if room >= 11 => format!("r {r:<4} {:.0}%", keep * 100.0),
         (Some(r), None) => format!("r {r}"),
-        (None, Some(p)) => format!("p {}", percent(p)),
-        (Some(r), Some(p)) if room >= 11 => format!("r {r} p {:.0}%", p * 100.0),
+        (None, Some(p)) => match p.pattern {
+            Pattern::Groups(_) => p.short(),
+            pattern => format!("{} {}", pattern.short(p.remove), percent(p.remove)),
+        },
+        (Some(r), Some(p)) if room >= 11 && p.pattern == Pattern::Unstructured => {
+            format!("r {r} p {:.0}%", p.remove * 100.0)
+        }
+        (Some(r), Some(p)) if room >= 11 => format!("r {r} {}", p.pattern.short(p.remove)),
         (Some(r), Some(_)) => format!("r,p{r}"),
     };
     format!("{words}{pin}")

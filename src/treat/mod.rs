@@ -1,10 +1,12 @@
 //! What can be done to a layer: the treated matrix Ŵ, and what an exact run tells about it.
 
 pub mod low_rank;
+pub mod pattern;
 pub mod preview;
 pub mod prune;
 pub mod refine;
 
+pub use pattern::{Pattern, Prune};
 pub use preview::Preview;
 pub use refine::{Refined, refine};
 
@@ -13,8 +15,8 @@ pub use refine::{Refined, refine};
 pub struct Treatment {
     /// Rank kept; the layer is stored as two factors.
     pub rank: Option<usize>,
-    /// Share of the entries removed, smallest magnitudes first; with a rank, of the residual W − `W_r`.
-    pub prune: Option<f64>,
+    /// What is removed; with a rank, of the residual W − `W_r`.
+    pub prune: Option<Prune>,
 }
 
 impl Treatment {
@@ -22,7 +24,7 @@ impl Treatment {
     pub fn is_dense(&self) -> bool {
         self.rank.is_none() && self.prune.is_none()
     }
-    /// Entries that `prune` removes from a matrix of `entries`: `round(ratio · entries)`.
+    /// Single entries that go from a matrix of `entries`: `round(ratio · entries)`.
     pub fn removed(ratio: f64, entries: u64) -> u64 {
         ((ratio * entries as f64).round().max(0.0) as u64).min(entries)
     }

@@ -1,14 +1,16 @@
 //! What pruning makes of a spectrum, before the exact run: while the ratio moves, from the entries as they are stored,
-//! those below the threshold left out on the way, started from what the last ratio gave.
+//! those below the threshold left out on the way, started from what the last ratio gave. Patterns are applied to a copy.
 
+use super::prune::prune;
 use crate::known::Known;
-use crate::model::{Layer, Stored};
+use crate::model::{Layer, Matrix, Stored};
 use crate::numerics::density::{density, largest};
+use crate::numerics::gram::{Held, Sparse};
 use crate::numerics::subspace::{Subspace, WIDTH};
 use crate::numerics::{KeepGoing, Stopped};
 use crate::probe::Spectrum;
 use crate::probe::sketch::sparse;
-use crate::treat::Treatment;
+use crate::treat::{Pattern, Treatment};
 use std::sync::Arc;
 
 /// An estimate of the pruned spectrum, better and better.
@@ -31,7 +33,7 @@ pub struct Warm {
     subspace: Option<Subspace>,
 }
 
-/// Previews a pruning at `threshold` (entries of magnitude up to it are removed): the norm, then the density of the
+/// Previews a pruning; of single entries those of magnitude up to `threshold` are removed. First the norm, then the density of the
 /// spectrum, then its first values. `tell` gets each as it comes; `wanted` is asked between the rungs and within the
 /// later ones, so that the norm at least is told of every ratio begun.
 pub fn preview(
@@ -42,7 +44,11 @@ pub fn preview(
     (keep_going, wanted): (KeepGoing<'_>, KeepGoing<'_>),
     tell: &dyn Fn(Arc<Preview>),
 ) -> Result<(), Stopped> {
-    let matrix = sparse(entries, threshold);
+    let pruned = pattern_applied(layer, entries, treatment, keep_going)?;
+    let matrix = match &pruned {
+        Some(pruned) => Sparse::new(Held::F32(&pruned.data), pruned.rows, pruned.cols),
+        None => sparse(entries, threshold),
+    };
     let (norm, vector) = largest(&matrix, &warm.vector, keep_going)?;
     warm.vector = vector;
     let mut found = Preview { treatment, norm: Known::estimate(norm), spectrum: None, sharp: 0 };
@@ -59,6 +65,10 @@ pub fn preview(
         return Ok(());
     }
     let mut block = |from: usize, out: &mut [f32]| {
+        if let Some(pruned) = &pruned {
+            out.copy_from_slice(&pruned.data[from * pruned.cols..][..out.len()]);
+            return;
+        }
         entries.rows_into(from, out);
         out.iter_mut().for_each(|w| *w = if w.abs() > threshold { *w } else { 0.0 });
     };
@@ -69,6 +79,22 @@ pub fn preview(
     found.spectrum = Some(make(curve));
     tell(Arc::new(found));
     Ok(())
+}
+
+/// The matrix pruned in a pattern; `None` for single entries, which need no copy.
+fn pattern_applied(
+    layer: &Layer,
+    entries: &Stored,
+    treatment: Treatment,
+    keep_going: KeepGoing<'_>,
+) -> Result<Option<Matrix>, Stopped> {
+    let Some(how) = treatment.prune.filter(|p| p.pattern != Pattern::Unstructured) else { return Ok(None) };
+    let [rows, cols] = entries.shape();
+    let mut data = vec![0f32; rows * cols];
+    entries.rows_into(0, &mut data);
+    let mut matrix = Matrix { rows, cols, data };
+    prune(&mut matrix, layer, how, keep_going)?;
+    Ok(Some(matrix))
 }
 
 /// Replaces the first values of a sketch by those of a subspace, which are never too large, as far as they are the

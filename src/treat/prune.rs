@@ -1,56 +1,98 @@
-//! Magnitude pruning of a matrix, exactly: which entries go, and what that costs.
+//! Pruning of a matrix by magnitude, exactly: which entries go, and what that costs.
 
-use crate::model::Matrix;
-use crate::probe::ProbeError;
+use super::pattern::{Pattern, Prune};
+use crate::model::{Layer, Matrix};
+use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 
 /// What pruning did.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pruned {
-    /// Largest magnitude removed.
+    /// Largest magnitude removed, of single entries; 0 where units of more entries go.
     pub threshold: f32,
     /// Σ w² of the entries removed.
     pub energy: f64,
     /// Entries left that are not zero.
     pub nonzeros: u64,
-    /// Such entries in each row.
+    /// Entries that are stored: nonzeros, or all entries of the units that stay.
+    pub stored: u64,
+    /// Entries left that are not zero, in each row.
     pub rows: Vec<u32>,
-    /// Such entries in each column.
+    /// The same in each column.
     pub cols: Vec<u32>,
 }
 
-/// Sets the `removed` smallest magnitudes to zero. Of equal ones those that come first in the matrix go first.
-pub fn prune(matrix: &mut Matrix, removed: u64, keep_going: &dyn Fn() -> bool) -> Result<Pruned, ProbeError> {
+/// Sets what the pattern chooses to zero, the units of least energy first; of equal ones those that come first in the
+/// matrix.
+pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Pruned, Stopped> {
+    let removed = how.pattern.removed(how.remove, layer);
+    let mut out = Pruned::default();
+    let mut kept = None;
+    match how.pattern {
+        Pattern::Unstructured => (out.threshold, out.energy) = entries(matrix, removed, keep_going)?,
+        Pattern::Groups(m) => out.energy = groups(matrix, m, removed as usize, keep_going)?,
+        Pattern::Rows => {
+            let shape = [1, matrix.cols];
+            (out.energy, kept) = units(matrix, shape, removed, keep_going).map(|(e, k)| (e, Some(k)))?;
+        }
+        Pattern::Columns => {
+            let shape = [matrix.rows, layer.input_columns()];
+            (out.energy, kept) = units(matrix, shape, removed, keep_going).map(|(e, k)| (e, Some(k)))?;
+        }
+        Pattern::Blocks(r, c) => {
+            (out.energy, kept) = units(matrix, [r, c], removed, keep_going).map(|(e, k)| (e, Some(k)))?;
+        }
+    }
+    (out.rows, out.cols) = counts(matrix, keep_going)?;
+    out.nonzeros = out.rows.iter().map(|&n| u64::from(n)).sum();
+    out.stored = kept.unwrap_or(out.nonzeros);
+    Ok(out)
+}
+
+/// Entries left that are not zero, in each row and in each column.
+fn counts(matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<(Vec<u32>, Vec<u32>), Stopped> {
+    let (mut rows, mut cols) = (vec![0u32; matrix.rows], vec![0u32; matrix.cols]);
+    let together = (1 << 20) / matrix.cols.max(1) + 1;
+    for (r, row) in matrix.data.chunks_exact(matrix.cols.max(1)).enumerate() {
+        if r.is_multiple_of(together) {
+            check(keep_going)?;
+        }
+        let mut count = 0;
+        for (w, column) in row.iter().zip(&mut cols) {
+            let held = u32::from(*w != 0.0);
+            count += held;
+            *column += held;
+        }
+        rows[r] = count;
+    }
+    Ok((rows, cols))
+}
+
+/// Removes the smallest magnitudes; the largest of them, and their energy.
+fn entries(matrix: &mut Matrix, removed: u64, keep_going: KeepGoing<'_>) -> Result<(f32, f64), Stopped> {
     let removed = removed.min(matrix.data.len() as u64);
     let (threshold, mut ties) = threshold(&matrix.data, removed, keep_going)?;
-    let mut out = Pruned { rows: vec![0; matrix.rows], cols: vec![0; matrix.cols], ..Pruned::default() };
-    if removed > 0 {
-        out.threshold = f32::from_bits(threshold);
+    if removed == 0 {
+        return Ok((0.0, 0.0));
     }
-    let block = (262_144 / matrix.cols.max(1)).max(1);
-    for (r, row) in matrix.data.chunks_exact_mut(matrix.cols.max(1)).enumerate() {
-        if r % block == 0 && !keep_going() {
-            return Err(ProbeError::Stopped);
-        }
-        for (w, column) in row.iter_mut().zip(&mut out.cols) {
+    let mut energy = 0.0;
+    for block in matrix.data.chunks_mut(1 << 18) {
+        check(keep_going)?;
+        for w in block {
             let bits = w.to_bits() & 0x7fff_ffff;
             let tie = bits == threshold && ties > 0;
-            if removed > 0 && (bits < threshold || tie) {
+            if bits < threshold || tie {
                 ties -= u64::from(tie);
-                out.energy += f64::from(*w) * f64::from(*w);
+                energy += f64::from(*w) * f64::from(*w);
                 *w = 0.0;
-            } else if bits != 0 {
-                out.nonzeros += 1;
-                out.rows[r] += 1;
-                *column += 1;
             }
         }
     }
-    Ok(out)
+    Ok((f32::from_bits(threshold), energy))
 }
 
 /// Bit pattern of the `k`-th smallest magnitude and how many entries of exactly that magnitude are among the `k`
 /// smallest: a radix selection over the upper, then the lower 16 bits.
-fn threshold(data: &[f32], k: u64, keep_going: &dyn Fn() -> bool) -> Result<(u32, u64), ProbeError> {
+fn threshold(data: &[f32], k: u64, keep_going: KeepGoing<'_>) -> Result<(u32, u64), Stopped> {
     if k == 0 {
         return Ok((0, 0));
     }
@@ -59,9 +101,7 @@ fn threshold(data: &[f32], k: u64, keep_going: &dyn Fn() -> bool) -> Result<(u32
     for (shift, bits) in [(16u32, 15u32), (0, 16)] {
         let mut counts = vec![0u64; 1 << bits];
         for block in data.chunks(1 << 18) {
-            if !keep_going() {
-                return Err(ProbeError::Stopped);
-            }
+            check(keep_going)?;
             for w in block {
                 let pattern = w.to_bits() & 0x7fff_ffff;
                 if shift == 16 || pattern >> 16 == prefix >> 16 {
@@ -80,27 +120,64 @@ fn threshold(data: &[f32], k: u64, keep_going: &dyn Fn() -> bool) -> Result<(u32
     Ok((prefix, left))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn exactly_the_smallest_go_ties_by_index(data in prop::collection::vec(-4i8..4, 1..120), share in 0.0f64..=1.0) {
-            let data: Vec<f32> = data.into_iter().map(|x| f32::from(x) / 3.0).collect();
-            let k = (share * data.len() as f64).round() as usize;
-            let mut matrix = Matrix::new(1, data.len(), data.clone()).unwrap();
-            let pruned = prune(&mut matrix, k as u64, &|| true).unwrap();
-            let mut order: Vec<usize> = (0..data.len()).collect();
-            order.sort_by(|&a, &b| data[a].abs().total_cmp(&data[b].abs()).then(a.cmp(&b)));
-            let mut want = data.clone();
-            order[..k].iter().for_each(|&i| want[i] = 0.0);
-            prop_assert_eq!(&matrix.data, &want);
-            let energy: f64 = order[..k].iter().map(|&i| f64::from(data[i]).powi(2)).sum();
-            prop_assert!((pruned.energy - energy).abs() < 1e-9);
-            prop_assert_eq!(pruned.nonzeros as usize, want.iter().filter(|w| **w != 0.0).count());
-            prop_assert_eq!(pruned.rows[0] as u64, pruned.nonzeros);
+/// Removes the `removed` smallest of every `m` consecutive entries of a row; their energy.
+fn groups(matrix: &mut Matrix, m: usize, removed: usize, keep_going: KeepGoing<'_>) -> Result<f64, Stopped> {
+    let mut energy = 0.0;
+    let mut order: Vec<(u32, usize)> = Vec::with_capacity(m);
+    let together = (1 << 18) / matrix.cols.max(1) + 1;
+    for (r, row) in matrix.data.chunks_exact_mut(matrix.cols.max(1)).enumerate() {
+        if r.is_multiple_of(together) {
+            check(keep_going)?;
+        }
+        for group in row.chunks_exact_mut(m.max(1)) {
+            order.clear();
+            order.extend(group.iter().enumerate().map(|(i, w)| (w.to_bits() & 0x7fff_ffff, i)));
+            order.sort_unstable();
+            for &(_, i) in &order[..removed.min(m)] {
+                energy += f64::from(group[i]) * f64::from(group[i]);
+                group[i] = 0.0;
+            }
         }
     }
+    Ok(energy)
 }
+
+/// Removes tiles of a shape, those of least energy an entry first; the energy removed and the entries that stay.
+fn units(
+    matrix: &mut Matrix,
+    [height, width]: [usize; 2],
+    removed: u64,
+    keep_going: KeepGoing<'_>,
+) -> Result<(f64, u64), Stopped> {
+    let (rows, cols) = (matrix.rows, matrix.cols);
+    let (height, width) = (height.max(1), width.max(1));
+    let (down, across) = (rows.div_ceil(height), cols.div_ceil(width));
+    let mut energies = vec![0f64; down * across];
+    for (r, row) in matrix.data.chunks_exact(cols.max(1)).enumerate() {
+        check(keep_going)?;
+        let sums = &mut energies[r / height * across..][..across];
+        for (sum, part) in sums.iter_mut().zip(row.chunks(width)) {
+            *sum += part.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
+        }
+    }
+    let size = |unit: usize| {
+        let (i, j) = (unit / across * height, unit % across * width);
+        (height.min(rows - i) * width.min(cols - j)) as u64
+    };
+    let mut order: Vec<usize> = (0..energies.len()).collect();
+    let mean = |unit: usize| energies[unit] / size(unit) as f64;
+    order.sort_by(|&a, &b| mean(a).total_cmp(&mean(b)).then(a.cmp(&b)));
+    let (mut energy, mut gone) = (0.0, 0);
+    for &unit in order.iter().take(removed as usize) {
+        energy += energies[unit];
+        gone += size(unit);
+        let (i, j) = (unit / across * height, unit % across * width);
+        for r in i..(i + height).min(rows) {
+            matrix.data[r * cols + j..r * cols + (j + width).min(cols)].fill(0.0);
+        }
+    }
+    Ok((energy, (rows * cols) as u64 - gone))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! The exact consequences of a treatment: what a projection can only estimate.
 
-use super::Treatment;
 use super::low_rank::low_rank;
 use super::prune::{Pruned, prune};
+use super::{Prune, Treatment};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
 use crate::numerics::svd::{self, singular_values};
@@ -16,7 +16,7 @@ pub struct Refined {
     pub treatment: Treatment,
     /// ‖W − Ŵ‖_F².
     pub error_energy: f64,
-    /// Stored parameters: r(m+n), nonzeros, or their sum.
+    /// Stored parameters: r(m+n), nonzeros (all entries of the rows, columns or tiles that stay), or their sum.
     pub params: u64,
     /// Singular values of Ŵ, descending.
     pub sigma: Vec<f64>,
@@ -54,7 +54,7 @@ pub fn refine(
 ) -> Result<Refined, ProbeError> {
     match (treatment.rank, treatment.prune) {
         (Some(rank), None) => truncate(layer, matrix, rank, treatment, dense, ask),
-        (rank, ratio) => sparsify(layer, matrix, rank, ratio.unwrap_or(0.0), treatment, ask),
+        (rank, how) => sparsify(layer, matrix, rank, how.unwrap_or(Prune::unstructured(0.0)), treatment, ask),
     }
 }
 
@@ -97,7 +97,7 @@ fn sparsify(
     layer: &Layer,
     matrix: &Matrix,
     rank: Option<usize>,
-    ratio: f64,
+    how: Prune,
     treatment: Treatment,
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
@@ -106,8 +106,7 @@ fn sparsify(
     if let Some(base) = &base {
         sparse.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
     }
-    let removed = Treatment::removed(ratio, sparse.data.len() as u64);
-    let Pruned { threshold, nonzeros, rows, cols, .. } = prune(&mut sparse, removed, ask.keep_going)?;
+    let Pruned { threshold, stored, rows, cols, .. } = prune(&mut sparse, layer, how, ask.keep_going)?;
     let mut treated = sparse;
     if let Some(base) = &base {
         treated.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w += b);
@@ -122,7 +121,7 @@ fn sparsify(
     Ok(Refined {
         treatment,
         error_energy,
-        params: rank.map_or(0, |r| r as u64 * (layer.rows() + layer.cols()) as u64) + nonzeros,
+        params: rank.map_or(0, |r| r as u64 * (layer.rows() + layer.cols()) as u64) + stored,
         sigma,
         delta_norm: if error_energy == 0.0 { Known::exact(0.0) } else { delta_norm },
         threshold,

@@ -11,14 +11,14 @@
 # Needs root, python3 and Debian's slurm-wlm and munge, which it installs with apt-get when they are missing; exits
 # with 77 (skipped) when it cannot have them. Its Slurm listens on ports 26817 and 26818, leaves an installed one
 # alone and ends with the script; munged stays. Takes about a minute, half of it one busy core.
-set -euo pipefail
+set -Eeuo pipefail
 
 skip() { echo "skipped: $*" >&2; exit 77; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
+fail() { why="FAILED: $*"; exit 1; }
 # Waits for a command to succeed: until SECONDS COMMAND...
 until_ok() {
   local end=$((SECONDS + $1)); shift
-  until "$@" >/dev/null 2>&1; do ((SECONDS < end)) || return 1; sleep 0.02; done
+  until "$@" >/dev/null 2>&1; do ((SECONDS < end)) || return 1; sleep "${pause:-0.2}"; done
 }
 
 [ "$(id -u)" = 0 ] || skip "a Slurm of one's own needs root"
@@ -42,10 +42,12 @@ export SLIMSCOPE
 
 dir=$(mktemp -d)
 job=
+why=
 leave() {
   local code=$?
   set +e
-  if [ $code -ne 0 ]; then
+  trap - ERR
+  if [ $code -ne 0 ] && [ $code -ne 130 ]; then
     for log in "$dir"/*.log "$dir"/job/*.log "$dir"/job/ended; do
       [ -s "$log" ] && echo "--- $log" && tail -n 25 "$log"
     done >&2
@@ -59,11 +61,13 @@ leave() {
     until_ok 20 gone "$pid" || kill -KILL "$pid"
   done
   rm -rf "$dir"
+  [ -z "$why" ] || echo "$why" >&2
   exit $code
 }
 gone() { ! kill -0 "$1"; }
 no_jobs() { [ -z "$(squeue --noheader)" ]; }
 trap leave EXIT
+trap 'why=${why:-FAILED: line $LINENO: $BASH_COMMAND}' ERR
 trap 'exit 130' INT TERM
 cd "$dir"
 mkdir state spool model job
@@ -167,11 +171,13 @@ job=$(sbatch --parsable --array=1-4 --requeue --chdir="$dir/job" --output=slurm-
 lines() { [ -f "$1" ] && wc -l <"$1" || echo 0; }
 has_line() { (($(lines "$1") > 0)); }
 stop_after_a_layer() {
-  until_ok 60 has_line "job/$1.0.jsonl" && kill -STOP "$(cat "job/$1.0.pid")"
+  pause=0.02 until_ok 60 has_line "job/$1.0.jsonl" && kill -STOP "$(cat "job/$1.0.pid")"
 }
 waiting=()
 for task in 1 2 3 4; do stop_after_a_layer $task & waiting+=($!); done
-for pid in "${waiting[@]}"; do wait "$pid" || fail "a task did not come to its first layer, or was through before"; done
+for pid in "${waiting[@]}"; do
+  wait "$pid" || fail "a task did not come to its first layer, or was through before it could be stopped"
+done
 at_once=$(squeue -h -r -t RUNNING -j "$job" | wc -l)
 ((at_once == 4)) || fail "$at_once tasks of 4 run at once"
 [ ! -e job/ended ] || fail "a task is through before the kill"
@@ -186,10 +192,10 @@ until_ok 180 through || fail "the array does not end: $(squeue -h -r -j "$job")"
 # --- The two ran twice, the second time to the end; the others once.
 tasks=$(scontrol -o show job "$job" |
   sed -n 's/.*ArrayTaskId=\([0-9]*\) .*JobState=\([A-Z]*\) .*Restarts=\([0-9]*\) .*/\1 \2 restarts \3/p' | sort)
-expected=$(printf '%s\n' '1 COMPLETED restarts 0' '2 COMPLETED restarts 1' '3 COMPLETED restarts 1' '4 COMPLETED restarts 0')
+expected=$(printf '%s\n' '1 COMPLETED restarts 0' {2,3}' COMPLETED restarts 1' '4 COMPLETED restarts 0')
 [ "$tasks" = "$expected" ] || fail "tasks: $tasks"
-# The third's script died with it and wrote nothing.
-ended=$(sort job/ended | paste -sd,)
+# The third's script gets a SIGTERM too: it may see its slimscope die of one before it dies itself.
+ended=$(grep -v '^3\.0 143$' job/ended | sort | paste -sd,)
 [ "$ended" = "1.0 0,2.0 137,2.1 0,3.1 0,4.0 0" ] || fail "tries and exit codes: $ended"
 for task in 2 3; do
   first=$(lines job/$task.0.jsonl)
@@ -207,7 +213,7 @@ facts >after
 cached_cpu=$(timed merged)
 cmp merged single || fail "the cache does not give the single run"
 facts | cmp - after || fail "the last run measured something anew"
-awk -v a="$cached_cpu" -v b="$single_cpu" 'BEGIN { exit !(a < b / 10) }' || fail "cached: $cached_cpu s of $single_cpu s"
+awk -v a="$cached_cpu" -v b="$single_cpu" 'BEGIN { exit !(a < b / 10) }' || fail "$cached_cpu s to read the cache"
 left=$(find "$SLIMSCOPE_CACHE_DIR" -type f -name '*.*' | wc -l)
 
 # --- Facts cut in half, in place and beside under the name of a writer that died, do not count.
@@ -228,11 +234,12 @@ measure 2>measure.log | cmp - single || fail "xargs: not the single run"
 facts | cmp - after_xargs || fail "xargs: the last run measured something anew"
 
 cat <<SUMMARY
-$(slurmctld -V), job $job: 4 tasks at once, stopped after their first layers with $(wc -l <before) of $(wc -l <after) facts written
+$(slurmctld -V): 4 tasks at once, stopped with $(wc -l <before) of $(wc -l <after) facts written
 $(sed 's/^/  task /' <<<"$tasks")
   task 2: slimscope killed (exit 137) after $(lines job/2.0.jsonl) of $(lines job/2.1.jsonl) layers, ran again
   task 3: requeued by scontrol after $(lines job/3.0.jsonl) of $(lines job/3.1.jsonl) layers, ran again
 $layers layers, each in one part; parts, cache alone and single run are equal byte for byte
-cache alone: $cached_cpu s of processor for $single_cpu s, nothing written; no fact measured twice; $left files of dead writers
+no fact measured twice; cache alone: $cached_cpu s of processor for $single_cpu s, nothing written
+files of dead writers in the cache: $left
 half-written facts do not count; seq 4 | xargs -P 4: equal
 SUMMARY

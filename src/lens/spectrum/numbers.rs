@@ -112,7 +112,7 @@ fn tail(s: &Spectrum) -> Phrase {
 /// What pruning makes of the spectrum: exact, or what the last exact run was of.
 fn pruned(look: &Look) -> Option<Phrase> {
     let treatment = look.app.plan.treatment(look.layer.id);
-    let ratio_now = treatment.prune?;
+    let now = treatment.prune?;
     let phrase = Phrase::new().caption("pruned");
     if let Some(r) = look.app.current_refinement(look.layer.id) {
         let top = r.sigma.first().copied().unwrap_or(0.0);
@@ -130,8 +130,8 @@ fn pruned(look: &Look) -> Option<Phrase> {
     }
     let preview = look.app.preview.as_ref().filter(|p| p.0 == look.layer.id).map(|p| &*p.1);
     if let Some(p) = preview {
-        let of = p.treatment.prune.filter(|r| *r != ratio_now);
-        let of = of.map_or(String::new(), |r| format!(" at {}", percent(r)));
+        let of = p.treatment.prune.filter(|r| *r != now);
+        let of = of.map_or(String::new(), |r| format!(" at {}", r.short()));
         let mut phrase = phrase.and(format!("σ₁ {}{of}", known(Some(p.norm), number)));
         if let Some(stable) = p.spectrum.as_ref().filter(|_| p.norm.value > 0.0) {
             let stable = stable.energy() / (p.norm.value * p.norm.value);
@@ -140,9 +140,9 @@ fn pruned(look: &Look) -> Option<Phrase> {
         return Some(phrase.caption("exact …"));
     }
     let last = look.app.refined.get(look.layer.id.0).and_then(Option::as_ref).and_then(|r| r.treatment.prune);
-    let phrase = phrase.and(format!("at {} …", percent(ratio_now)));
+    let phrase = phrase.and(format!("at {} …", now.short()));
     Some(match last {
-        Some(last) => phrase.inked(format!("(last: prune {}, dimmed)", percent(last)), Ink::Warn),
+        Some(last) => phrase.inked(format!("(last: prune {}, dimmed)", last.short()), Ink::Warn),
         None => phrase.caption("exact spectrum on its way"),
     })
 }

@@ -1,0 +1,232 @@
+//! What removing entries in patterns costs: N of every M, rows, columns, blocks.
+
+use super::groups::{self, Counter, Places};
+use super::steps::Steps;
+use super::{Ask, Fact, Probe, ProbeError, ProbeId};
+use crate::known::Known;
+use crate::model::{DType, Layer, Orientation, Stored};
+use crate::numerics::isa::Isa;
+use crate::treat::{Pattern, Prune};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Patterns whose error every layer tells in reports: keep N of M.
+pub const PATTERNS: [(usize, usize); 7] = [(1, 2), (2, 4), (4, 8), (1, 4), (1, 8), (2, 16), (1, 16)];
+
+/// Tiles whose energies are measured.
+pub const BLOCKS: [(usize, usize); 2] = [(16, 16), (32, 32)];
+
+/// Energies of what goes together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Structure {
+    /// Σ w² of all entries.
+    pub sum_squares: f64,
+    /// Nonzeros of all entries.
+    pub nonzeros: u64,
+    /// Sorted groups, for each M.
+    pub groups: Vec<Places>,
+    /// Rows.
+    pub rows: Steps,
+    /// Columns; of a convolution, input channels.
+    pub columns: Steps,
+    /// Tiles of [`BLOCKS`].
+    pub blocks: Vec<Steps>,
+}
+
+/// What a pattern removes and leaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Removal {
+    /// Σ w² of what is removed.
+    pub energy: Known,
+    /// Entries that stay stored.
+    pub stored: u64,
+}
+
+impl Structure {
+    /// What pruning in a pattern comes to; `None` for a pattern that was not measured, and for single entries.
+    pub fn prune(&self, layer: &Layer, how: Prune) -> Option<Removal> {
+        let removed = how.pattern.removed(how.remove, layer);
+        let entries = layer.rows() as u64 * layer.cols() as u64;
+        let steps = match how.pattern {
+            Pattern::Unstructured => return None,
+            Pattern::Groups(m) => {
+                let (energy, nonzeros) = self.groups.iter().find(|g| g.m == m)?.lowest(removed as usize);
+                return Some(Removal { energy: Known::exact(energy), stored: self.nonzeros - nonzeros });
+            }
+            Pattern::Rows => &self.rows,
+            Pattern::Columns => &self.columns,
+            Pattern::Blocks(r, c) => self.blocks.get(BLOCKS.iter().position(|b| *b == (r, c))?)?,
+        };
+        let (energy, gone) = steps.lowest(removed);
+        Some(Removal { energy, stored: entries - gone })
+    }
+
+    /// Relative error ‖W−Ŵ‖_F/‖W‖_F of keeping `n` of every `m`; `None` where that M was not measured.
+    pub fn group_error(&self, n: usize, m: usize) -> Option<f64> {
+        let (energy, _) = self.groups.iter().find(|g| g.m == m)?.lowest(m.saturating_sub(n));
+        Some(if self.sum_squares > 0.0 { (energy / self.sum_squares).sqrt() } else { 0.0 })
+    }
+}
+
+/// Measures [`Structure`].
+pub struct StructureProbe;
+
+impl Probe for StructureProbe {
+    fn id(&self) -> ProbeId {
+        ProbeId::Structure
+    }
+    fn title(&self) -> &'static str {
+        "patterns"
+    }
+    fn applies(&self, layer: &Layer) -> bool {
+        layer.measurable()
+    }
+    fn cost(&self, layer: &Layer) -> f64 {
+        12.0 * layer.rows() as f64 * layer.cols() as f64
+    }
+    fn decodes(&self, layer: &Layer) -> bool {
+        layer.orientation == Orientation::InOut || layer.dtype == DType::F64
+    }
+    fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
+        let tiles: usize = BLOCKS.iter().map(|(r, c)| layer.rows().div_ceil(*r) * layer.cols().div_ceil(*c)).sum();
+        (1 << 20) + tiles as u64 * 16 + (layer.rows() + layer.cols()) as u64 * 16
+    }
+    fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        Ok(vec![Fact::Structure(Arc::new(structure(layer, entries, ask)?))])
+    }
+}
+
+/// Entries worked on together.
+const BLOCK: usize = 1 << 16;
+
+/// Sums of squares of tiles of one size.
+struct Tiles {
+    shape: (usize, usize),
+    across: usize,
+    energy: Vec<f64>,
+}
+
+impl Tiles {
+    fn new(shape: (usize, usize), [rows, cols]: [usize; 2]) -> Self {
+        let across = cols.div_ceil(shape.1);
+        Self { shape, across, energy: vec![0.0; rows.div_ceil(shape.0) * across] }
+    }
+    fn add(&mut self, row: usize, squares: &[f64]) {
+        let sums = &mut self.energy[row / self.shape.0 * self.across..][..self.across];
+        // `squares` are of stretches of the narrowest tile.
+        let each = self.shape.1 / BLOCKS[0].1;
+        for (sum, part) in sums.iter_mut().zip(squares.chunks(each)) {
+            *sum += part.iter().sum::<f64>();
+        }
+    }
+    fn finish(self, [rows, cols]: [usize; 2]) -> Steps {
+        let (height, width) = self.shape;
+        let size = |i: usize| {
+            let (r, c) = (i / self.across * height, i % self.across * width);
+            (height.min(rows - r) * width.min(cols - c)) as u32
+        };
+        Steps::new(self.energy.iter().enumerate().map(|(i, e)| (*e, size(i))).collect())
+    }
+}
+
+/// Measures a matrix in one pass.
+pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure, ProbeError> {
+    let shape @ [rows, cols] = entries.shape();
+    let mut groups = Counter::default();
+    let mut tiles = BLOCKS.map(|b| Tiles::new(b, shape));
+    let (mut by_row, mut by_column) = (vec![0f64; rows], vec![0f64; cols]);
+    let mut nonzeros = 0u64;
+    let together = (BLOCK / cols.max(1)).max(1);
+    let mut buffer = vec![0f32; together.min(rows) * cols];
+    let mut squares = vec![0f64; cols.div_ceil(BLOCKS[0].1)];
+    for from in (0..rows).step_by(together) {
+        if !(ask.keep_going)() {
+            return Err(ProbeError::Stopped);
+        }
+        let block = &mut buffer[..together.min(rows - from) * cols];
+        entries.rows_into(from, block);
+        groups.add(block, cols, Isa::Best);
+        for (r, row) in block.chunks_exact(cols.max(1)).enumerate() {
+            let held = Isa::Best.run(Row { entries: row, squares: &mut squares, columns: &mut by_column });
+            nonzeros += held;
+            by_row[from + r] = squares.iter().sum();
+            tiles.iter_mut().for_each(|t| t.add(from + r, &squares));
+        }
+    }
+    let sum_squares: f64 = by_row.iter().sum();
+    if !sum_squares.is_finite() {
+        let count = crate::numerics::norms::not_finite(&entries.matrix().data);
+        if count > 0 {
+            return Err(ProbeError::NotFinite { count });
+        }
+    }
+    let mut groups = groups.finish();
+    if groups.iter().any(|g| !plausible(g, sum_squares, nonzeros, cols)) {
+        // Squares of entries this large or small leave the range of `f32`.
+        groups = groups::plain(&entries.matrix().data, cols, ask.keep_going).ok_or(ProbeError::Stopped)?;
+    }
+    let width = layer.input_columns();
+    let inputs = by_column.chunks(width).map(|c| (c.iter().sum(), (rows * c.len()) as u32));
+    Ok(Structure {
+        sum_squares,
+        nonzeros,
+        groups,
+        columns: Steps::new(inputs.collect()),
+        rows: Steps::new(by_row.iter().map(|e| (*e, cols as u32)).collect()),
+        blocks: tiles.map(|t| t.finish(shape)).into(),
+    })
+}
+
+/// Whether sums in `f32` can be right: those of entries of all places may only lack the columns that fill no group.
+fn plausible(places: &Places, sum_squares: f64, nonzeros: u64, cols: usize) -> bool {
+    let (energy, held) = places.lowest(places.m);
+    if !energy.is_finite() || (energy == 0.0 && held > 0) {
+        return false;
+    }
+    !cols.is_multiple_of(places.m) || held != nonzeros || (energy - sum_squares).abs() <= 1e-4 * sum_squares
+}
+
+/// A row: its squares added to those of the columns, and summed over stretches; its nonzeros.
+struct Row<'a> {
+    entries: &'a [f32],
+    squares: &'a mut [f64],
+    columns: &'a mut [f64],
+}
+
+impl crate::numerics::isa::Kernel for Row<'_> {
+    type Output = u64;
+    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> u64 {
+        const WIDE: usize = BLOCKS[0].1;
+        let mut held = 0u32;
+        let (parts, rest) = self.entries.as_chunks::<WIDE>();
+        let (columns, rest_columns) = self.columns.as_chunks_mut::<WIDE>();
+        for ((part, column), sum) in parts.iter().zip(columns).zip(&mut *self.squares) {
+            let mut total = 0f64;
+            for k in 0..WIDE {
+                let square = f64::from(part[k]) * f64::from(part[k]);
+                total += square;
+                column[k] += square;
+                held += u32::from(part[k] != 0.0);
+            }
+            *sum = total;
+        }
+        if !rest.is_empty() {
+            let mut total = 0f64;
+            for (w, column) in rest.iter().zip(rest_columns) {
+                let square = f64::from(*w) * f64::from(*w);
+                total += square;
+                *column += square;
+                held += u32::from(*w != 0.0);
+            }
+            if let Some(last) = self.squares.last_mut() {
+                *last = total;
+            }
+        }
+        u64::from(held)
+    }
+}
+
+#[cfg(test)]
+mod tests;
