@@ -1,24 +1,35 @@
-//! The ladder of answers: each rung's time for a BF16 matrix, one thread, and as a share of all singular values.
+//! The ladder of answers: each rung's time for a BF16 matrix, as a share of all singular values, and against faer's
+//! own, all in one run.
 //!
-//! `cargo bench --bench ladder -- [ROUNDS] [MxN …]`. Under `cargo test` it does nothing.
+//! `cargo bench --bench ladder -- [ROUNDS] [MxN …]`. Under `cargo test` it does nothing. "2 threads" of a rung that uses
+//! one is the time of a matrix while two are worked on, as the dashboard does.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench that cannot go on must fail")]
 
-use slimscope::model::{DType, Orientation, Stored};
+use faer::Mat;
+use slimscope::model::{Layer, Stored};
+use slimscope::numerics::certificate;
 use slimscope::numerics::density::{density, largest};
-use slimscope::numerics::svd::singular_values;
-use slimscope::numerics::{certificate, gram};
+use slimscope::numerics::gram::Sparse;
+use slimscope::numerics::subspace::Subspace;
+use slimscope::numerics::svd::{singular_values, singular_values_f64};
+use slimscope::probe::structure::structure;
 use slimscope::probe::{Ask, magnitude, sketch};
+use slimscope::source;
 use std::time::Instant;
 
-/// Noise with a few strong directions, as trained weights have, in BF16.
-fn weights(m: usize, n: usize) -> Vec<u8> {
+/// A checkpoint of one matrix: noise with a few strong directions, as trained weights have, in BF16.
+fn checkpoint(m: usize, n: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
     };
     let (u, v): (Vec<f32>, Vec<f32>) = ((0..m).map(|_| next()).collect(), (0..n).map(|_| next()).collect());
-    let mut out = Vec::with_capacity(m * n * 2);
+    let tensor = serde_json::json!({"dtype": "BF16", "shape": [m, n], "data_offsets": [0, m * n * 2]});
+    let mut header = serde_json::json!({"model.layers.0.mlp.up_proj.weight": tensor}).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut out = (header.len() as u64).to_le_bytes().to_vec();
+    out.extend(header);
     for x in &u {
         for y in &v {
             let w = 0.02 * (next() + next() + next()) + 0.01 * x * y;
@@ -28,16 +39,61 @@ fn weights(m: usize, n: usize) -> Vec<u8> {
     out
 }
 
-fn seconds<T>(rounds: usize, mut f: impl FnMut() -> T) -> f64 {
+fn seconds(rounds: usize, mut f: impl FnMut()) -> f64 {
     let mut times: Vec<f64> = (0..rounds)
         .map(|_| {
             let start = Instant::now();
-            std::hint::black_box(f());
+            f();
             start.elapsed().as_secs_f64()
         })
         .collect();
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
+}
+
+/// A rung: its name, and whether it uses several threads itself.
+type Rung<'a> = (&'static str, bool, Box<dyn Fn(usize) + Sync + 'a>);
+
+fn rungs<'a>(layer: &'a Layer, stored: &'a Stored<'a>, bytes: &'a [u8]) -> Vec<Rung<'a>> {
+    const GO: &(dyn Fn() -> bool + Sync) = &|| true;
+    const ASK: Ask<'static> = Ask { keep_going: GO, threads: 1 };
+    let whole = sketch::sparse(stored, 0.0);
+    let first = density(&whole, GO).unwrap();
+    let cut = Sparse { threshold: 0.01, ..whole };
+    let [rows, cols] = stored.shape();
+    let block = |from: usize, out: &mut [f32]| stored.rows_into(from, out);
+    let f32s = Mat::<f32>::from_fn(rows, cols, |i, j| stored.matrix().data[i * cols + j]);
+    vec![
+        // What no pass can beat.
+        (
+            "reading",
+            false,
+            Box::new(move |_| {
+                let words = bytes.as_chunks::<8>().0;
+                std::hint::black_box(words.iter().fold(0u64, |s, w| s.wrapping_add(u64::from_le_bytes(*w))));
+            }),
+        ),
+        ("one pass", false, Box::new(move |_| drop(magnitude::magnitude(stored, &ASK).unwrap()))),
+        ("patterns", false, Box::new(move |_| drop(structure(layer, stored, &ASK).unwrap()))),
+        ("sketch", false, Box::new(move |_| drop(density(&whole, GO).unwrap()))),
+        ("pruned σ₁, warm", false, Box::new(move |_| drop(largest(&cut, &first.vector, GO).unwrap()))),
+        (
+            "first 64, warm",
+            false,
+            Box::new(move |_| drop(Subspace::new(cols).values(rows, &mut { block }, GO).unwrap())),
+        ),
+        ("proof", true, Box::new(move |t| drop(certificate::upper(stored.matrix().view(), t, GO).unwrap()))),
+        ("exact", true, Box::new(move |t| drop(singular_values(stored.matrix().view(), GO, t).unwrap()))),
+        ("exact, f64", false, Box::new(move |_| drop(singular_values_f64(stored.matrix().view(), GO).unwrap()))),
+        (
+            "faer f32",
+            true,
+            Box::new(move |t| {
+                faer::set_global_parallelism(if t > 1 { faer::Par::rayon(t) } else { faer::Par::Seq });
+                drop(f32s.singular_values().unwrap());
+            }),
+        ),
+    ]
 }
 
 fn main() {
@@ -48,53 +104,43 @@ fn main() {
     let rounds = args.first().and_then(|a| a.parse().ok()).unwrap_or(3);
     let shapes: Vec<(usize, usize)> =
         args.iter().filter_map(|a| a.split_once('x')).map(|(m, n)| (m.parse().unwrap(), n.parse().unwrap())).collect();
-    let shapes = if shapes.is_empty() { vec![(1024, 1024), (2048, 2048), (2048, 5632), (5632, 2048)] } else { shapes };
-    println!(
-        "{:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8}",
-        "shape",
-        "sum ms",
-        "pass ms",
-        "sketch ms",
-        "warm ms",
-        "exact ms",
-        "prove ms",
-        "pass/sum",
-        "G w/s",
-        "sk/exact",
-        "pr/exact"
-    );
+    let shapes = if shapes.is_empty() { vec![(384, 1536), (1024, 1024), (2048, 2048), (2048, 5632)] } else { shapes };
+    let pool = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let (one, two) = (pool(1), pool(2));
     for (m, n) in shapes {
-        let bytes = weights(m, n);
-        let entries = || Stored::new(DType::BF16, [m, n], Orientation::OutIn, &bytes).unwrap();
-        let ask = Ask { keep_going: &|| true, threads: 1 };
-        let stored = entries();
-        let matrix = entries().into_matrix();
-        // Reading and adding up the bytes: what no pass can beat.
-        let sum = seconds(rounds, || {
-            let words = bytes.as_chunks::<8>().0;
-            words.iter().fold(0u64, |s, w| s.wrapping_add(u64::from_le_bytes(*w)))
-        });
-        let pass = seconds(rounds, || magnitude::magnitude(&stored, &ask).unwrap());
-        let whole = sketch::sparse(&stored, 0.0);
-        let sketched = seconds(rounds, || density(&whole, &|| true).unwrap());
-        let first = density(&whole, &|| true).unwrap();
-        let cut = gram::Sparse { threshold: 0.01, ..whole };
-        let warm = seconds(rounds, || largest(&cut, &first.vector, &|| true).unwrap());
-        let exact = seconds(rounds, || singular_values(matrix.view(), &|| true, 1).unwrap());
-        let proof = seconds(rounds, || certificate::upper(matrix.view(), 1, &|| true).unwrap());
+        let bytes: &'static [u8] = Box::leak(checkpoint(m, n).into_boxed_slice());
+        let (model, weights) = source::open_embedded("bench", bytes, r#"{"model_type":"llama"}"#).unwrap();
+        let layer = &model.layers[0];
+        let stored = weights.stored(&model, layer).unwrap();
         println!(
-            "{:>12} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.1} {:>9.1} {:>9.2} {:>9.2} {:>8.3} {:>8.2}",
+            "{:<18} {:>11} {:>11} {:>11} {:>11}",
             format!("{m}x{n}"),
-            sum * 1e3,
-            pass * 1e3,
-            sketched * 1e3,
-            warm * 1e3,
-            exact * 1e3,
-            proof * 1e3,
-            pass / sum,
-            (m * n) as f64 / pass / 1e9,
-            sketched / exact,
-            proof / exact
+            "1 thread ms",
+            "2 threads",
+            "of exact",
+            "faer/this"
         );
+        let times: Vec<(&str, f64, f64)> = rungs(layer, &stored, bytes)
+            .into_iter()
+            .map(|(name, several, run)| {
+                let alone = seconds(rounds, || one.install(|| run(1)));
+                let together = if several {
+                    seconds(rounds, || two.install(|| run(2)))
+                } else {
+                    seconds(rounds, || drop(two.install(|| rayon::join(|| run(1), || run(1))))) / 2.0
+                };
+                (name, alone, together)
+            })
+            .collect();
+        let of = |name: &str| times.iter().find(|t| t.0 == name).unwrap().1;
+        for (name, alone, together) in &times {
+            println!(
+                "  {name:<16} {:>11.2} {:>11.2} {:>10.1}% {:>11.2}",
+                alone * 1e3,
+                together * 1e3,
+                100.0 * alone / of("exact"),
+                of("faer f32") / alone
+            );
+        }
     }
 }

@@ -5,7 +5,9 @@
 
 use super::isa::{Isa, Kernel};
 use super::{KeepGoing, Stopped, interrupt::check};
+use pulp::bytemuck::{cast_slice, pod_read_unaligned};
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Entries of a row-major matrix as they are held.
 #[derive(Debug, Clone, Copy)]
@@ -31,15 +33,65 @@ pub struct Sparse<'a> {
     pub threshold: f32,
     /// What the entries are multiplied by for the products: a power of two.
     pub scale: f32,
+    /// What the products are compiled for.
+    pub isa: Isa,
 }
 
-/// Rows worked on together: the vectors are loaded once for all of them.
+/// Rows worked on together: the vectors are loaded once for all of them. Of one vector, and of several.
 const TOGETHER: usize = 4;
+/// See [`TOGETHER`].
+const PAIR: usize = 2;
+/// Vectors that a pass can take along at little more cost than one.
+pub const BLOCK: usize = 4;
+/// Bytes of entries that are used twice before they leave the cache.
+const HOT: usize = 1 << 18;
+/// Columns whose parts of the vectors stay in the innermost cache.
+const TILE: usize = 1024;
 /// Entries between two questions whether to go on.
 const PIECE: usize = 1 << 22;
 
-trait Element: Copy {
+/// A stored entry, by itself and in vectors.
+trait Element: pulp::bytemuck::Pod {
     fn get(self) -> f32;
+    /// Two vectors of entries from the bytes of as many.
+    fn load<S: Simd>(simd: S, bytes: &[u8]) -> [S::f32s; 2];
+    /// Where the entries of the `i`-th two vectors of a row belong in a vector of [`Order`] that has `half` pairs.
+    fn places<S: Simd>(i: usize, half: usize) -> [usize; 2];
+}
+
+/// Vectors in the order in which entries are loaded: as they are, or for bfloat16 those at even places before those at
+/// odd ones (a vector of 32-bit words holds both), a last one without a partner at the end.
+fn arrange(v: &[f32], held: Held<'_>) -> Vec<f32> {
+    if !matches!(held, Held::BF16(_)) {
+        return v.to_vec();
+    }
+    let (pairs, last) = v.as_chunks::<2>();
+    pairs.iter().map(|p| p[0]).chain(pairs.iter().map(|p| p[1])).chain(last.iter().copied()).collect()
+}
+
+/// The inverse of [`arrange`].
+fn restore(arranged: &[f32], held: Held<'_>, out: &mut [f32]) {
+    if !matches!(held, Held::BF16(_)) {
+        out.copy_from_slice(arranged);
+        return;
+    }
+    let half = arranged.len() / 2;
+    let (pairs, last) = out.as_chunks_mut::<2>();
+    for (i, pair) in pairs.iter_mut().enumerate() {
+        *pair = [arranged[i], arranged[half + i]];
+    }
+    last.copy_from_slice(&arranged[2 * half..]);
+}
+
+#[inline(always)]
+fn consecutive<S: Simd>(i: usize) -> [usize; 2] {
+    [2 * i * S::F32_LANES, (2 * i + 1) * S::F32_LANES]
+}
+
+#[inline(always)]
+fn two<S: Simd>(bytes: &[u8]) -> [S::f32s; 2] {
+    let (a, b) = bytes.split_at(bytes.len() / 2);
+    [pod_read_unaligned(a), pod_read_unaligned(b)]
 }
 
 impl Element for f32 {
@@ -47,12 +99,32 @@ impl Element for f32 {
     fn get(self) -> f32 {
         self
     }
+    #[inline(always)]
+    fn load<S: Simd>(_: S, bytes: &[u8]) -> [S::f32s; 2] {
+        two::<S>(bytes)
+    }
+    #[inline(always)]
+    fn places<S: Simd>(i: usize, _: usize) -> [usize; 2] {
+        consecutive::<S>(i)
+    }
 }
+
+// Vectors are loaded in the machine's byte order.
+#[cfg(target_endian = "big")]
+compile_error!("weights are read as little-endian words");
 
 impl Element for [u8; 4] {
     #[inline(always)]
     fn get(self) -> f32 {
         f32::from_le_bytes(self)
+    }
+    #[inline(always)]
+    fn load<S: Simd>(_: S, bytes: &[u8]) -> [S::f32s; 2] {
+        two::<S>(bytes)
+    }
+    #[inline(always)]
+    fn places<S: Simd>(i: usize, _: usize) -> [usize; 2] {
+        consecutive::<S>(i)
     }
 }
 
@@ -61,18 +133,29 @@ impl Element for [u8; 2] {
     fn get(self) -> f32 {
         f32::from_bits(u32::from(u16::from_le_bytes(self)) << 16)
     }
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, bytes: &[u8]) -> [S::f32s; 2] {
+        let words: S::u32s = pod_read_unaligned(bytes);
+        let even = simd.wrapping_dyn_shl_u32s(words, simd.splat_u32s(16));
+        let odd = simd.and_u32s(words, simd.splat_u32s(0xffff_0000));
+        [simd.transmute_f32s_u32s(even), simd.transmute_f32s_u32s(odd)]
+    }
+    #[inline(always)]
+    fn places<S: Simd>(i: usize, half: usize) -> [usize; 2] {
+        [i * S::F32_LANES, half + i * S::F32_LANES]
+    }
 }
 
 impl<'a> Sparse<'a> {
     /// All entries, as they are.
     pub fn new(held: Held<'a>, rows: usize, cols: usize) -> Self {
-        Self { held, rows, cols, threshold: 0.0, scale: 1.0 }
+        Self { held, rows, cols, threshold: 0.0, scale: 1.0, isa: Isa::Best }
     }
 
     /// The same, its largest entry brought near 1, so that no square overflows or vanishes.
     pub fn scaled(&self, keep_going: KeepGoing<'_>) -> Result<Self, Stopped> {
         let mut largest = 0f32;
-        Self { scale: 1.0, ..*self }.pass(Step::Largest { so_far: &mut largest }, keep_going)?;
+        Self { scale: 1.0, ..*self }.pass::<1, TOGETHER>(Step::Largest { so_far: &mut largest }, keep_going)?;
         let exponent = f64::from(largest).log2().floor();
         let scale = if exponent.is_finite() { 2f32.powi(-(exponent as i32).clamp(-120, 120)) } else { 1.0 };
         Ok(Self { scale, ..*self })
@@ -85,13 +168,30 @@ impl<'a> Sparse<'a> {
 
     /// out = AᵀA·v or AAᵀ·v, whichever is smaller.
     pub fn gram(&self, v: &[f32], out: &mut [f32], keep_going: KeepGoing<'_>) -> Result<(), Stopped> {
-        if self.rows >= self.cols {
-            out.fill(0.0);
-            return self.pass(Step::Both { v, out }, keep_going);
+        self.grams::<1, TOGETHER>(v, out, keep_going)
+    }
+
+    /// The same of [`BLOCK`] vectors, one after the other in `v` and in `out`.
+    pub fn gram_block(&self, v: &[f32], out: &mut [f32], keep_going: KeepGoing<'_>) -> Result<(), Stopped> {
+        self.grams::<BLOCK, PAIR>(v, out, keep_going)
+    }
+
+    fn grams<const P: usize, const R: usize>(
+        &self,
+        v: &[f32],
+        out: &mut [f32],
+        keep_going: KeepGoing<'_>,
+    ) -> Result<(), Stopped> {
+        let mut across = vec![0f32; P * self.cols];
+        if self.rows < self.cols {
+            self.pass::<P, R>(Step::Transposed { u: v, out: &mut across }, keep_going)?;
+            return self.pass::<P, R>(Step::Plain { v: &across, out }, keep_going);
         }
-        let mut across = vec![0f32; self.cols];
-        self.pass(Step::Transposed { u: v, out: &mut across }, keep_going)?;
-        self.pass(Step::Plain { v: &across, out }, keep_going)
+        let cols = self.cols.max(1);
+        let v: Vec<f32> = v.chunks(cols).flat_map(|v| arrange(v, self.held)).collect();
+        self.pass::<P, R>(Step::Both { v: &v, out: &mut across }, keep_going)?;
+        across.chunks(cols).zip(out.chunks_mut(cols)).for_each(|(from, to)| restore(from, self.held, to));
+        Ok(())
     }
 
     /// ‖Av‖/‖v‖ of the matrix as it is, not scaled, for the right vector v that belongs to `x`, a vector of [`Self::small`] entries: what the largest
@@ -101,30 +201,33 @@ impl<'a> Sparse<'a> {
         if self.rows >= self.cols {
             across.copy_from_slice(x);
         } else {
-            self.pass(Step::Transposed { u: x, out: &mut across }, keep_going)?;
+            let mut arranged = across.clone();
+            self.pass::<1, TOGETHER>(Step::Transposed { u: x, out: &mut arranged }, keep_going)?;
+            restore(&arranged, self.held, &mut across);
         }
         let v: Vec<f64> = across.iter().map(|&x| f64::from(x)).collect();
         let mut squares = 0.0;
-        self.pass(Step::Squares { v: &v, sum: &mut squares }, keep_going)?;
+        self.pass::<1, TOGETHER>(Step::Squares { v: &v, sum: &mut squares }, keep_going)?;
         let length: f64 = v.iter().map(|x| x * x).sum();
         let slack = 1.0 - 4.0 * (self.rows + self.cols) as f64 * f64::EPSILON;
         Ok(if length > 0.0 { (squares / length).sqrt() * slack / f64::from(self.scale) } else { 0.0 })
     }
 
-    fn pass(&self, step: Step<'_>, keep_going: KeepGoing<'_>) -> Result<(), Stopped> {
-        let (cols, cut) = (self.cols, Cut { threshold: self.threshold, scale: self.scale });
+    fn pass<const P: usize, const R: usize>(&self, step: Step<'_>, keep_going: KeepGoing<'_>) -> Result<(), Stopped> {
+        let (cols, cut) = (self.cols, Cut { threshold: self.threshold, scale: self.scale, isa: self.isa });
         if cols == 0 || self.rows == 0 {
             return Ok(());
         }
         match self.held {
-            Held::F32(a) => pieces(a, cols, cut, step, keep_going),
-            Held::Bytes(a) => pieces(a, cols, cut, step, keep_going),
-            Held::BF16(a) => pieces(a, cols, cut, step, keep_going),
+            Held::F32(a) => pieces::<_, P, R>(a, cols, cut, step, keep_going),
+            Held::Bytes(a) => pieces::<_, P, R>(a, cols, cut, step, keep_going),
+            Held::BF16(a) => pieces::<_, P, R>(a, cols, cut, step, keep_going),
         }
     }
 }
 
-/// What a pass does with each row a: `u` and `v` are inputs, one entry a row or a column.
+/// What a pass does with each row a: `u` and `v` are inputs, one entry a row or a column, as many vectors one after the
+/// other as the pass takes along; those over the columns are arranged but for that of `Squares`.
 enum Step<'a> {
     /// out += (a·v) a.
     Both { v: &'a [f32], out: &'a mut [f32] },
@@ -138,31 +241,27 @@ enum Step<'a> {
     Largest { so_far: &'a mut f32 },
 }
 
-fn pieces<E: Element>(
+fn pieces<E: Element, const P: usize, const R: usize>(
     a: &[E],
     cols: usize,
     cut: Cut,
     mut step: Step<'_>,
     keep_going: KeepGoing<'_>,
 ) -> Result<(), Stopped> {
-    let rows = (PIECE / cols).max(1).next_multiple_of(TOGETHER);
-    let mut buffer = vec![0f32; TOGETHER * cols];
-    for (i, piece) in a.chunks(rows * cols).enumerate() {
-        check(keep_going)?;
-        for (j, some) in piece.chunks(TOGETHER * cols).enumerate() {
-            let decoded = &mut buffer[..some.len()];
-            Isa::Best.run(Decode { from: some, to: decoded, cut });
-            work(decoded, cols, i * rows + j * TOGETHER, &mut step);
+    let total = a.len() / cols;
+    let together = (HOT / (cols * size_of::<E>())).max(1).next_multiple_of(TOGETHER);
+    let every = (PIECE / (cols * together)).max(1);
+    for (i, rows) in a.chunks(together * cols).enumerate() {
+        if i.is_multiple_of(every) {
+            check(keep_going)?;
+        }
+        if cut.threshold > 0.0 || cut.scale != 1.0 {
+            work::<E, P, R, true>(rows, cols, (i * together, total), cut, &mut step);
+        } else {
+            work::<E, P, R, false>(rows, cols, (i * together, total), cut, &mut step);
         }
     }
     Ok(())
-}
-
-/// Decodes entries, those below the threshold as zeros.
-struct Decode<'a, E> {
-    from: &'a [E],
-    to: &'a mut [f32],
-    cut: Cut,
 }
 
 /// What becomes of entries on their way.
@@ -170,193 +269,302 @@ struct Decode<'a, E> {
 struct Cut {
     threshold: f32,
     scale: f32,
+    isa: Isa,
 }
 
-impl<E: Element> Kernel for Decode<'_, E> {
-    type Output = ();
+impl Cut {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let Cut { threshold, scale } = self.cut;
-        if threshold > 0.0 || scale != 1.0 {
-            for (to, from) in self.to.iter_mut().zip(self.from) {
-                let w = from.get();
-                *to = if w.abs() > threshold { w * scale } else { 0.0 };
-            }
-        } else {
-            for (to, from) in self.to.iter_mut().zip(self.from) {
-                *to = from.get();
-            }
+    fn entry<E: Element, const CUT: bool>(self, entry: E) -> f32 {
+        let w = entry.get();
+        match CUT {
+            false => w,
+            true if w.abs() > self.threshold => w * self.scale,
+            true => 0.0,
         }
+    }
+    #[inline(always)]
+    fn entries<S: Simd, const CUT: bool>(self, simd: S, w: S::f32s) -> S::f32s {
+        if !CUT {
+            return w;
+        }
+        let kept = simd.greater_than_f32s(simd.abs_f32s(w), simd.splat_f32s(self.threshold));
+        simd.select_f32s(kept, simd.mul_f32s(w, simd.splat_f32s(self.scale)), simd.splat_f32s(0.0))
     }
 }
 
-/// A few decoded rows, the first of them number `first`.
-fn work(rows: &[f32], cols: usize, first: usize, step: &mut Step<'_>) {
-    let arch = Isa::Best.arch();
+/// Some rows, the first of them number `first` of `total`.
+fn work<E: Element, const P: usize, const R: usize, const CUT: bool>(
+    rows: &[E],
+    cols: usize,
+    (first, total): (usize, usize),
+    cut: Cut,
+    step: &mut Step<'_>,
+) {
     let count = rows.len() / cols;
-    let of = |r: usize| &rows[r * cols..(r + 1) * cols];
+    let place = |i: usize| (i % P) * total + first + i / P;
     match step {
         Step::Both { v, out } => {
-            if count == TOGETHER {
-                let four: [&[f32]; TOGETHER] = std::array::from_fn(of);
-                let y = arch.dispatch(Dots { rows: four, v });
-                arch.dispatch(Add { rows: four, y, out });
-            } else {
-                for r in 0..count {
-                    let y = arch.dispatch(Dots { rows: [of(r)], v });
-                    arch.dispatch(Add { rows: [of(r)], y, out });
-                }
-            }
+            let mut y = vec![0f32; count * P];
+            cut.isa.arch().dispatch(Dots::<E, P, R, CUT> { rows, v, y: &mut y, cut });
+            cut.isa.arch().dispatch(Add::<E, P, CUT> { rows, y: &y, out, cut });
         }
         Step::Plain { v, out } => {
-            if count == TOGETHER {
-                let y: [f32; TOGETHER] = arch.dispatch(Dots { rows: std::array::from_fn(of), v });
-                out[first..first + TOGETHER].copy_from_slice(&y);
-            } else {
-                for r in 0..count {
-                    let [y] = arch.dispatch(Dots { rows: [of(r)], v });
-                    out[first + r] = y;
-                }
-            }
+            let mut y = vec![0f32; count * P];
+            cut.isa.arch().dispatch(Dots::<E, P, R, CUT> { rows, v, y: &mut y, cut });
+            y.into_iter().enumerate().for_each(|(i, y)| out[place(i)] = y);
         }
         Step::Transposed { u, out } => {
-            if count == TOGETHER {
-                let y: [f32; TOGETHER] = std::array::from_fn(|r| u[first + r]);
-                arch.dispatch(Add { rows: std::array::from_fn(of), y, out });
-            } else {
-                for r in 0..count {
-                    arch.dispatch(Add { rows: [of(r)], y: [u[first + r]], out });
-                }
-            }
+            let y: Vec<f32> = (0..count * P).map(|i| u[place(i)]).collect();
+            cut.isa.arch().dispatch(Add::<E, P, CUT> { rows, y: &y, out, cut });
         }
-        Step::Largest { so_far } => **so_far = rows.iter().fold(**so_far, |top, w| top.max(w.abs())),
+        Step::Largest { so_far } => {
+            **so_far = rows.iter().fold(**so_far, |top, w| top.max(cut.entry::<E, CUT>(*w).abs()));
+        }
         Step::Squares { v, sum } => {
-            for r in 0..count {
-                let y = Isa::Best.run(Wide { row: of(r), v });
+            for row in rows.chunks_exact(cols) {
+                let y = cut.isa.run(Wide::<E, CUT> { row, v, cut });
                 **sum += y * y;
             }
         }
     }
 }
 
-/// y = row·v for several rows.
-struct Dots<'a, const R: usize> {
-    rows: [&'a [f32]; R],
+/// y += row·v for each row and each of P vectors, the P products of a row together; R rows at a time.
+struct Dots<'a, E, const P: usize, const R: usize, const CUT: bool> {
+    rows: &'a [E],
     v: &'a [f32],
+    y: &'a mut [f32],
+    cut: Cut,
 }
 
-impl<const R: usize> WithSimd for Dots<'_, R> {
-    type Output = [f32; R];
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> [f32; R] {
-        let (v, v_rest) = S::as_simd_f32s(self.v);
-        let mut sums = [[simd.splat_f32s(0.0); 2]; R];
-        let mut heads: [&[S::f32s]; R] = [&[]; R];
-        let mut out = [0f32; R];
-        for r in 0..R {
-            let (head, rest) = S::as_simd_f32s(self.rows[r]);
-            heads[r] = &head[..v.len()];
-            out[r] = rest.iter().zip(v_rest).map(|(a, x)| a * x).sum();
-        }
-        let even = v.len() / 2 * 2;
-        let mut i = 0;
-        while i < even {
-            for r in 0..R {
-                sums[r][0] = simd.mul_add_e_f32s(heads[r][i], v[i], sums[r][0]);
-                sums[r][1] = simd.mul_add_e_f32s(heads[r][i + 1], v[i + 1], sums[r][1]);
-            }
-            i += 2;
-        }
-        for r in 0..R {
-            if even < v.len() {
-                sums[r][0] = simd.mul_add_e_f32s(heads[r][even], v[even], sums[r][0]);
-            }
-            out[r] += simd.reduce_sum_f32s(simd.add_f32s(sums[r][0], sums[r][1]));
-        }
-        out
-    }
+/// A vector from where it lies.
+#[inline(always)]
+fn vector<S: Simd>(v: &[f32], at: usize) -> S::f32s {
+    pod_read_unaligned(cast_slice(&v[at..at + S::F32_LANES]))
 }
 
-/// out += Σ y·row.
-struct Add<'a, const R: usize> {
-    rows: [&'a [f32]; R],
-    y: [f32; R],
-    out: &'a mut [f32],
+/// Pairs of vectors in a row of so many entries, and from where on entries are taken one by one: as
+/// `(place in the row, place in a vector)`.
+#[inline(always)]
+fn rest<S: Simd, E: Element>(cols: usize) -> (usize, impl Iterator<Item = (usize, usize)> + Clone) {
+    let half = cols / 2;
+    let whole = half / S::F32_LANES;
+    let paired = size_of::<E>() == 2;
+    let place = move |j: usize| match paired {
+        true if j < 2 * half => j / 2 + (j % 2) * half,
+        _ => j,
+    };
+    (whole, (2 * whole * S::F32_LANES..cols).map(move |j| (j, place(j))))
 }
 
-impl<const R: usize> WithSimd for Add<'_, R> {
+impl<E: Element, const P: usize, const R: usize, const CUT: bool> WithSimd for Dots<'_, E, P, R, CUT> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (out, out_rest) = S::as_mut_simd_f32s(self.out);
-        let mut heads: [&[S::f32s]; R] = [&[]; R];
-        let mut factors = [simd.splat_f32s(0.0); R];
-        for r in 0..R {
-            let (head, rest) = S::as_simd_f32s(self.rows[r]);
-            heads[r] = &head[..out.len()];
-            factors[r] = simd.splat_f32s(self.y[r]);
-            for (o, a) in out_rest.iter_mut().zip(rest) {
-                *o += self.y[r] * a;
+        let cols = self.v.len() / P;
+        let (whole, rest) = rest::<S, E>(cols);
+        let tile = TILE / (2 * S::F32_LANES);
+        for from in (0..whole).step_by(tile) {
+            let (mut rows, mut y) = (self.rows, &mut *self.y);
+            while rows.len() >= R * cols {
+                let (some, others) = rows.split_at(R * cols);
+                let (of, others_y) = y.split_at_mut(R * P);
+                dots::<S, E, P, R, CUT>(simd, some, self.v, from..(from + tile).min(whole), of, self.cut);
+                (rows, y) = (others, others_y);
+            }
+            for (row, y) in rows.chunks_exact(cols).zip(y.chunks_exact_mut(P)) {
+                dots::<S, E, P, 1, CUT>(simd, row, self.v, from..(from + tile).min(whole), y, self.cut);
             }
         }
-        for (i, o) in out.iter_mut().enumerate() {
-            let mut sum = *o;
-            for r in 0..R {
-                sum = simd.mul_add_e_f32s(factors[r], heads[r][i], sum);
+        for (row, y) in self.rows.chunks_exact(cols).zip(self.y.chunks_exact_mut(P)) {
+            for (j, at) in rest.clone() {
+                let w = self.cut.entry::<E, CUT>(row[j]);
+                for p in 0..P {
+                    y[p] += w * self.v[p * cols + at];
+                }
             }
-            *o = sum;
         }
     }
 }
 
-/// Products of `w` with each row of `basis`, which has rows as long as `w`.
-pub fn dots(basis: &[f32], w: &[f32]) -> Vec<f32> {
-    let arch = Isa::Best.arch();
-    let mut out = Vec::with_capacity(basis.len() / w.len().max(1));
-    for rows in basis.chunks(TOGETHER * w.len().max(1)) {
-        let of = |r: usize| &rows[r * w.len()..(r + 1) * w.len()];
-        if rows.len() == TOGETHER * w.len() {
-            out.extend(arch.dispatch(Dots::<TOGETHER> { rows: std::array::from_fn(of), v: w }));
-        } else {
-            out.extend((0..rows.len() / w.len()).map(|r| arch.dispatch(Dots { rows: [of(r)], v: w })[0]));
+// Closures are functions of their own and not compiled for the instruction set: loops instead.
+
+/// The part of [`Dots`] that some pairs of vectors of R rows give.
+#[inline(always)]
+fn dots<S: Simd, E: Element, const P: usize, const R: usize, const CUT: bool>(
+    simd: S,
+    rows: &[E],
+    v: &[f32],
+    range: Range<usize>,
+    y: &mut [f32],
+    cut: Cut,
+) {
+    let (cols, wide) = (v.len() / P, 2 * S::F32_LANES * size_of::<E>());
+    let bytes: [&[u8]; R] = std::array::from_fn(|r| cast_slice(&rows[r * cols..(r + 1) * cols]));
+    let mut sums = [[[simd.splat_f32s(0.0); 2]; P]; R];
+    for i in range {
+        let places = E::places::<S>(i, cols / 2);
+        let mut w = [[simd.splat_f32s(0.0); 2]; R];
+        for r in 0..R {
+            let [a, b] = E::load(simd, &bytes[r][i * wide..(i + 1) * wide]);
+            w[r] = [cut.entries::<S, CUT>(simd, a), cut.entries::<S, CUT>(simd, b)];
         }
+        for p in 0..P {
+            for k in 0..2 {
+                let x = vector::<S>(v, p * cols + places[k]);
+                for r in 0..R {
+                    sums[r][p][k] = simd.mul_add_e_f32s(w[r][k], x, sums[r][p][k]);
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        for p in 0..P {
+            y[r * P + p] += simd.reduce_sum_f32s(simd.add_f32s(sums[r][p][0], sums[r][p][1]));
+        }
+    }
+}
+
+/// out += Σ y·row for each of P vectors.
+struct Add<'a, E, const P: usize, const CUT: bool> {
+    rows: &'a [E],
+    y: &'a [f32],
+    out: &'a mut [f32],
+    cut: Cut,
+}
+
+impl<E: Element, const P: usize, const CUT: bool> WithSimd for Add<'_, E, P, CUT> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let cols = self.out.len() / P;
+        let (whole, rest) = rest::<S, E>(cols);
+        let tile = TILE / (2 * S::F32_LANES);
+        for from in (0..whole).step_by(tile) {
+            let range = from..(from + tile).min(whole);
+            let (mut rows, mut y) = (self.rows, self.y);
+            while rows.len() >= TOGETHER * cols {
+                let (some, others) = rows.split_at(TOGETHER * cols);
+                let (of, others_y) = y.split_at(TOGETHER * P);
+                add::<S, E, P, TOGETHER, CUT>(simd, some, of, range.clone(), self.out, self.cut);
+                (rows, y) = (others, others_y);
+            }
+            for (row, y) in rows.chunks_exact(cols).zip(y.chunks_exact(P)) {
+                add::<S, E, P, 1, CUT>(simd, row, y, range.clone(), self.out, self.cut);
+            }
+        }
+        for (row, y) in self.rows.chunks_exact(cols).zip(self.y.chunks_exact(P)) {
+            for (j, at) in rest.clone() {
+                let w = self.cut.entry::<E, CUT>(row[j]);
+                for p in 0..P {
+                    self.out[p * cols + at] += y[p] * w;
+                }
+            }
+        }
+    }
+}
+
+/// The part of [`Add`] that some pairs of vectors of R rows give.
+#[inline(always)]
+fn add<S: Simd, E: Element, const P: usize, const R: usize, const CUT: bool>(
+    simd: S,
+    rows: &[E],
+    y: &[f32],
+    range: Range<usize>,
+    out: &mut [f32],
+    cut: Cut,
+) {
+    let (cols, wide) = (out.len() / P, 2 * S::F32_LANES * size_of::<E>());
+    let bytes: [&[u8]; R] = std::array::from_fn(|r| cast_slice(&rows[r * cols..(r + 1) * cols]));
+    let mut factors = [[simd.splat_f32s(0.0); P]; R];
+    for r in 0..R {
+        for p in 0..P {
+            factors[r][p] = simd.splat_f32s(y[r * P + p]);
+        }
+    }
+    for i in range {
+        let places = E::places::<S>(i, cols / 2);
+        let mut w = [[simd.splat_f32s(0.0); 2]; R];
+        for r in 0..R {
+            let [a, b] = E::load(simd, &bytes[r][i * wide..(i + 1) * wide]);
+            w[r] = [cut.entries::<S, CUT>(simd, a), cut.entries::<S, CUT>(simd, b)];
+        }
+        for p in 0..P {
+            for k in 0..2 {
+                let at = p * cols + places[k];
+                let mut sum = vector::<S>(out, at);
+                for r in 0..R {
+                    sum = simd.mul_add_e_f32s(factors[r][p], w[r][k], sum);
+                }
+                out[at..at + S::F32_LANES].copy_from_slice(cast_slice(&[sum]));
+            }
+        }
+    }
+}
+
+/// Entries as they are.
+const PLAIN: Cut = Cut { threshold: 0.0, scale: 1.0, isa: Isa::Best };
+
+/// Products of each row of `basis` with each of P vectors as long as a row: those with the first vector, then those with
+/// the second.
+fn along<const P: usize, const R: usize>(basis: &[f32], w: &[f32]) -> Vec<f32> {
+    let cols = w.len() / P;
+    let rows = basis.len() / cols.max(1);
+    let mut out = vec![0.0; rows * P];
+    if rows > 0 {
+        work::<f32, P, R, false>(basis, cols, (0, rows), PLAIN, &mut Step::Plain { v: w, out: &mut out });
     }
     out
 }
 
-/// Takes from `w` what lies along the orthonormal rows of `basis`.
-pub fn remove(basis: &[f32], w: &mut [f32]) {
-    let parts: Vec<f32> = dots(basis, w).iter().map(|x| -x).collect();
-    let rows = basis.len() / w.len().max(1);
-    let mut r = 0;
-    while r < rows {
-        let count = (rows - r).min(TOGETHER);
-        let some = &basis[r * w.len()..(r + count) * w.len()];
-        work(some, w.len(), r, &mut Step::Transposed { u: &parts, out: w });
-        r += count;
+/// Products of `w` with each row of `basis`, which has rows as long as `w`.
+pub fn products(basis: &[f32], w: &[f32]) -> Vec<f32> {
+    along::<1, TOGETHER>(basis, w)
+}
+
+/// Takes from `w` what lies along the orthonormal rows of `basis`; how much of each.
+pub fn remove(basis: &[f32], w: &mut [f32]) -> Vec<f32> {
+    take::<1, TOGETHER>(basis, w)
+}
+
+/// The same of [`BLOCK`] vectors, one after the other.
+pub fn remove_block(basis: &[f32], w: &mut [f32]) {
+    take::<BLOCK, PAIR>(basis, w);
+}
+
+fn take<const P: usize, const R: usize>(basis: &[f32], w: &mut [f32]) -> Vec<f32> {
+    let parts = along::<P, R>(basis, w);
+    if !parts.is_empty() {
+        let away: Vec<f32> = parts.iter().map(|x| -x).collect();
+        let step = &mut Step::Transposed { u: &away, out: w };
+        let cols = basis.len() / (parts.len() / P);
+        work::<f32, P, R, false>(basis, cols, (0, parts.len() / P), PLAIN, step);
     }
+    parts
 }
 
 /// row·v in `f64`.
-struct Wide<'a> {
-    row: &'a [f32],
+struct Wide<'a, E, const CUT: bool> {
+    row: &'a [E],
     v: &'a [f64],
+    cut: Cut,
 }
 
-impl Kernel for Wide<'_> {
+impl<E: Element, const CUT: bool> Kernel for Wide<'_, E, CUT> {
     type Output = f64;
     #[inline(always)]
     fn run<const FMA: bool>(self) -> f64 {
         const LANES: usize = 32;
+        let entry = |w: E| f64::from(self.cut.entry::<E, CUT>(w));
         let mut sums = [0f64; LANES];
         let (chunks, rest) = self.row.as_chunks::<LANES>();
         let (vs, v_rest) = self.v.as_chunks::<LANES>();
         for (a, x) in chunks.iter().zip(vs) {
             for k in 0..LANES {
-                sums[k] += f64::from(a[k]) * x[k];
+                sums[k] += entry(a[k]) * x[k];
             }
         }
-        let rest: f64 = rest.iter().zip(v_rest).map(|(&a, x)| f64::from(a) * x).sum();
+        let rest: f64 = rest.iter().zip(v_rest).map(|(&a, x)| entry(a) * x).sum();
         rest + sums.iter().sum::<f64>()
     }
 }
@@ -369,7 +577,7 @@ mod tests {
     proptest! {
         #[test]
         fn products_are_those_of_plain_loops(
-            rows in 1usize..40, cols in 1usize..90, seed in any::<u32>(), cut in 0u8..3, bf16: bool,
+            rows in 1usize..40, cols in 1usize..90, seed in any::<u32>(), cut in 0u8..3, bf16: bool, isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]),
         ) {
             let mut state = u64::from(seed);
             let mut next = || {
@@ -381,7 +589,7 @@ mod tests {
             let bytes: Vec<[u8; 2]> = stored.iter().map(|x| x.to_le_bytes()).collect();
             let threshold = f32::from(cut) * 0.3;
             let held = if bf16 { Held::BF16(&bytes) } else { Held::F32(&a) };
-            let sparse = Sparse { threshold, ..Sparse::new(held, rows, cols) };
+            let sparse = Sparse { threshold, isa, ..Sparse::new(held, rows, cols) };
             let n = sparse.small();
             let v: Vec<f32> = (0..n).map(|_| next().to_f32()).collect();
             let mut out = vec![9.0; n];
@@ -391,6 +599,13 @@ mod tests {
                 if w.abs() > f64::from(threshold) { w } else { 0.0 }
             };
             let entry = |small: usize, large: usize| if rows >= cols { w(large, small) } else { w(small, large) };
+            let mut several = vec![9.0; BLOCK * n];
+            let block: Vec<f32> = (0..BLOCK).flat_map(|p| v.iter().map(move |x| x * (p as f32 - 1.5))).collect();
+            sparse.gram_block(&block, &mut several, &|| true).unwrap();
+            for (i, &found) in several.iter().enumerate() {
+                let want = out[i % n] * ((i / n) as f32 - 1.5);
+                prop_assert!((found - want).abs() < 1e-4 * (1.0 + want.abs()), "{found} {want}");
+            }
             for (i, &found) in out.iter().enumerate() {
                 let want: f64 = (0..rows.max(cols))
                     .map(|l| entry(i, l) * (0..n).map(|j| entry(j, l) * f64::from(v[j])).sum::<f64>())

@@ -2,7 +2,8 @@
 
 #![allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `numerics::isa`")]
 
-use crate::numerics::isa::{Isa, Kernel};
+use crate::numerics::isa::Isa;
+use pulp::{Simd, WithSimd, bytemuck};
 use serde::{Deserialize, Serialize};
 
 /// Entries of a group that all of [`SIZES`] fit into.
@@ -10,7 +11,7 @@ const GROUP: usize = 16;
 /// Groups worked on together.
 const LANES: usize = 16;
 /// Such stretches after which sums in `f32` move to `f64`.
-const FOLD: usize = 8;
+const FOLD: usize = 16;
 
 /// Values of M that are measured.
 pub const SIZES: [usize; 4] = [2, 4, 8, 16];
@@ -50,15 +51,25 @@ impl Default for Counter {
 }
 
 impl Counter {
-    /// Takes whole rows of so many columns in.
-    pub fn add(&mut self, rows: &[f32], cols: usize, isa: Isa) {
+    /// Takes whole rows of so many columns in; `dense` says that no entry is zero.
+    pub fn add(&mut self, rows: &[f32], cols: usize, dense: bool, isa: Isa) {
+        let mut whole = |entries: &[f32]| {
+            let (arch, places) = (isa.arch(), &mut self.places);
+            if dense {
+                arch.dispatch(Groups::<false> { entries, places });
+            } else {
+                arch.dispatch(Groups::<true> { entries, places });
+            }
+        };
         if cols.is_multiple_of(GROUP) {
-            isa.run(Groups { entries: rows, places: &mut self.places });
+            whole(rows);
             return;
         }
         for row in rows.chunks_exact(cols.max(1)) {
-            let (whole, rest) = row.split_at(cols / GROUP * GROUP);
-            isa.run(Groups { entries: whole, places: &mut self.places });
+            whole(&row[..cols / GROUP * GROUP]);
+        }
+        for row in rows.chunks_exact(cols.max(1)) {
+            let rest = &row[cols / GROUP * GROUP..];
             for places in &mut self.places {
                 plainly(rest, places);
             }
@@ -97,111 +108,109 @@ pub fn plain(data: &[f32], cols: usize, keep_going: &dyn Fn() -> bool) -> Option
     Some(all.into())
 }
 
-/// Entries in whole groups.
-struct Groups<'a> {
+/// Entries in whole groups. With `COUNT` nonzeros are counted; without, there are no zeros.
+struct Groups<'a, const COUNT: bool> {
     entries: &'a [f32],
     places: &'a mut [Places; SIZES.len()],
 }
 
-type Lanes = [f32; LANES];
-type Plane = [Lanes; GROUP];
-
-#[inline(always)]
-fn order(planes: &mut Plane, i: usize, j: usize) {
-    for g in 0..LANES {
-        let (a, b) = (planes[i][g], planes[j][g]);
-        planes[i][g] = if a < b { a } else { b };
-        planes[j][g] = if a < b { b } else { a };
-    }
+/// Puts planes in order, lane by lane.
+macro_rules! order {
+    ($simd:ident, $p:ident, $(($i:literal, $j:literal))*) => {
+        $(($p[$i], $p[$j]) = ($simd.min_f32s($p[$i], $p[$j]), $simd.max_f32s($p[$i], $p[$j]));)*
+    };
 }
 
-/// Merges sorted halves of every run of `m` planes: Batcher's odd-even merge.
-#[inline(always)]
-fn merge<const M: usize>(planes: &mut Plane) {
-    let mut from = 0;
-    while from < GROUP {
-        let mut step = M / 2;
-        let mut first = 0;
-        while step >= 1 {
-            let mut i = first;
-            while i + step < M {
-                for k in 0..step {
-                    if i + k + step < M {
-                        order(planes, from + i + k, from + i + k + step);
-                    }
-                }
-                i += 2 * step;
-            }
-            step /= 2;
-            first = step;
+/// Running sums over the places of one M, a lane each: energy, nonzeros.
+struct Sums<S: Simd, const M: usize>([S::f32s; M], [S::f32s; M]);
+
+impl<S: Simd, const M: usize> Sums<S, M> {
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        Self([simd.splat_f32s(0.0); M], [simd.splat_f32s(0.0); M])
+    }
+    #[inline(always)]
+    fn add<const COUNT: bool>(&mut self, simd: S, planes: &[S::f32s; GROUP]) {
+        for i in 0..GROUP {
+            self.0[i % M] = simd.mul_add_e_f32s(planes[i], planes[i], self.0[i % M]);
         }
-        from += M;
-    }
-}
-
-/// Running sums of one M, in `f32`.
-struct Sums<const M: usize> {
-    energy: [Lanes; M],
-    nonzeros: [Lanes; M],
-}
-
-impl<const M: usize> Sums<M> {
-    #[inline(always)]
-    fn new() -> Self {
-        Self { energy: [[0.0; LANES]; M], nonzeros: [[0.0; LANES]; M] }
-    }
-    #[inline(always)]
-    fn add(&mut self, planes: &Plane) {
-        for (i, plane) in planes.iter().enumerate() {
-            let (energy, nonzeros) = (&mut self.energy[i % M], &mut self.nonzeros[i % M]);
-            for g in 0..LANES {
-                energy[g] += plane[g] * plane[g];
-                nonzeros[g] += if plane[g] > 0.0 { 1.0 } else { 0.0 };
+        if COUNT {
+            let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
+            for i in 0..GROUP {
+                let held = simd.select_f32s(simd.greater_than_f32s(planes[i], zero), one, zero);
+                self.1[i % M] = simd.add_f32s(self.1[i % M], held);
             }
         }
     }
     #[inline(always)]
-    fn fold(&mut self, into: &mut Places) {
+    fn fold<const COUNT: bool>(&mut self, simd: S, into: &mut Places) {
         for i in 0..M {
-            into.energy[i] += self.energy[i].iter().map(|&v| f64::from(v)).sum::<f64>();
-            into.nonzeros[i] += self.nonzeros[i].iter().map(|&v| v as u64).sum::<u64>();
+            into.energy[i] += lanes::<S>(&self.0[i]).iter().map(|&v| f64::from(v)).sum::<f64>();
+            if COUNT {
+                into.nonzeros[i] += lanes::<S>(&self.1[i]).iter().map(|&v| v as u64).sum::<u64>();
+            }
         }
-        *self = Self::new();
+        *self = Self::new(simd);
     }
 }
 
-impl Kernel for Groups<'_> {
+#[inline(always)]
+fn lanes<S: Simd>(vector: &S::f32s) -> &[f32] {
+    bytemuck::cast_slice(std::slice::from_ref(vector))
+}
+
+impl<const COUNT: bool> WithSimd for Groups<'_, COUNT> {
     type Output = ();
+    /// Entries of equal place in their groups side by side, then Batcher's odd-even merges, a group a lane.
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { entries, places } = self;
         let (mut two, mut four, mut eight, mut sixteen) =
-            (Sums::<2>::new(), Sums::<4>::new(), Sums::<8>::new(), Sums::<16>::new());
-        let mut planes: Plane = [[0.0; LANES]; GROUP];
+            (Sums::<S, 2>::new(simd), Sums::<S, 4>::new(simd), Sums::<S, 8>::new(simd), Sums::<S, 16>::new(simd));
         let (chunks, rest) = entries.as_chunks::<{ GROUP * LANES }>();
         // Groups of zeros add nothing.
         let mut last = [0f32; GROUP * LANES];
         last[..rest.len()].copy_from_slice(rest);
+        let mut planes = [[0f32; LANES]; GROUP];
         for (i, chunk) in chunks.iter().chain(std::iter::once(&last)).enumerate() {
             for j in 0..GROUP {
                 for g in 0..LANES {
-                    planes[j][g] = chunk[g * GROUP + j].abs();
+                    planes[j][g] = chunk[g * GROUP + j];
                 }
             }
-            merge::<2>(&mut planes);
-            two.add(&planes);
-            merge::<4>(&mut planes);
-            four.add(&planes);
-            merge::<8>(&mut planes);
-            eight.add(&planes);
-            merge::<16>(&mut planes);
-            sixteen.add(&planes);
+            for v in 0..LANES / S::F32_LANES {
+                let mut p = [simd.splat_f32s(0.0); GROUP];
+                for j in 0..GROUP {
+                    let (vectors, _) = S::as_simd_f32s(&planes[j]);
+                    p[j] = simd.abs_f32s(vectors[v]);
+                }
+                order!(simd, p, (0, 1)(2, 3)(4, 5)(6, 7)(8, 9)(10, 11)(12, 13)(14, 15));
+                two.add::<COUNT>(simd, &p);
+                order!(simd, p, (0, 2)(4, 6)(8, 10)(12, 14)(1, 3)(5, 7)(9, 11)(13, 15)(1, 2)(5, 6)(9, 10)(13, 14));
+                four.add::<COUNT>(simd, &p);
+                order!(simd, p, (0, 4)(1, 5)(2, 6)(3, 7)(8, 12)(9, 13)(10, 14)(11, 15)(2, 4)(3, 5)(10, 12)(11, 13));
+                order!(simd, p, (1, 2)(3, 4)(5, 6)(9, 10)(11, 12)(13, 14));
+                eight.add::<COUNT>(simd, &p);
+                order!(simd, p, (0, 8)(1, 9)(2, 10)(3, 11)(4, 12)(5, 13)(6, 14)(7, 15)(4, 8)(5, 9)(6, 10)(7, 11));
+                order!(
+                    simd,
+                    p,
+                    (2, 4)(3, 5)(6, 8)(7, 9)(10, 12)(11, 13)(1, 2)(3, 4)(5, 6)(7, 8)(9, 10)(11, 12)(13, 14)
+                );
+                sixteen.add::<COUNT>(simd, &p);
+            }
             if i % FOLD == FOLD - 1 || i == chunks.len() {
                 let [a, b, c, d] = &mut *places;
-                two.fold(a);
-                four.fold(b);
-                eight.fold(c);
-                sixteen.fold(d);
+                two.fold::<COUNT>(simd, a);
+                four.fold::<COUNT>(simd, b);
+                eight.fold::<COUNT>(simd, c);
+                sixteen.fold::<COUNT>(simd, d);
+            }
+        }
+        if !COUNT {
+            for places in places {
+                let groups = (entries.len() / places.m) as u64;
+                places.nonzeros.iter_mut().for_each(|n| *n += groups);
             }
         }
     }
@@ -216,12 +225,14 @@ mod tests {
         #[test]
         fn the_networks_agree_with_sorting_on_every_instruction_set(
             data in prop::collection::vec(-200i32..200, 0..1400), rows in 1usize..4,
-            isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]),
+            isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]), shift: bool,
         ) {
-            let data: Vec<f32> = data.into_iter().map(|x| (x / 3) as f32 / 8.0).collect();
+            let shift = if shift { 0.5 } else { 0.0 };
+            let data: Vec<f32> = data.into_iter().map(|x| ((x / 3) as f32 + shift) / 8.0).collect();
             let cols = data.len() / rows;
             let mut counter = Counter::default();
-            counter.add(&data[..rows * cols], cols, isa);
+            let dense = data[..rows * cols].iter().all(|w| *w != 0.0);
+            counter.add(&data[..rows * cols], cols, dense, isa);
             for places in counter.finish() {
                 let mut want = Places::new(places.m);
                 data[..rows * cols].chunks_exact(cols.max(1)).for_each(|row| plainly(row, &mut want));

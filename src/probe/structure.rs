@@ -145,13 +145,14 @@ pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure
         }
         let block = &mut buffer[..together.min(rows - from) * cols];
         entries.rows_into(from, block);
-        groups.add(block, cols, Isa::Best);
+        let mut held = 0;
         for (r, row) in block.chunks_exact(cols.max(1)).enumerate() {
-            let held = Isa::Best.run(Row { entries: row, squares: &mut squares, columns: &mut by_column });
-            nonzeros += held;
+            held += Isa::Best.run(Row { entries: row, squares: &mut squares, columns: &mut by_column });
             by_row[from + r] = squares.iter().sum();
             tiles.iter_mut().for_each(|t| t.add(from + r, &squares));
         }
+        nonzeros += held;
+        groups.add(block, cols, held == block.len() as u64, Isa::Best);
     }
     let sum_squares: f64 = by_row.iter().sum();
     if !sum_squares.is_finite() {

@@ -65,13 +65,13 @@ fn the_sketch_is_close_and_its_bounds_hold() {
         // Below a thousandth of σ₁ the squares drown in the rounding of f32.
         let lines = exact.iter().filter(|s| **s > 1e-3 * exact[0]);
         let distance = lines.map(|&s| (rank(&exact, s) - rank(&curve.sigma, s)).abs()).fold(0.0, f64::max);
-        assert!(distance < if n < 100 { 0.1 } else { 0.05 }, "{name}: {distance}");
+        assert!(distance < if n < 100 { 0.08 } else { 0.032 }, "{name}: {distance}");
         let top = exact[0];
         let outside =
             (0..n).filter(|&i| exact[i] < curve.low[i] - 1e-3 * top || exact[i] > curve.high[i] + 1e-3 * top).count();
         assert!(outside * 50 <= n, "{name}: {outside} of {n} outside");
         assert!(curve.sigma.windows(2).all(|w| w[0] >= w[1] - 1e-9), "{name} descends");
-        let weights: f64 = found.rules[0].iter().map(|r| r.1).sum();
+        let weights: f64 = found.rule.iter().map(|r| r.1).sum();
         assert!((weights - 1.0).abs() < 1e-9);
     }
 }
