@@ -14,6 +14,8 @@ use slimscope::numerics::{density, svd};
 use slimscope::probe::book::FactBook;
 use slimscope::probe::{Ask, PROBES};
 use slimscope::source;
+use slimscope::treat::Prune;
+use slimscope::treat::prune::prune;
 use std::path::Path;
 
 fn golden(name: &str) -> Value {
@@ -49,10 +51,52 @@ fn family(name: &str, m: usize, n: usize) -> Matrix {
             "zero" => *w = 0.0,
             "pruned" if w.abs() <= 0.98 => *w = 0.0,
             "tiny" => *w *= 1e-30,
+            "pruned_999" if w.abs() <= 0.999 => *w = 0.0,
             _ => {}
         }
     }
+    if name == "deficient" {
+        let base = a.clone();
+        a.iter_mut().enumerate().for_each(|(k, w)| *w = base[k / n * n + (k % n) % (n / 4)] * (1 + (k % n) % 3) as f64);
+    }
     Matrix::new(m, n, a.into_iter().map(|w| w as f32).collect()).unwrap()
+}
+
+/// A weight of a sample model, pruned.
+fn pruned_sample(case: &Value) -> Matrix {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample_models").join(case["sample"].as_str().unwrap());
+    let (model, weights) = source::open(&path).unwrap();
+    let layer = model.layers.iter().find(|l| model.tensors[l.tensor].name == case["tensor"].as_str().unwrap()).unwrap();
+    let mut matrix = weights.matrix(&model, layer).unwrap();
+    prune(&mut matrix, layer, Prune::unstructured(case["share"].as_f64().unwrap()), &|| true).unwrap();
+    matrix
+}
+
+#[test]
+fn large_and_heavily_pruned_matrices_agree_to_a_millionth_of_the_largest() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for case in golden("large.json")["cases"].as_array().unwrap() {
+        let shape: Vec<usize> = floats(&case["shape"]).iter().map(|x| *x as usize).collect();
+        let (m, n) = (shape[0], shape[1]);
+        let matrix = case["family"].as_str().map_or_else(|| pruned_sample(case), |name| family(name, m, n));
+        let what = format!("{} {} {m}x{n}", case["family"], case["share"]);
+        let want = floats(&case["sigma"]);
+        let places: Vec<usize> = floats(&case["places"]).iter().map(|x| *x as usize).collect();
+        let check = |sigma: &[f64], accuracy: f64| {
+            assert_eq!(sigma.len(), m.min(n));
+            assert!(sigma.windows(2).all(|w| w[0] >= w[1]) && sigma.iter().all(|s| s.is_finite() && *s >= 0.0));
+            let worst = places.iter().zip(&want).map(|(&i, w)| (sigma[i] - w).abs()).fold(0.0, f64::max);
+            assert!(worst <= accuracy * want[0], "{what}: off by {:e} of the largest", worst / want[0]);
+            let energy: f64 = sigma.iter().map(|s| s * s).sum();
+            assert!((energy / case["energy"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{what}: energy");
+        };
+        let sigma = pool.install(|| svd::singular_values(matrix.view(), &|| true, 2)).unwrap();
+        check(&sigma, 1e-6);
+        // Doubles take several times longer: smaller ones only.
+        if m * n <= 1_300_000 {
+            check(&svd::singular_values_f64(matrix.view(), &|| true).unwrap(), 1e-11);
+        }
+    }
 }
 
 #[test]

@@ -21,9 +21,6 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     }
     let (model, weights) = open(Some(&args.model))?;
     let mut chosen = choose(&model, &args.layers)?;
-    if let Some((part, parts)) = shard {
-        chosen = part_of(&model, chosen, part, parts);
-    }
     for note in &model.notes {
         eprintln!("note: {note}");
     }
@@ -33,6 +30,9 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     let left_out = if args.sketch { ProbeId::Spectrum } else { ProbeId::Sketch };
     let wanted = |p: &&dyn Probe| p.id() != left_out && (certify || !p.on_request());
     let probes: Vec<&'static dyn Probe> = probes.into_iter().filter(wanted).collect();
+    if let Some((part, parts)) = shard {
+        chosen = part_of(&model, &probes, chosen, part, parts);
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settings = Settings {
         threads: common.threads.unwrap_or(cores).max(1),
@@ -100,8 +100,10 @@ fn shard(common: &Common, text: &str) -> Result<(usize, usize), CliError> {
 }
 
 /// The layers of one of several parts of about equal cost: the most expensive first, each to the part that has least.
-fn part_of(model: &Model, chosen: Vec<LayerId>, part: usize, parts: usize) -> Vec<LayerId> {
-    let cost = |id: &LayerId| model.layer(*id).map_or(0.0, |l| PROBES.iter().map(|p| p.cost(l)).sum::<f64>());
+fn part_of(model: &Model, probes: &[&dyn Probe], chosen: Vec<LayerId>, part: usize, parts: usize) -> Vec<LayerId> {
+    let cost = |id: &LayerId| {
+        model.layer(*id).map_or(0.0, |l| probes.iter().filter(|p| p.applies(l)).map(|p| p.cost(l)).sum::<f64>())
+    };
     let mut by_cost = chosen;
     by_cost.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.cmp(b)));
     let mut loads = vec![0.0f64; parts];

@@ -6,6 +6,9 @@ use crate::probe::{Probe, ProbeId};
 /// A layer is set aside for something wanted more at most so often; then its job runs to its end.
 const MAX_PREEMPTIONS: u8 = 3;
 
+/// Nanoseconds that a first look at everything may take before anything larger is begun.
+const FIRST_LOOK: f64 = 3e9;
+
 struct Waiting {
     /// Probes not yet settled and not running, in running order.
     probes: Vec<ProbeId>,
@@ -13,6 +16,8 @@ struct Waiting {
     running: bool,
     preempted: u8,
     eligible: bool,
+    /// What its probes cost.
+    costs: Vec<(ProbeId, f64)>,
 }
 
 /// Measurements to be made, and the order in which they are wanted.
@@ -21,8 +26,8 @@ pub(super) struct Queue {
     /// Layers, most wanted first.
     order: Vec<LayerId>,
     visible: usize,
-    /// Alternates between "one look at everything" and "all of what is on screen".
-    survey_turn: bool,
+    /// Time given so far to "one look at everything" and to "all of what is on screen".
+    spent: [f64; 2],
     layer_by_layer: bool,
 }
 
@@ -39,8 +44,9 @@ impl Queue {
             running: false,
             preempted: 0,
             eligible: layer.eligible(),
+            costs: probes.iter().map(|p| (p.id(), p.cost(layer))).collect(),
         });
-        Self { layers: layers.collect(), order: Vec::new(), visible: 0, survey_turn: false, layer_by_layer }
+        Self { layers: layers.collect(), order: Vec::new(), visible: 0, spent: [0.0; 2], layer_by_layer }
     }
 
     /// Takes a new order of interest; layers not named follow in module order.
@@ -100,6 +106,12 @@ impl Queue {
         self.layers[id.0].eligible
     }
 
+    /// A first look at everything comes first, as far as that is a matter of seconds; then it gets half of the time.
+    fn survey_turn(&self) -> bool {
+        let [survey, screen] = self.spent;
+        survey < FIRST_LOOK || survey <= screen
+    }
+
     /// The job wanted most now, without taking it.
     pub fn peek(&self) -> Option<(LayerId, Vec<ProbeId>)> {
         let everything = |id: LayerId| (id, self.layers[id.0].probes.clone());
@@ -115,7 +127,7 @@ impl Queue {
             .map(everything)
             .or_else(|| look(seen, ProbeId::Magnitude))
             .or_else(|| look(seen, ProbeId::Sketch))
-            .or_else(|| if self.survey_turn { survey().or_else(on_screen) } else { on_screen().or_else(survey) })
+            .or_else(|| if self.survey_turn() { survey().or_else(on_screen) } else { on_screen().or_else(survey) })
             .or_else(|| find(rest, &|id| self.ready(id) && self.eligible(id)).map(everything))
             .or_else(|| find(&self.order, &|id| self.ready(id)).map(everything))
     }
@@ -125,7 +137,8 @@ impl Queue {
         let waiting = &mut self.layers[layer.0];
         waiting.running = true;
         waiting.probes.retain(|p| !probes.contains(p));
-        self.survey_turn = !self.survey_turn;
+        let cost: f64 = waiting.costs.iter().filter(|(p, _)| probes.contains(p)).map(|(_, c)| c).sum();
+        self.spent[usize::from(probes.contains(&ProbeId::Spectrum))] += cost;
     }
 
     /// A job ended; the probes it did not settle wait again.
@@ -152,8 +165,15 @@ mod tests {
 
     fn queue(n: usize) -> Queue {
         let all = vec![ProbeId::Magnitude, ProbeId::Spectrum];
-        let layers = (0..n).map(|_| Waiting { probes: all.clone(), running: false, preempted: 0, eligible: true });
-        Queue { layers: layers.collect(), order: Vec::new(), visible: 0, survey_turn: false, layer_by_layer: false }
+        let costs = vec![(ProbeId::Magnitude, 1.6e9), (ProbeId::Spectrum, 1.6e9)];
+        let layers = (0..n).map(|_| Waiting {
+            probes: all.clone(),
+            running: false,
+            preempted: 0,
+            eligible: true,
+            costs: costs.clone(),
+        });
+        Queue { layers: layers.collect(), order: Vec::new(), visible: 0, spent: [0.0; 2], layer_by_layer: false }
     }
 
     fn run(queue: &mut Queue) -> Vec<(usize, usize)> {
@@ -188,6 +208,17 @@ mod tests {
         let spectra_on_screen = order.iter().position(|&j| j == (2, 1)).unwrap();
         let last_survey = order.iter().rposition(|&(l, n)| l == 7 && n == 1).unwrap();
         assert!(spectra_on_screen < last_survey, "{order:?}");
+    }
+
+    #[test]
+    fn a_first_look_of_seconds_comes_before_the_spectra_on_screen() {
+        let mut q = queue(8);
+        q.layers.iter_mut().flat_map(|l| &mut l.costs).for_each(|c| c.1 = 1e6);
+        q.focus(vec![LayerId(0), LayerId(1), LayerId(2)], 3);
+        let order = run(&mut q);
+        assert_eq!(order[0], (0, 2), "the layer under the cursor is measured whole all the same");
+        let last_look = order.iter().position(|&j| j == (7, 1)).unwrap();
+        assert_eq!(last_look, 7, "{order:?}");
     }
 
     #[test]

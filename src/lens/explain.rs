@@ -58,7 +58,14 @@ pub static SPARSITY: &[Entry] = &[
     ),
     ("threshold", "the largest magnitude removed at this ratio within the layer: everything left of it goes."),
     ("remove n%", "relative error ‖W−Ŵ‖_F/‖W‖_F of removing that share, smallest first. Exact."),
-    ("2:4 …", "keep the 2 largest of every 4 consecutive inputs: its relative error, exact."),
+    (
+        "2:4 …",
+        "keep the 2 largest of every 4 consecutive inputs: its relative error, exact. Of a convolution the inputs are those of the matrix view, channel by channel.",
+    ),
+    (
+        "n",
+        "goes through the patterns: single entries, N of every 4, 8 or 16 inputs, rows, columns (input channels of a convolution), blocks. Units of least energy an entry go first; what stays of a row, column or block is stored densely.",
+    ),
     (
         "rows, columns",
         "density of each row and column after pruning, dark where few entries are left: stripes are structure that structured pruning could use.",

@@ -24,7 +24,7 @@ impl Probe for CertificateProbe {
     }
     fn cost(&self, layer: &Layer) -> f64 {
         let (k, n) = (layer.full_rank() as f64, layer.rows().max(layer.cols()) as f64);
-        2.0 * k * k * n
+        0.03 * k * k * n
     }
     fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
         let (k, n) = (layer.full_rank() as u64, 512u64);

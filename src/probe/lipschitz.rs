@@ -47,7 +47,7 @@ impl Probe for LipschitzProbe {
         layer.measurable() && layer.kind.is_conv()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        60.0 * layer.rows() as f64 * layer.cols() as f64
+        30.0 * layer.rows() as f64 * layer.cols() as f64
     }
     fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
         // the Lanczos bases: up to 160 vectors on either side

@@ -135,7 +135,7 @@ impl Probe for MagnitudeProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        12.0 * layer.rows() as f64 * layer.cols() as f64
+        1.2 * layer.rows() as f64 * layer.cols() as f64
     }
     fn decodes(&self, layer: &Layer) -> bool {
         !matches!(layer.dtype, DType::BF16 | DType::F16) || layer.orientation == Orientation::InOut

@@ -92,7 +92,7 @@ pub trait Probe: Sync {
     fn title(&self) -> &'static str;
     /// Whether it applies to this layer.
     fn applies(&self, layer: &Layer) -> bool;
-    /// Floating-point operations, roughly, to order work and tell the time left.
+    /// Nanoseconds on one core, roughly, to order and divide work and tell the time left.
     fn cost(&self, layer: &Layer) -> f64;
     /// What distinguishes its answers from others about the same entries: the name under which they are kept.
     fn question(&self) -> &'static str {

@@ -52,8 +52,7 @@ impl Probe for SketchProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        // About 16 products with the matrix and its transpose.
-        32.0 * layer.rows() as f64 * layer.cols() as f64
+        4.0 * layer.rows() as f64 * layer.cols() as f64
     }
     fn decodes(&self, layer: &Layer) -> bool {
         !matches!(layer.dtype, DType::BF16 | DType::F32) || layer.orientation == Orientation::InOut

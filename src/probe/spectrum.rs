@@ -170,7 +170,7 @@ impl Probe for SpectrumProbe {
     }
     fn cost(&self, layer: &Layer) -> f64 {
         let (k, n) = (layer.full_rank() as f64, layer.rows().max(layer.cols()) as f64);
-        4.0 * k * k * n
+        if self.double { 0.15 * k * k * n } else { 0.04 * k * k * n }
     }
     fn decodes(&self, _layer: &Layer) -> bool {
         false

@@ -82,7 +82,7 @@ impl Probe for StructureProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        12.0 * layer.rows() as f64 * layer.cols() as f64
+        2.6 * layer.rows() as f64 * layer.cols() as f64
     }
     fn decodes(&self, layer: &Layer) -> bool {
         layer.orientation == Orientation::InOut || layer.dtype == DType::F64

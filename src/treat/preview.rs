@@ -111,3 +111,6 @@ fn sharpen(sigma: &mut [f64], first: &[f64]) -> usize {
     sigma.iter_mut().skip(sharp).for_each(|s| *s = s.min(floor));
     sharp
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 
 spectra.json: singular values of matrices that both sides build from one integer recurrence.
 sample_layers.json: figures of every matrix of the sample models.
+large.json: some of the singular values of matrices of up to 4096 rows and columns, and of pruned weights of a sample
+model; written only with --large, which takes some minutes.
 """
 import glob
 import json
@@ -19,11 +21,13 @@ import stio
 
 def uniform(n, seed):
     """n numbers in (-1, 1), the same in Rust: a 64-bit linear congruence, upper 24 bits."""
-    out, state = np.empty(n), seed
-    for i in range(n):
-        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
-        out[i] = (state >> 40) / (1 << 23) - 1
-    return out
+    a, c = 6364136223846793005, 1442695040888963407
+    states = np.array([(seed * a + c) % (1 << 64)], np.uint64)
+    while len(states) < n:
+        # A jump by so many steps is a linear congruence as well.
+        states = np.concatenate([states, states * np.uint64(a) + np.uint64(c)])
+        a, c = a * a % (1 << 64), (a * c + c) % (1 << 64)
+    return (states[:n] >> np.uint64(40)).astype(float) / (1 << 23) - 1
 
 
 def family(name, m, n):
@@ -44,10 +48,48 @@ def family(name, m, n):
         a = np.where(np.abs(a) > 0.98, a, 0)
     elif name == "tiny":
         a = a * 1e-30
+    elif name == "deficient":
+        a = a[:, np.arange(n) % (n // 4)] * (1 + np.arange(n) % 3)[None, :]
+    elif name == "pruned_999":
+        a = np.where(np.abs(a) > 0.999, a, 0)
     return a.astype(np.float32)
 
 
+def magnitude_pruned(w, share):
+    """The share of smallest magnitudes set to zero, ties by index."""
+    w = w.copy()
+    order = np.argsort(np.abs(w), axis=None, kind="stable")
+    w.flat[order[: round(share * w.size)]] = 0
+    return w
+
+
+def some_values(a):
+    """Singular values at some places, from 0: densely at both ends."""
+    s = np.linalg.svd(a.astype(np.float64), compute_uv=False)
+    k = len(s)
+    near = {0, 1, 2, 3, 5, 8, 13, 21, 34, 55}
+    places = sorted(i for i in near | {k - 1 - i for i in near} | {k * j // 24 for j in range(24)} if 0 <= i < k)
+    return {"places": places, "sigma": [float(f"{s[i]:.15g}") for i in places], "energy": float((s**2).sum())}
+
+
+def large():
+    cases = []
+    for name in ("random", "power_law", "graded", "deficient", "outlier", "pruned_999"):
+        for m, n in ((1024, 1024), (2048, 600), (700, 3000), (4096, 4096)):
+            cases.append({"family": name, "shape": [m, n], **some_values(family(name, m, n))})
+            print(name, m, n, flush=True)
+    weights = stio.load(os.path.join(ROOT, "sample_models", "fashion_mlp", "model.safetensors"))
+    w = np.asarray(weights["fc1.weight"], np.float32)
+    for share in (0.5, 0.9, 0.99, 0.995, 0.999):
+        cases.append({"sample": "fashion_mlp", "tensor": "fc1.weight", "share": share, "shape": list(w.shape),
+                      **some_values(magnitude_pruned(w, share))})
+    with open(os.path.join(HERE, "large.json"), "w") as f:
+        json.dump({"numpy": np.__version__, "cases": cases}, f, indent=0)
+
+
 def main():
+    if "--large" in sys.argv:
+        return large()
     spectra = []
     for name in ("random", "power_law", "graded", "low_rank", "outlier", "zero", "pruned", "tiny"):
         for m, n in ((40, 40), (64, 24), (24, 64), (1, 9), (9, 1), (130, 70)):

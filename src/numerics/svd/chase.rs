@@ -1,21 +1,19 @@
 //! Band to bidiagonal by chasing bulges with Householder reflectors of the band's width (Lang 1996; Haidar, Ltaief and
-//! Dongarra 2012), several sweeps in a wavefront so that the band stays in the cache.
+//! Dongarra 2012), several sweeps side by side where there are threads for them.
 
 use super::band::{Band, offset, stride};
 use super::isa::{Isa, Kernel, fma, reflector};
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use std::ops::Range;
 
-/// Sweeps that follow one another through the cache.
-const WAVE: usize = 4;
-/// Steps that several waves take side by side before they wait for each other.
-const STRIDE: usize = 16;
-/// Steps between two waves that work side by side: the last sweep of a wave lies 3·(WAVE − 1) behind its first, a step
-/// reaches over two bands, and a wave must not touch what the one before it is about to.
-const LAG: usize = 3 * (WAVE - 1) + 3 + STRIDE - 1;
+/// Steps that several sweeps take side by side before they wait for each other.
+const STRIDE: usize = 8;
+/// Steps between two sweeps that work side by side: a step reaches over two bands, and a sweep must not touch what the
+/// one before it is about to.
+const LAG: usize = 3 + STRIDE - 1;
 
-/// Reduces a band to a bidiagonal: its diagonal and superdiagonal. Several threads work on waves far enough apart, each
-/// on its own columns; the result does not depend on their number.
+/// Reduces a band to a bidiagonal: its diagonal and superdiagonal. Several threads work on sweeps far enough apart,
+/// each on its own columns; the result does not depend on their number.
 pub fn bidiagonal(
     mut band: Band,
     isa: Isa,
@@ -23,31 +21,33 @@ pub fn bidiagonal(
     keep_going: KeepGoing<'_>,
 ) -> Result<(Vec<f32>, Vec<f32>), Stopped> {
     let (n, b) = (band.n, band.b);
-    let waves = n.saturating_sub(1).div_ceil(WAVE);
-    let wave = |i: usize| Wave { n, b, from: i * WAVE, to: ((i + 1) * WAVE).min(n - 1) };
+    let sweeps = n.saturating_sub(1);
+    let sweep = |number: usize| Sweep { n, b, number };
     if threads < 2 {
-        for i in 0..waves {
-            check(keep_going)?;
-            let wave = wave(i);
-            wave.run(Part { data: &mut band.data, skipped: 0 }, 0..wave.steps(), isa);
+        for i in 0..sweeps {
+            if i.is_multiple_of(4) {
+                check(keep_going)?;
+            }
+            let sweep = sweep(i);
+            sweep.run(Part { data: &mut band.data, skipped: 0 }, 0..sweep.steps(), isa);
         }
     }
-    // The first wave not yet done, and the steps that it has taken.
-    let (mut first, mut time) = (if threads < 2 { waves } else { 0 }, 0usize);
-    while first < waves {
+    // The first sweep not yet done, and the steps that it has taken.
+    let (mut first, mut time) = (if threads < 2 { sweeps } else { 0 }, 0usize);
+    while first < sweeps {
         check(keep_going)?;
-        // The waves under way, the foremost first.
-        let mut under_way: Vec<(Wave, Range<usize>)> = Vec::new();
-        for (behind, i) in (first..waves).enumerate() {
+        // The sweeps under way, the foremost first.
+        let mut under_way: Vec<(Sweep, Range<usize>)> = Vec::new();
+        for (behind, i) in (first..sweeps).enumerate() {
             let Some(to) = (time + STRIDE).checked_sub(behind * LAG) else { break };
-            let (wave, from) = (wave(i), time.saturating_sub(behind * LAG));
-            let to = to.min(wave.steps());
-            // A shorter wave may be done before one that is ahead of it.
-            under_way.push((wave, from.min(to)..to));
+            let (sweep, from) = (sweep(i), time.saturating_sub(behind * LAG));
+            let to = to.min(sweep.steps());
+            // A shorter sweep may be done before one that is ahead of it.
+            under_way.push((sweep, from.min(to)..to));
         }
         together(&under_way, Part { data: &mut band.data, skipped: 0 }, isa);
         time += STRIDE;
-        while first < waves && time >= wave(first).steps() {
+        while first < sweeps && time >= sweep(first).steps() {
             first += 1;
             time = time.saturating_sub(LAG);
         }
@@ -57,18 +57,18 @@ pub fn bidiagonal(
     Ok((diagonal, above))
 }
 
-/// Runs waves side by side: those ahead work on columns further right.
-fn together(waves: &[(Wave, Range<usize>)], part: Part<'_>, isa: Isa) {
-    let Some(((wave, steps), others)) = waves.split_first() else { return };
+/// Runs sweeps side by side: those ahead work on columns further right.
+fn together(sweeps: &[(Sweep, Range<usize>)], part: Part<'_>, isa: Isa) {
+    let Some(((sweep, steps), others)) = sweeps.split_first() else { return };
     if others.is_empty() {
-        wave.run(part, steps.clone(), isa);
+        sweep.run(part, steps.clone(), isa);
         return;
     }
-    let at = wave.begins(steps.start) * (stride(wave.b) + 1) - part.skipped;
+    let at = sweep.begins(steps.start) * (stride(sweep.b) + 1) - part.skipped;
     let (left, right) = part.data.split_at_mut(at);
     let right = Part { data: right, skipped: part.skipped + at };
     let left = Part { data: left, skipped: part.skipped };
-    rayon::join(|| wave.run(right, steps.clone(), isa), || together(others, left, isa));
+    rayon::join(|| sweep.run(right, steps.clone(), isa), || together(others, left, isa));
 }
 
 /// The columns of a band from one on.
@@ -78,59 +78,43 @@ struct Part<'a> {
     skipped: usize,
 }
 
-/// A few sweeps, each three steps behind the one before.
+/// One sweep: what lies right of the band in its row is cleared, and the bulge that this makes chased down the band.
 #[derive(Clone, Copy)]
-struct Wave {
+struct Sweep {
     n: usize,
     b: usize,
-    from: usize,
-    to: usize,
+    number: usize,
 }
 
-impl Wave {
-    /// Steps of one sweep.
-    fn steps_of(&self, sweep: usize) -> usize {
-        (self.n - 1 - sweep).div_ceil(self.b)
-    }
-
-    /// Steps until its last sweep is done.
+impl Sweep {
     fn steps(&self) -> usize {
-        self.steps_of(self.from) + 3 * (self.to - self.from - 1)
+        (self.n - 1 - self.number).div_ceil(self.b)
     }
 
     /// The first column that it touches from step `time` on.
     fn begins(&self, time: usize) -> usize {
-        self.from + 1 + time.saturating_sub(3 * (self.to - self.from - 1)) * self.b
+        self.number + 1 + time * self.b
     }
 
     fn run(&self, part: Part<'_>, steps: Range<usize>, isa: Isa) {
         match self.b {
-            16 => isa.run(Sized::<16>(*self, part, steps)),
-            32 => isa.run(Sized::<32>(*self, part, steps)),
+            16 => isa.run(Sized::<16>(self.number, part, steps)),
+            32 => isa.run(Sized::<32>(self.number, part, steps)),
             // Widths are chosen in `mod.rs` among these.
-            _ => isa.run(Sized::<64>(*self, part, steps)),
+            _ => isa.run(Sized::<64>(self.number, part, steps)),
         }
     }
 }
 
-struct Sized<'a, const B: usize>(Wave, Part<'a>, Range<usize>);
+struct Sized<'a, const B: usize>(usize, Part<'a>, Range<usize>);
 
 impl<const B: usize> Kernel for Sized<'_, B> {
     type Output = ();
-    /// Sweep s may do its step j once sweep s − 1 has done its step j + 2.
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self(wave, mut part, steps) = self;
+        let Self(number, mut part, steps) = self;
         for time in steps {
-            for behind in 0..wave.to - wave.from {
-                if time < 3 * behind {
-                    break;
-                }
-                let (s, j) = (wave.from + behind, time - 3 * behind + 1);
-                if j <= wave.steps_of(s) {
-                    step::<B, FMA>(&mut part, s, j);
-                }
-            }
+            step::<B, FMA>(&mut part, number, time + 1);
         }
     }
 }

@@ -102,7 +102,7 @@ fn wide_bands_are_right_too() {
 }
 
 #[test]
-fn waves_side_by_side_give_the_same_bits_as_one_after_the_other() {
+fn sweeps_side_by_side_give_the_same_bits_as_one_after_the_other() {
     for n in [33, 200, 700, 1100] {
         let a = family("random", n, n);
         let one = two_stage(a.view(), GO, 1, Isa::Best).unwrap();
