@@ -1,7 +1,7 @@
 //! The dashboard without a terminal: keys in, the settled state out. `slimscope frame`, tests and benches use it; the
 //! state and the drawing are those of the terminal.
 
-use crate::app::{App, Effect, Key, Msg};
+use crate::app::{App, Effect, Key, Msg, Plan};
 use crate::engine::{Engine, EngineError, Report, Settings};
 use crate::model::Model;
 use crate::source::Weights;
@@ -43,6 +43,12 @@ impl Drive {
             self.asked = self.engine.ask(request);
         }
         self.left |= effects.contains(&Effect::Quit);
+    }
+
+    /// Begins with a plan.
+    pub fn open(&mut self, plan: Plan) {
+        self.app.open(plan);
+        self.send(Msg::Tick);
     }
 
     /// Presses keys, a second apart; none after the one that leaves.

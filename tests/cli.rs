@@ -203,7 +203,7 @@ fn errors_name_the_file_and_the_remedy_and_have_their_status() {
 
 #[test]
 fn what_is_not_built_or_wrong_ends_with_2() {
-    for command in ["plan", "apply", "export", "calibrate", "evaluate", "bound", "report", "compare"] {
+    for command in ["apply", "export", "calibrate", "evaluate", "bound", "report", "compare"] {
         let (code, told) = failure(&[command, "x", "--flag", "y"]);
         assert_eq!(code, 2, "{command}");
         assert!(told.contains(&format!("`slimscope {command}` is not built yet")), "{told}");
@@ -218,7 +218,7 @@ fn what_is_not_built_or_wrong_ends_with_2() {
         &["frame", &digits, "--keys", "<nothing>"],
         &["frame", &digits, "--format", "png"],
         &["inspect"],
-        &["--plan", "p.toml", &digits],
+        &["--calibration", "c.safetensors", &digits],
         &[&digits],
         &["inspect", "Cargo.toml.gguf"],
     ] {
@@ -404,4 +404,85 @@ fn a_shard_whose_cache_cannot_be_written_fails_and_a_plain_run_only_says_so() {
     let (status, said) = run(&[]);
     assert_eq!(status, Some(0));
     assert!(said.contains("could not be kept"), "{said}");
+}
+
+#[test]
+fn a_plan_is_made_written_looked_at_and_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("half.toml");
+    let file = file.to_str().unwrap();
+    let model = sample("bytelm");
+    let json = |args: &[&str]| -> Value {
+        let all: Vec<&str> = ["plan", &model, "--format", "json"].iter().chain(args).copied().collect();
+        serde_json::from_str(&stdout(&all)).unwrap()
+    };
+    let made = json(&["-o", file, "--budget", ".5", "--allocator", "global", "--pin", "lm_head=dense"]);
+    for field in [
+        "model",
+        "fingerprint",
+        "allocator",
+        "budget",
+        "before",
+        "after",
+        "keep",
+        "relative_error",
+        "binding",
+        "layers",
+    ] {
+        assert!(!made[field].is_null(), "{field}");
+    }
+    assert_eq!(made["binding"][0], "pinned: lm_head");
+    let keep = made["keep"]["params"].as_f64().unwrap();
+    assert!(keep <= 0.5 && keep > 0.499, "{keep}");
+    assert_eq!(made["before"]["params"], 1_322_400);
+    let layer = &made["layers"][0];
+    assert_eq!(
+        (&layer["treatment"], &layer["pattern"], &layer["criterion"]),
+        (&"prune".into(), &"unstructured".into(), &"magnitude".into())
+    );
+    assert_eq!(layer["relative_error"]["bound"], "exact");
+    // Looked at again, it amounts to the same.
+    let seen = json(&["--plan", file]);
+    assert_eq!(
+        (&seen["after"], &seen["layers"], &seen["relative_error"]),
+        (&made["after"], &made["layers"], &made["relative_error"])
+    );
+    let frame = stdout(&["frame", &model, "--plan", file, "--size", "120x40"]);
+    assert!(frame.contains("keep 50.0%"), "{frame}");
+    // Ranks, a pattern, one role only.
+    let ranks = json(&["--keep-rank", ".5"]);
+    assert_eq!(ranks["layers"][0]["rank"], 80);
+    let pattern = json(&["--pattern", "2:4", "--layers", "*.mlp.*"]);
+    let of = |name: &str| pattern["layers"].as_array().unwrap().iter().find(|l| l["layer"] == name).unwrap().clone();
+    assert_eq!(of("model.layers.1.mlp.up_proj")["pattern"], "2:4");
+    assert_eq!(of("model.layers.1.self_attn.q_proj")["treatment"], "dense");
+}
+
+#[test]
+fn plans_that_cannot_be_are_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plan.toml");
+    let file = file.to_str().unwrap();
+    let (bytelm, digits) = (sample("bytelm"), sample("digits_mlp"));
+    stdout(&["plan", &bytelm, "-o", file, "--prune", ".3"]);
+    for (status, said, args) in [
+        (1, "--force", vec!["plan", &digits, "--plan", file]),
+        (1, "--force", vec!["frame", &digits, "--plan", file]),
+        (1, "out of reach", vec!["plan", &bytelm, "--budget", ".01"]),
+        (2, "not one of", vec!["plan", &bytelm, "--budget", ".5", "--allocator", "best"]),
+        (2, "what to do?", vec!["plan", &bytelm]),
+        (2, "GLOB=dense", vec!["plan", &bytelm, "--prune", ".3", "--pin", "lm_head"]),
+        (1, "no layer that can be compressed", vec!["plan", &bytelm, "--prune", ".3", "--pin", "nothing=dense"]),
+        (2, "unstructured, N:M", vec!["plan", &bytelm, "--prune", ".3", "--pattern", "4:4"]),
+        (2, "not built yet", vec!["plan", &bytelm, "--prune", ".3", "--criterion", "wanda"]),
+        (2, "one of", vec!["plan", &bytelm, "--prune", ".3", "--rank", "4"]),
+        (2, "a share", vec!["plan", &bytelm, "--budget", "50"]),
+    ] {
+        let (code, told) = failure(&args);
+        assert_eq!(code, status, "{args:?}: {told}");
+        assert!(told.contains(said), "{args:?}: {told}");
+    }
+    std::fs::write(file, "version = 1\n[model]\nname = 3\n").unwrap();
+    let (code, told) = failure(&["plan", &bytelm, "--plan", file]);
+    assert!(code == 1 && told.contains("plan.toml") && told.contains("line 3"), "{told}");
 }

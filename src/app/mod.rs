@@ -24,7 +24,8 @@ pub use spectrum_view::{Axes, SpectrumView};
 
 use crate::engine::Progress;
 use crate::model::{LayerId, Model};
-use crate::plan::{Knob, Outcome, Plan, Treatment, project};
+pub use crate::plan::Plan;
+use crate::plan::{Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::treat::{Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
@@ -140,6 +141,12 @@ impl App {
         };
         app.rebuild_rows();
         app
+    }
+
+    /// Begins with a plan; there is nothing to undo.
+    pub fn open(&mut self, plan: Plan) {
+        self.plan = plan;
+        self.outcome = project(&self.model, &self.facts, &self.refined, &self.plan);
     }
 
     /// How the window divides; `None` when it is too small.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub struct Cli {
     /// A .safetensors file, a folder, or org/name of the local Hugging Face cache; without it the bundled sample
     pub model: Option<PathBuf>,
-    /// Open with this plan (not built yet)
+    /// Open with this plan
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
     /// Open with these activations (not built yet)
@@ -96,8 +96,8 @@ pub enum Command {
     Measure(Measure),
     /// Prints the frame that the dashboard would show after some keys
     Frame(Frame),
-    /// Makes a plan (not built yet)
-    Plan(Rest),
+    /// Makes a plan, or shows what one amounts to
+    Plan(Box<PlanArgs>),
     /// Writes the compressed checkpoint of a plan (not built yet)
     Apply(Rest),
     /// Writes a plan in another tool's format (not built yet)
@@ -190,6 +190,93 @@ pub enum With {
     Certificate,
 }
 
+/// What a budget counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Of {
+    /// Parameters stored.
+    Params,
+    /// Bytes stored.
+    Bytes,
+    /// Multiply-accumulates.
+    Macs,
+}
+
+/// By what a budget is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Treat {
+    /// Removing entries in a pattern.
+    Prune,
+    /// Keeping a lower rank.
+    Rank,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL --plan half.toml          what it amounts to\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning."
+)]
+pub struct PlanArgs {
+    /// The checkpoint
+    pub model: PathBuf,
+    /// Write the plan here; without it only say what it amounts to
+    #[arg(short, long, value_name = "PLAN.toml")]
+    pub output: Option<PathBuf>,
+    /// Remove this share of every layer
+    #[arg(long, value_name = "R")]
+    pub prune: Option<f64>,
+    /// Keep this share of the full rank of every layer
+    #[arg(long, value_name = "F")]
+    pub keep_rank: Option<f64>,
+    /// Keep this rank of every layer
+    #[arg(long, value_name = "K")]
+    pub rank: Option<usize>,
+    /// Keep this share of the whole model
+    #[arg(long, value_name = "F")]
+    pub budget: Option<f64>,
+    /// What the budget counts
+    #[arg(long, value_enum, default_value_t = Of::Params)]
+    pub of: Of,
+    /// How the budget is spread over the layers
+    #[arg(long, value_name = "NAME", default_value = "waterfill")]
+    pub allocator: String,
+    /// By what the budget is met
+    #[arg(long, value_enum, default_value_t = Treat::Prune)]
+    pub by: Treat,
+    /// What is removed together: unstructured, N:M, row, column, block:RxC
+    #[arg(long, value_name = "PATTERN", default_value = "unstructured")]
+    pub pattern: String,
+    /// By what entries are chosen
+    #[arg(long, value_name = "NAME", default_value = "magnitude")]
+    pub criterion: String,
+    /// With a budget every layer keeps at least this share of itself
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    pub floor: f64,
+    /// Ranks are multiples of this number
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub multiple: usize,
+    /// Only layers whose name matches; the others stay as they are; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub layers: Vec<String>,
+    /// Keep matching layers dense, whatever is asked; may be repeated
+    #[arg(long, value_name = "GLOB=dense")]
+    pub pin: Vec<String>,
+    /// Start from this plan; alone, say what it amounts to
+    #[arg(long, value_name = "PLAN.toml")]
+    pub plan: Option<PathBuf>,
+    /// Take a plan that was made for another checkpoint
+    #[arg(long)]
+    pub force: bool,
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
+    pub format: InspectFormat,
+    /// Activations (not built yet)
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Time for measured trials (not built yet)
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<String>,
+}
+
 /// Forms of `frame`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FrameFormat {
@@ -207,6 +294,9 @@ pub enum FrameFormat {
 pub struct Frame {
     /// The checkpoint; without it the bundled sample
     pub model: Option<PathBuf>,
+    /// With this plan
+    #[arg(long, value_name = "PLAN.toml")]
+    pub plan: Option<PathBuf>,
     /// Columns and rows
     #[arg(long, default_value = "120x40", value_name = "WxH")]
     pub size: String,

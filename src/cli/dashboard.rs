@@ -2,20 +2,19 @@
 
 use super::args::{Cli, When};
 use super::error::CliError;
-use super::output;
+use super::{output, plan};
 use crate::terminal::{self, Outcome, Setup};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Opens the dashboard.
 pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
-    for (given, flag) in [(cli.plan.is_some(), "--plan"), (cli.calibration.is_some(), "--calibration")] {
-        if given {
-            return Err(CliError::Usage(format!("{flag} is not built yet")));
-        }
+    if cli.calibration.is_some() {
+        return Err(CliError::Usage("--calibration is not built yet".to_owned()));
     }
     // Before the terminal is taken: a file that cannot be opened is told where it can be read.
     let (model, weights) = output::open(cli.model.as_deref())?;
+    let plan = cli.plan.as_deref().map(|path| plan::read(path, &model, false)).transpose()?;
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         let remedy = "`slimscope measure` and `slimscope frame` work without one";
         return Err(CliError::Usage(format!("the dashboard needs a terminal: {remedy}")));
@@ -25,7 +24,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         crossterm::style::force_color_output(true);
     }
     let skin = output::skin(&cli.common, false);
-    match terminal::run(Setup { model, weights, settings, skin }) {
+    match terminal::run(Setup { model, weights, plan, settings, skin }) {
         Ok(Outcome::Left) => Ok(ExitCode::SUCCESS),
         Ok(Outcome::Ended(status)) => Ok(ExitCode::from(status)),
         Err(error) => Err(CliError::Input(error.into())),

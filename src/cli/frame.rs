@@ -2,7 +2,7 @@
 
 use super::args::{Common, Frame, FrameFormat};
 use super::error::CliError;
-use super::output;
+use super::{output, plan};
 use crate::drive::{self, Drive};
 use crate::screen;
 use crate::widgets::transcript;
@@ -18,7 +18,9 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
         CliError::Usage(format!("--keys: {k} is no key: one character, or {names}"))
     })?;
     let (model, weights) = output::open(args.model.as_deref())?;
+    let plan = args.plan.as_deref().map(|path| plan::read(path, &model, false)).transpose()?;
     let mut drive = Drive::start(model, weights, output::settings(common), size)?;
+    plan.into_iter().for_each(|plan| drive.open(plan));
     drive.press(&keys);
     drive.settle();
     let mut buf = Buffer::empty(Rect::new(0, 0, size.0, size.1));

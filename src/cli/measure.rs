@@ -2,16 +2,17 @@
 
 use super::args::{Common, Measure, MeasureFormat, With};
 use super::error::CliError;
-use super::output::{Meter, line, open, settings};
+use super::gather::Gather;
+use super::output::{Meter, line, matching, open, settings};
+use crate::engine::Settings;
 use crate::engine::cache::Cache;
-use crate::engine::{Engine, Report, Request, Settings};
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::book::{FactBook, LayerFacts};
 use crate::probe::{PROBES, Probe, ProbeId, Spectrum, in_double};
 use crate::report::table::Table;
 use crate::report::{csv, json};
 use crate::widgets::number::{known, number, percent, ratio};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 /// Measures and prints.
 pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
@@ -34,40 +35,25 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
         chosen = part_of(&model, &probes, chosen, part, parts);
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let settings = Settings {
-        threads: common.threads.unwrap_or(cores).max(1),
-        only: Some(chosen.clone().into()),
-        probes: probes.clone(),
-        layer_by_layer: true,
-        ..settings(common)
-    };
+    let settings = Settings { threads: common.threads.unwrap_or(cores).max(1), ..settings(common) };
     let cache = settings.cache.clone();
     if let Some(cache) = cache.as_ref().filter(|_| shard.is_some()) {
         // Parts meet there: better to know before the work than after.
         cache.try_out().map_err(|e| unkept(cache, &e.to_string()))?;
     }
     let model = Arc::new(model);
-    let (tell, inbox) = mpsc::channel();
-    let mut engine = Engine::start(Arc::clone(&model), weights, settings, move |r| drop(tell.send(r)))?;
-    let mut asked = engine.ask(Request::Focus { order: chosen.clone(), visible: 0 });
-    for &layer in chosen.iter().filter(|_| certify) {
-        asked = engine.ask(Request::Certify { layer });
-    }
-    let mut out = Output { model: &model, args, chosen: &chosen, next: 0, probes, table: table(certify), heads: None };
-    let mut facts = FactBook::new(model.layers.len());
-    let mut meter = Meter::default();
-    for report in inbox {
-        match report {
-            Report::Fact { layer, fact } => facts.merge(layer, fact),
-            Report::Failed { layer, why } => facts.fail(layer, why),
-            Report::Progress(p) => meter.show(&p),
-            Report::Idle { requests } if requests >= asked => break,
-            Report::Idle { .. } | Report::Refined { .. } | Report::Preview { .. } => {}
-        }
-        out.write_ready(&facts, &mut meter, false)?;
-    }
-    out.write_ready(&facts, &mut meter, true)?;
-    meter.clear();
+    let mut out = Output {
+        model: &model,
+        args,
+        chosen: &chosen,
+        next: 0,
+        probes: probes.clone(),
+        table: table(certify),
+        heads: None,
+    };
+    let gather = Gather { model: &model, weights, layers: &chosen, probes, certify, settings };
+    let facts = gather.run(&mut |facts, meter| out.write_ready(facts, meter, false))?;
+    out.write_ready(&facts, &mut Meter::default(), true)?;
     out.finish()?;
     let Some(cache) = cache else { return Ok(()) };
     match cache.lost() {
@@ -121,23 +107,7 @@ fn part_of(model: &Model, probes: &[&dyn Probe], chosen: Vec<LayerId>, part: usi
 
 /// Layers to measure, in module order.
 fn choose(model: &Model, globs: &[String]) -> Result<Vec<LayerId>, CliError> {
-    let patterns: Vec<glob::Pattern> = globs
-        .iter()
-        .map(|g| glob::Pattern::new(g).map_err(|e| CliError::Usage(format!("--layers {g}: {e}"))))
-        .collect::<Result<_, _>>()?;
-    let measurable = |l: &&Layer| l.measurable() && l.tied_to.is_none();
-    let matches = |l: &&Layer| patterns.is_empty() || patterns.iter().any(|p| p.matches(&l.name));
-    let chosen: Vec<LayerId> = model.layers.iter().filter(measurable).filter(matches).map(|l| l.id).collect();
-    if chosen.is_empty() && !globs.is_empty() {
-        let near =
-            model.layers.iter().find(|l| l.measurable()).map_or(String::new(), |l| format!(", such as {}", l.name));
-        return Err(CliError::Input(anyhow::anyhow!(
-            "{}: no layer that can be measured matches {}; names are those of `slimscope inspect`{near}",
-            model.path.display(),
-            globs.join(", ")
-        )));
-    }
-    Ok(chosen)
+    matching(model, "--layers", globs, |l| l.measurable() && l.tied_to.is_none())
 }
 
 fn table(certified: bool) -> Table {

@@ -4,9 +4,11 @@ mod args;
 mod dashboard;
 mod error;
 mod frame;
+mod gather;
 mod inspect;
 mod measure;
 mod output;
+mod plan;
 
 pub use args::Cli;
 pub use error::CliError;
@@ -36,7 +38,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
                 Command::Inspect(args) => inspect::run(args),
                 Command::Measure(args) => measure::run(&cli.common, args),
                 Command::Frame(args) => frame::run(&cli.common, args),
-                Command::Plan(_) => Err(CliError::not_built("plan")),
+                Command::Plan(args) => plan::run(&cli.common, args),
                 Command::Apply(_) => Err(CliError::not_built("apply")),
                 Command::Export(_) => Err(CliError::not_built("export")),
                 Command::Calibrate(_) => Err(CliError::not_built("calibrate")),

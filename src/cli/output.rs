@@ -5,7 +5,7 @@ use super::error::CliError;
 use crate::config::{self, sample};
 use crate::engine::cache::Cache;
 use crate::engine::{Progress, Settings};
-use crate::model::Model;
+use crate::model::{Layer, LayerId, Model};
 use crate::screen::Skin;
 use crate::source::{self, Weights};
 use crate::widgets::number::duration;
@@ -21,6 +21,43 @@ pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
         Some(path) => source::open(path)?,
         None => source::open_embedded(sample::NAME, sample::WEIGHTS, sample::CONFIG)?,
     })
+}
+
+/// Layers of a kind whose names match any of the patterns, all where there is none, in module order.
+pub fn matching(
+    model: &Model,
+    option: &str,
+    globs: &[String],
+    suitable: impl Fn(&Layer) -> bool,
+) -> Result<Vec<LayerId>, CliError> {
+    let patterns: Vec<glob::Pattern> = globs
+        .iter()
+        .map(|g| glob::Pattern::new(g).map_err(|e| CliError::Usage(format!("{option} {g}: {e}"))))
+        .collect::<Result<_, _>>()?;
+    let matches = |l: &&Layer| patterns.is_empty() || patterns.iter().any(|p| p.matches(&l.name));
+    let chosen: Vec<LayerId> = model.layers.iter().filter(|l| suitable(l)).filter(matches).map(|l| l.id).collect();
+    if chosen.is_empty() && !globs.is_empty() {
+        let near = model.layers.iter().find(|l| suitable(l)).map_or(String::new(), |l| format!(", such as {}", l.name));
+        return Err(CliError::Input(anyhow::anyhow!(
+            "{}: no layer that can be {} matches {}; names are those of `slimscope inspect`{near}",
+            model.path.display(),
+            if option == "--pin" { "compressed" } else { "measured" },
+            globs.join(", ")
+        )));
+    }
+    Ok(chosen)
+}
+
+/// Writes a file beside and renames it, so that there is never half of one.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let named = |e: std::io::Error| CliError::Input(anyhow::Error::new(e).context(format!("{}", path.display())));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = Path::new(&beside);
+    std::fs::write(beside, bytes)
+        .and_then(|()| std::fs::rename(beside, path))
+        .inspect_err(|_| drop(std::fs::remove_file(beside)))
+        .map_err(named)
 }
 
 /// The settings of the engine that the options ask for.

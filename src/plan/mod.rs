@@ -1,5 +1,8 @@
 //! What the user proposes: a treatment for each layer, edits as values, undo and redo.
 
+pub mod allocate;
+pub mod budget;
+pub mod file;
 pub mod outcome;
 
 use crate::model::LayerId;
@@ -78,6 +81,12 @@ impl Plan {
     /// The treatment of a layer.
     pub fn treatment(&self, layer: LayerId) -> Treatment {
         self.entry(layer).treatment
+    }
+    /// Sets what is planned for a layer, with nothing to undo: where a plan begins.
+    pub fn set(&mut self, layer: LayerId, entry: Entry) {
+        if let Some(slot) = self.entries.get_mut(layer.0) {
+            *slot = entry;
+        }
     }
     /// Whether nothing is treated.
     pub fn is_dense(&self) -> bool {

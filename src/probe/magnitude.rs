@@ -96,6 +96,25 @@ impl Magnitude {
         }
     }
 
+    /// Entries whose LAMP score lies below a line, zeros included: w² over the sum of squares of all entries that are not
+    /// smaller (Lee et al. 2021). The largest entry scores 1.
+    pub fn lamp_below(&self, line: f64) -> u64 {
+        let total = self.bins.energy.last().copied().unwrap_or(0.0);
+        let before = |bin: usize| bin.checked_sub(1).map_or((0, 0.0), |b| (self.bins.count[b], self.bins.energy[b]));
+        // Of the first entry of a bin; scores ascend.
+        let square = |bin: usize| {
+            let (count, energy) = before(bin);
+            (self.bins.energy[bin] - energy) / (self.bins.count[bin] - count).max(1) as f64
+        };
+        let bins: Vec<usize> = (0..self.bins.count.len()).collect();
+        let below = bins.partition_point(|&b| square(b) < line * (total - before(b).1));
+        let Some(last) = below.checked_sub(1) else { return self.zeros };
+        let (count, energy) = before(last);
+        // The j-th entry of a bin scores w²/(S − j·w²).
+        let inside = ((total - energy) / square(last) - 1.0 / line).ceil().max(0.0) as u64;
+        self.zeros + count + inside.min(self.bins.count[last] - count)
+    }
+
     /// A histogram of the non-zero magnitudes; see [`Bins::histogram`].
     pub fn histogram(&self, bars: usize) -> Vec<Bar> {
         self.bins.histogram(bars)

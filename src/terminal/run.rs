@@ -3,7 +3,7 @@
 use super::session::Session;
 use super::signals::{self, Signal};
 use super::{input, panic};
-use crate::app::{App, Effect, Msg};
+use crate::app::{App, Effect, Msg, Plan};
 use crate::engine::{Engine, EngineError, Settings};
 use crate::model::Model;
 use crate::screen::{self, Skin};
@@ -23,6 +23,8 @@ pub struct Setup {
     pub model: Model,
     /// Its weights.
     pub weights: Weights,
+    /// The plan it begins with.
+    pub plan: Option<Plan>,
     /// How it is measured.
     pub settings: Settings,
     /// How it looks.
@@ -64,6 +66,7 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     let mut session = Session::open()?;
     let size = session.size();
     let mut app = App::new(Arc::new(setup.model), size);
+    setup.plan.into_iter().for_each(|plan| app.open(plan));
     // The first frame before any thread is started.
     session.draw(size, |buf| screen::draw(&app, setup.skin, buf))?;
     let signal = tell.clone();

@@ -97,19 +97,18 @@ fn pattern_applied(
     Ok(Some(matrix))
 }
 
-/// Replaces the first values of a sketch by those of a subspace, which are never too large, as far as they are the
-/// larger ones or clearly above the bulk.
+/// Puts the first values of a subspace, which are never too large, in the place of a sketch's; those that lie deeper in
+/// the bulk only where the sketch is lower. How many may have been replaced.
 fn sharpen(sigma: &mut [f64], first: &[f64]) -> usize {
-    let mut sharp = 0usize;
-    // The last values of a subspace are the least known: half of them are used.
-    for (s, f) in sigma.iter_mut().zip(&first[..first.len() / 2]) {
-        *s = *f;
-        sharp += 1;
+    // The last values of a subspace are the least known: half of them are used, half of these without question.
+    let first = &first[..first.len() / 2];
+    let mut above = f64::INFINITY;
+    for (i, s) in sigma.iter_mut().enumerate() {
+        let found = first.get(i).copied().unwrap_or(0.0);
+        *s = if 2 * i < first.len() { found } else { s.max(found).min(above) };
+        above = *s;
     }
-    // The rest of the sketch must not rise above them.
-    let floor = sharp.checked_sub(1).map_or(f64::INFINITY, |i| sigma[i]);
-    sigma.iter_mut().skip(sharp).for_each(|s| *s = s.min(floor));
-    sharp
+    first.len()
 }
 
 #[cfg(test)]

@@ -159,10 +159,7 @@ fn rest<S: Simd, E: Element>(cols: usize) -> (usize, impl Iterator<Item = (usize
     let half = cols / 2;
     let whole = half / S::F32_LANES;
     let paired = size_of::<E>() == 2;
-    let place = move |j: usize| match paired {
-        true if j < 2 * half => j / 2 + (j % 2) * half,
-        _ => j,
-    };
+    let place = move |j: usize| if paired && j < 2 * half { j / 2 + (j % 2) * half } else { j };
     (whole, (2 * whole * S::F32_LANES..cols).map(move |j| (j, place(j))))
 }
 

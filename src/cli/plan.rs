@@ -1,0 +1,239 @@
+//! Makes a plan, or shows what one amounts to.
+
+use super::args::{Common, InspectFormat, Of, PlanArgs, Treat};
+use super::error::CliError;
+use super::gather::Gather;
+use super::output::{line, matching, open, settings, write_whole};
+use crate::engine::Settings;
+use crate::model::{Layer, LayerId, Model};
+use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Means, Unit, allocator};
+use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
+use crate::plan::{Entry, Pattern, Plan, Prune, Treatment, project};
+use crate::probe::book::FactBook;
+use crate::probe::{PROBES, Probe, ProbeId};
+use crate::report::plan::{Summary, json, table};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Makes a plan.
+pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
+    let wish = Wish::of(args)?;
+    let (model, weights) = open(Some(&args.model))?;
+    let model = Arc::new(model);
+    let mut plan = match &args.plan {
+        Some(path) => read(path, &model, args.force)?,
+        None => Plan::new(model.layers.len()),
+    };
+    for pin in &args.pin {
+        let glob = pin.strip_suffix("=dense").ok_or_else(|| {
+            CliError::Usage(format!("--pin {pin}: a layer is pinned as GLOB=dense, such as '*.lm_head=dense'"))
+        })?;
+        for id in matching(&model, "--pin", &[glob.to_owned()], Layer::eligible)? {
+            plan.set(id, Entry { treatment: Treatment::default(), pinned: true });
+        }
+    }
+    let chosen = matching(&model, "--layers", &args.layers, |l| l.eligible() && l.tied_to.is_none())?;
+    if !args.layers.is_empty() {
+        // The others stay as they are.
+        for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
+            plan.set(layer.id, Entry { pinned: true, ..plan.entry(layer.id) });
+        }
+    }
+    let facts = measure(common, &model, weights, &plan, &wish)?;
+    let made = apply(&model, &facts, &mut plan, &wish)?;
+    if !args.layers.is_empty() {
+        for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
+            plan.set(layer.id, Entry { pinned: false, ..plan.entry(layer.id) });
+        }
+    }
+    let file = PlanFile::of(&model, &plan, made.clone());
+    if let Some(path) = &args.output {
+        write_whole(path, file.text().as_bytes())?;
+    }
+    let summary = Summary {
+        model: &model,
+        fingerprint: fingerprint(&model),
+        made: &made,
+        plan: &plan,
+        outcome: &project(&model, &facts, &vec![None; model.layers.len()], &plan),
+    };
+    match args.format {
+        InspectFormat::Json => line(&json(&summary).to_string()),
+        InspectFormat::Table => table(&summary).iter().try_for_each(|l| line(l)),
+    }
+}
+
+/// Reads a plan for a model.
+pub fn read(path: &Path, model: &Model, force: bool) -> Result<Plan, CliError> {
+    let named = |e: &dyn std::fmt::Display| CliError::Input(anyhow::anyhow!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
+    let file = PlanFile::parse(&text).map_err(|e| named(&e))?;
+    file.plan(model, force).map_err(|e| named(&e))
+}
+
+/// What the options ask for.
+enum Wish {
+    /// Nothing beyond the plan that was given.
+    Nothing,
+    /// The same for every layer.
+    Same(Same),
+    /// A budget.
+    Budget(&'static crate::plan::budget::Allocator, Ask),
+}
+
+enum Same {
+    Prune(Prune),
+    Share(f64),
+    Rank(usize),
+}
+
+impl Wish {
+    fn of(args: &PlanArgs) -> Result<Self, CliError> {
+        let usage = |text: String| Err(CliError::Usage(text));
+        if args.criterion != "magnitude" {
+            return usage(format!("--criterion {}: not built yet; magnitude is", args.criterion));
+        }
+        if args.calibration.is_some() || args.time.is_some() {
+            return usage("--calibration and --time: measured plans are not built yet".to_owned());
+        }
+        let (pattern, own) = Pattern::parse(&args.pattern).ok_or_else(|| {
+            CliError::Usage(format!("--pattern {}: unstructured, N:M, row, column or block:RxC", args.pattern))
+        })?;
+        let share = |name: &str, s: f64| {
+            if s > 0.0 && s <= 1.0 {
+                Ok(s)
+            } else {
+                Err(CliError::Usage(format!("{name} {s}: a share above 0, at most 1")))
+            }
+        };
+        let given = [args.prune.is_some(), args.keep_rank.is_some(), args.rank.is_some(), args.budget.is_some()];
+        let asked = given.iter().filter(|g| **g).count();
+        if asked > 1 {
+            return usage("one of --prune, --keep-rank, --rank and --budget".to_owned());
+        }
+        if let Some(remove) = args.prune.or(own.filter(|_| asked == 0)) {
+            let remove = pattern.on_grid(share("--prune", remove)?);
+            if own.is_some_and(|own| (own - remove).abs() > 1e-9) {
+                return usage(format!("--pattern {} says what goes: leave out --prune", args.pattern));
+            }
+            return Ok(Self::Same(Same::Prune(Prune { remove, pattern })));
+        }
+        if let Some(keep) = args.keep_rank {
+            return Ok(Self::Same(Same::Share(share("--keep-rank", keep)?)));
+        }
+        if let Some(rank) = args.rank {
+            return if rank > 0 { Ok(Self::Same(Same::Rank(rank))) } else { usage("--rank 0: at least 1".to_owned()) };
+        }
+        let Some(keep) = args.budget else {
+            if args.plan.is_none() {
+                return usage(
+                    "what to do? --prune R, --keep-rank F, --rank K, --budget F, or --plan PLAN.toml to look at"
+                        .to_owned(),
+                );
+            }
+            return Ok(Self::Nothing);
+        };
+        let Some(chosen) = allocator(&args.allocator) else {
+            let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
+            return usage(format!("--allocator {}: not one of\n  {}", args.allocator, known.join("\n  ")));
+        };
+        if let Some(own) = own.filter(|_| args.by == Treat::Prune) {
+            return usage(format!(
+                "--pattern {} removes {own} of every layer: for a budget name only the group, or leave out --budget",
+                args.pattern
+            ));
+        }
+        let of = match args.of {
+            Of::Params => Unit::Params,
+            Of::Bytes => Unit::Bytes,
+            Of::Macs => Unit::Macs,
+        };
+        let means = match args.by {
+            Treat::Prune => Means::Prune(pattern),
+            Treat::Rank => Means::Rank(args.multiple.max(1)),
+        };
+        let floor = args.floor;
+        if !(0.0..=1.0).contains(&floor) {
+            return usage(format!("--floor {floor}: a share between 0 and 1"));
+        }
+        Ok(Self::Budget(chosen, Ask { keep: share("--budget", keep)?, of, means, floor }))
+    }
+
+    /// What has to be known of each layer.
+    fn probes(&self, plan: &Plan, model: &Model) -> Vec<ProbeId> {
+        let given = model.layers.iter().map(|l| plan.treatment(l.id));
+        let (mut patterns, mut ranks) = (false, false);
+        for t in given {
+            patterns |= t.prune.is_some_and(|p| p.pattern != Pattern::Unstructured);
+            ranks |= t.rank.is_some();
+        }
+        match self {
+            Self::Nothing => {}
+            Self::Same(Same::Prune(p)) => patterns |= p.pattern != Pattern::Unstructured,
+            Self::Same(Same::Share(_) | Same::Rank(_)) => ranks = true,
+            Self::Budget(allocator, ask) => {
+                patterns |= matches!(ask.means, Means::Prune(p) if p != Pattern::Unstructured);
+                ranks |= matches!(ask.means, Means::Rank(_)) || allocator.name == "alphapruning";
+            }
+        }
+        let mut out = vec![ProbeId::Magnitude, ProbeId::Lipschitz];
+        out.extend(patterns.then_some(ProbeId::Structure));
+        out.extend(ranks.then_some(ProbeId::Spectrum));
+        out
+    }
+}
+
+fn measure(
+    common: &Common,
+    model: &Arc<Model>,
+    weights: crate::source::Weights,
+    plan: &Plan,
+    wish: &Wish,
+) -> Result<FactBook, CliError> {
+    let wanted = wish.probes(plan, model);
+    let probes: Vec<&'static dyn Probe> = PROBES.iter().copied().filter(|p| wanted.contains(&p.id())).collect();
+    let layers: Vec<LayerId> =
+        model.layers.iter().filter(|l| l.eligible() && l.measurable() && l.tied_to.is_none()).map(|l| l.id).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let settings = Settings { threads: common.threads.unwrap_or(cores).max(1), ..settings(common) };
+    Gather { model, weights, layers: &layers, probes, certify: false, settings }.run(&mut |_, _| Ok(()))
+}
+
+/// Puts what was asked for into the plan; how it was made.
+fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Result<Made, CliError> {
+    let mut made = Made { by: format!("slimscope {}", env!("CARGO_PKG_VERSION")), ..Made::default() };
+    match wish {
+        Wish::Nothing => {}
+        Wish::Same(same) => {
+            for layer in model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none()) {
+                let entry = plan.entry(layer.id);
+                if entry.pinned {
+                    continue;
+                }
+                let full = layer.full_rank();
+                let treatment = match same {
+                    Same::Prune(prune) => Treatment { prune: (prune.remove > 0.0).then_some(*prune), rank: None },
+                    Same::Share(share) => {
+                        let rank = ((share * full as f64).round() as usize).clamp(1, full);
+                        Treatment { rank: (rank < full).then_some(rank), prune: None }
+                    }
+                    Same::Rank(rank) => Treatment { rank: (*rank < full).then_some(*rank), prune: None },
+                };
+                plan.set(layer.id, Entry { treatment, ..entry });
+            }
+            made.allocator = Some("uniform".to_owned());
+        }
+        Wish::Budget(allocator, ask) => {
+            let spread = allocator.plan(model, facts, plan, *ask).map_err(|e| match e {
+                BudgetError::Unsuited(why) => CliError::Usage(format!("--allocator {why}")),
+                other => CliError::Input(anyhow::anyhow!("{}: {other}", model.path.display())),
+            })?;
+            for (id, treatment) in spread {
+                plan.set(id, Entry { treatment, ..plan.entry(id) });
+            }
+            made.allocator = Some(allocator.name.to_owned());
+            made.budget = Some(Budget { of: ask.of.word().to_owned(), keep: ask.keep });
+        }
+    }
+    Ok(made)
+}

@@ -1,0 +1,245 @@
+//! The plan file: what is done to which layer of which checkpoint, in TOML.
+
+use super::{Entry, Plan, Treatment};
+use crate::model::Model;
+use crate::treat::{Pattern, Prune};
+use serde::{Deserialize, Serialize};
+
+/// The version written, and the only one read.
+const VERSION: u32 = 1;
+/// The criterion that magnitude pruning goes by.
+const MAGNITUDE: &str = "magnitude";
+
+/// A plan as it stands in a file. Layers that are not named stay dense.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    /// Version of the format.
+    pub version: u32,
+    /// The checkpoint it was made for.
+    pub model: ModelName,
+    /// How it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+    /// Layers that are treated or pinned.
+    #[serde(default, rename = "layer", skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerPlan>,
+}
+
+/// Names a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelName {
+    /// Its name, for people.
+    pub name: String,
+    /// Its [`fingerprint`].
+    pub fingerprint: String,
+}
+
+/// How a plan was made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The program and its version.
+    pub by: String,
+    /// The allocator, where one chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocator: Option<String>,
+    /// What it was asked to meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// A budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// `params`, `bytes` or `macs`.
+    pub of: String,
+    /// The share that stays.
+    pub keep: f64,
+}
+
+/// What is done to one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerPlan {
+    /// Its module name.
+    pub name: String,
+    /// The rank kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
+    /// What is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PrunePlan>,
+    /// Whether scopes larger than the layer leave it alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+}
+
+/// What is removed from a layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrunePlan {
+    /// The share removed.
+    pub remove: f64,
+    /// By what it is chosen.
+    #[serde(default = "magnitude")]
+    pub criterion: String,
+    /// What goes together: `unstructured`, `2:4`, `row`, `column`, `block:16x16`.
+    #[serde(default = "unstructured")]
+    pub pattern: String,
+}
+
+fn magnitude() -> String {
+    MAGNITUDE.to_owned()
+}
+
+fn unstructured() -> String {
+    Pattern::Unstructured.name(0.0)
+}
+
+/// Why a plan file is no plan for this model.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// Not TOML, or not of this form; says the line.
+    #[error("{0}")]
+    Form(String),
+    /// Another version.
+    #[error("version {0} of the plan format is not known here (this program writes version {VERSION})")]
+    Version(u32),
+    /// Made for another checkpoint.
+    #[error(
+        "made for {made_for}, not for {model}: other names, shapes or types of tensors; --force uses it all the same"
+    )]
+    OtherModel {
+        /// Whose plan it is.
+        made_for: String,
+        /// The model that was opened.
+        model: String,
+    },
+    /// A layer that the model does not have, or that cannot be treated.
+    #[error("layer {name}: {why}")]
+    Layer {
+        /// Its name in the file.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What tells one checkpoint from another without reading a weight: a blake3 of all tensors' names, types and shapes.
+pub fn fingerprint(model: &Model) -> String {
+    let mut lines: Vec<String> = model
+        .tensors
+        .iter()
+        .map(|t| format!("{} {} {:?} {}", t.name, t.dtype.name(), t.shape, t.range.len()))
+        .collect();
+    lines.sort();
+    format!("blake3:{}", blake3::hash(lines.join("\n").as_bytes()).to_hex())
+}
+
+impl PlanFile {
+    /// The file of a plan.
+    pub fn of(model: &Model, plan: &Plan, made: Made) -> Self {
+        let layers = model.layers.iter().filter_map(|layer| {
+            let Entry { treatment, pinned } = plan.entry(layer.id);
+            let prune = treatment.prune.map(|p| PrunePlan {
+                remove: p.remove,
+                criterion: magnitude(),
+                pattern: p.pattern.name(p.remove),
+            });
+            let named = pinned || !treatment.is_dense();
+            named.then(|| LayerPlan { name: layer.name.clone(), rank: treatment.rank, prune, pinned })
+        });
+        let name = ModelName { name: model.name.clone(), fingerprint: fingerprint(model) };
+        Self { version: VERSION, model: name, made: Some(made), layers: layers.collect() }
+    }
+
+    /// Reads a file's text.
+    pub fn parse(text: &str) -> Result<Self, PlanError> {
+        let file: Self = toml::from_str(text).map_err(|e| PlanError::Form(e.to_string().trim_end().to_owned()))?;
+        if file.version == VERSION { Ok(file) } else { Err(PlanError::Version(file.version)) }
+    }
+
+    /// The file's text, a line for what is done to a layer.
+    pub fn text(&self) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let mut out = format!("version = {}\n\n[model]\n", self.version);
+        out.push_str(&format!(
+            "name = {}\nfingerprint = {}\n",
+            quoted(&self.model.name),
+            quoted(&self.model.fingerprint)
+        ));
+        if let Some(made) = &self.made {
+            out.push_str(&format!("\n[made]\nby = {}\n", quoted(&made.by)));
+            if let Some(allocator) = &made.allocator {
+                out.push_str(&format!("allocator = {}\n", quoted(allocator)));
+            }
+            if let Some(Budget { of, keep }) = &made.budget {
+                out.push_str(&format!("budget = {{ of = {}, keep = {keep:?} }}\n", quoted(of)));
+            }
+        }
+        for layer in &self.layers {
+            out.push_str(&format!("\n[[layer]]\nname = {}\n", quoted(&layer.name)));
+            if let Some(rank) = layer.rank {
+                out.push_str(&format!("rank = {rank}\n"));
+            }
+            if let Some(PrunePlan { remove, criterion, pattern }) = &layer.prune {
+                let (criterion, pattern) = (quoted(criterion), quoted(pattern));
+                out.push_str(&format!(
+                    "prune = {{ remove = {remove:?}, criterion = {criterion}, pattern = {pattern} }}\n"
+                ));
+            }
+            if layer.pinned {
+                out.push_str("pinned = true\n");
+            }
+        }
+        out
+    }
+
+    /// The plan for this model; `force` takes one that was made for another.
+    pub fn plan(&self, model: &Model, force: bool) -> Result<Plan, PlanError> {
+        if !force && self.model.fingerprint != fingerprint(model) {
+            return Err(PlanError::OtherModel { made_for: self.model.name.clone(), model: model.name.clone() });
+        }
+        let mut plan = Plan::new(model.layers.len());
+        for named in &self.layers {
+            let wrong = |why: String| PlanError::Layer { name: named.name.clone(), why };
+            let Some(layer) = model.layers.iter().find(|l| l.name == named.name) else {
+                return Err(wrong(format!("{} has no such layer; `slimscope inspect` lists them", model.name)));
+            };
+            let treatment =
+                Treatment { rank: named.rank, prune: named.prune.as_ref().map(prune).transpose().map_err(wrong)? };
+            if let Some(why) = layer.why_not.as_ref().filter(|_| !treatment.is_dense()) {
+                return Err(wrong(format!("cannot be compressed: {why}")));
+            }
+            if let Some(rank) = named.rank.filter(|r| *r == 0 || *r > layer.full_rank()) {
+                return Err(wrong(format!("rank {rank} is not between 1 and {}", layer.full_rank())));
+            }
+            plan.set(layer.id, Entry { treatment, pinned: named.pinned });
+        }
+        Ok(plan)
+    }
+}
+
+/// What a file says is removed.
+fn prune(named: &PrunePlan) -> Result<Prune, String> {
+    if named.criterion != MAGNITUDE {
+        return Err(format!("criterion {} is not built yet: {MAGNITUDE} is", named.criterion));
+    }
+    let (pattern, own) = Pattern::parse(&named.pattern)
+        .ok_or_else(|| format!("pattern {} is none of unstructured, N:M, row, column, block:RxC", named.pattern))?;
+    if !(named.remove > 0.0 && named.remove <= 1.0) {
+        return Err(format!("remove = {} is not between 0 and 1", named.remove));
+    }
+    match own {
+        Some(own) if (own - named.remove).abs() > 1e-9 => {
+            Err(format!("pattern {} removes {own}, not {}", named.pattern, named.remove))
+        }
+        _ => Ok(Prune { remove: named.remove, pattern }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! What a plan amounts to, as JSON and as a table.
+
+use super::table::Table;
+use crate::model::{Layer, Model};
+use crate::plan::file::Made;
+use crate::plan::{LayerOutcome, Outcome, Plan, Treatment};
+use crate::widgets::number::{BYTES, change, count, grouped, known, number, percent, ratio};
+use serde_json::{Value, json as object};
+
+/// A plan and what follows from it.
+pub struct Summary<'a> {
+    /// The checkpoint.
+    pub model: &'a Model,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// How the plan was made.
+    pub made: &'a Made,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What follows.
+    pub outcome: &'a Outcome,
+}
+
+impl Summary<'_> {
+    fn layers(&self) -> impl Iterator<Item = (&Layer, Treatment, &LayerOutcome)> {
+        let all = self.model.layers.iter().zip(&self.outcome.layers);
+        all.filter(|(l, _)| l.eligible() && l.tied_to.is_none()).map(|(l, o)| (l, self.plan.treatment(l.id), o))
+    }
+    fn binding(&self) -> Vec<String> {
+        let pinned = self.model.layers.iter().filter(|l| self.plan.entry(l.id).pinned);
+        pinned.map(|l| format!("pinned: {}", l.name)).collect()
+    }
+}
+
+fn share(before: u64, after: u64) -> f64 {
+    if before == 0 { 1.0 } else { after as f64 / before as f64 }
+}
+
+/// One object with the fields that scripts rely on.
+pub fn json(summary: &Summary) -> Value {
+    let t = &summary.outcome.totals;
+    let sizes =
+        |params: u64, bytes: u64, macs: u64| object!({"params": params, "bytes": bytes, "macs_per_token": macs});
+    let layers: Vec<Value> = summary
+        .layers()
+        .map(|(layer, treatment, out)| {
+            let word = match (treatment.rank, treatment.prune) {
+                (None, None) => "dense",
+                (Some(_), None) => "rank",
+                (None, Some(_)) => "prune",
+                (Some(_), Some(_)) => "rank+prune",
+            };
+            object!({
+                "layer": layer.name,
+                "treatment": word,
+                "remove": treatment.prune.map(|p| p.remove),
+                "pattern": treatment.prune.map(|p| p.pattern.name(p.remove)),
+                "criterion": treatment.prune.map(|_| "magnitude"),
+                "rank": treatment.rank,
+                "params_after": out.after.params,
+                "bytes_after": out.after.bytes,
+                "relative_error": out.relative_error(),
+                "spectral_error": out.delta_norm,
+            })
+        })
+        .collect();
+    object!({
+        "model": summary.model.name,
+        "fingerprint": summary.fingerprint,
+        "allocator": summary.made.allocator,
+        "budget": summary.made.budget.as_ref().map(|b| object!({"of": b.of, "keep": b.keep})),
+        "before": sizes(t.params.0, t.bytes.0, t.macs.0),
+        "after": sizes(t.params.1, t.bytes.1, t.macs.1),
+        "keep": {"params": share(t.params.0, t.params.1), "bytes": share(t.bytes.0, t.bytes.1), "macs": share(t.macs.0, t.macs.1)},
+        "relative_error": t.error,
+        "binding": summary.binding(),
+        "layers": layers,
+    })
+}
+
+/// A table for people, and the totals below it.
+pub fn table(summary: &Summary) -> Vec<String> {
+    let mut table = Table::new(&["layer", "treatment", ">params", ">keep", ">err", ">‖W−Ŵ‖₂"]);
+    for (layer, treatment, out) in summary.layers() {
+        let words = match (treatment.rank, treatment.prune) {
+            (None, None) => "dense".to_owned(),
+            (Some(r), None) => format!("rank {r}"),
+            (None, Some(p)) => format!("remove {}", p.short()),
+            (Some(r), Some(p)) => format!("rank {r}, remove {} of the rest", p.short()),
+        };
+        let pin = if summary.plan.entry(layer.id).pinned { " (pinned)" } else { "" };
+        table.row(vec![
+            layer.name.clone(),
+            format!("{words}{pin}"),
+            grouped(out.after.params),
+            percent(out.keep()),
+            known(out.relative_error(), ratio),
+            known(out.delta_norm, number),
+        ]);
+    }
+    let t = &summary.outcome.totals;
+    let mut lines = table.lines();
+    lines.push(String::new());
+    lines.push(format!(
+        "keeps {} of the parameters ({} of {}), {}, {} of the MACs; mean err {}",
+        percent(t.keep()),
+        grouped(t.params.1),
+        grouped(t.params.0),
+        change(t.bytes.0, t.bytes.1, &BYTES, " → "),
+        percent(share(t.macs.0, t.macs.1)),
+        known(t.error, ratio),
+    ));
+    if t.macs_unknown > 0 {
+        lines.push(format!("MACs of {} layers are not known", count(t.macs_unknown as u64)));
+    }
+    lines.push("Errors come from the weights alone and are no quality.".to_owned());
+    lines
+}
