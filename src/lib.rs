@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod drive;
 pub mod engine;
+pub mod export;
 pub mod lens;
 pub mod model;
 pub mod numerics;

@@ -203,7 +203,7 @@ fn errors_name_the_file_and_the_remedy_and_have_their_status() {
 
 #[test]
 fn what_is_not_built_or_wrong_ends_with_2() {
-    for command in ["apply", "export", "calibrate", "evaluate", "bound", "report", "compare"] {
+    for command in ["export", "calibrate", "evaluate", "bound", "report", "compare"] {
         let (code, told) = failure(&[command, "x", "--flag", "y"]);
         assert_eq!(code, 2, "{command}");
         assert!(told.contains(&format!("`slimscope {command}` is not built yet")), "{told}");
@@ -485,4 +485,47 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
     std::fs::write(file, "version = 1\n[model]\nname = 3\n").unwrap();
     let (code, told) = failure(&["plan", &bytelm, "--plan", file]);
     assert!(code == 1 && told.contains("plan.toml") && told.contains("line 3"), "{told}");
+}
+
+#[test]
+fn a_plan_is_applied_and_what_was_written_measures_as_planned() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (plan, out) = (path("plan.toml"), path("out"));
+    for (model, how) in [
+        ("bytelm", vec!["--budget", ".5", "--allocator", "global"]),
+        ("bytelm", vec!["--pattern", "2:4"]),
+        ("fashion_cnn", vec!["--prune", ".4", "--pattern", "row"]),
+        ("fashion_mlp", vec!["--keep-rank", ".4"]),
+        ("digits_mlp", vec!["--prune", ".7"]),
+    ] {
+        let model = sample(model);
+        stdout(&[&["plan", &model, "-o", &plan], &how[..]].concat());
+        let applied: Value =
+            serde_json::from_str(&stdout(&["apply", &plan, &model, "-o", &out, "--format", "json"])).unwrap();
+        assert_eq!((&applied["verified"], &applied["written"][0]), (&true.into(), &"model.safetensors".into()));
+        let measured = stdout(&["measure", &out, "--format", "json", "--no-cache"]);
+        let measured: Vec<Value> = measured.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        for layer in applied["layers"].as_array().unwrap() {
+            let found = measured.iter().find(|m| m["layer"] == layer["layer"]).unwrap();
+            let (params, after) = (found["params"].as_f64().unwrap(), layer["params_after"].as_f64().unwrap());
+            let zeros = found["zero_fraction"]["value"].as_f64().unwrap();
+            match layer["treatment"].as_str().unwrap() {
+                "prune" => assert!((params * (1.0 - zeros) - after).abs() < 1.5, "{layer} {found}"),
+                "rank" => {
+                    // All but the kept values are what rounding to the stored type leaves of them.
+                    let rank = layer["rank"].as_u64().unwrap();
+                    assert!(found["numerical_rank"]["value"].as_f64().unwrap() <= rank as f64 + 2.0, "{layer} {found}");
+                }
+                _ => {}
+            }
+        }
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+    let (code, told) = failure(&["apply", &plan, &sample("bytelm"), "-o", &out]);
+    assert!(code == 1 && told.contains("--force"), "{told}");
+    let (code, told) = failure(&["apply", &plan, &sample("digits_mlp"), "-o", &sample("digits_mlp")]);
+    assert!(code == 1 && told.contains("the checkpoint itself"), "{told}");
+    let (code, told) = failure(&["apply", &plan, &sample("digits_mlp"), "-o", &out, "--as", "factored"]);
+    assert!(code == 2 && told.contains("not built yet"), "{told}");
 }

@@ -98,8 +98,8 @@ pub enum Command {
     Frame(Frame),
     /// Makes a plan, or shows what one amounts to
     Plan(Box<PlanArgs>),
-    /// Writes the compressed checkpoint of a plan (not built yet)
-    Apply(Rest),
+    /// Writes the compressed checkpoint of a plan and checks it
+    Apply(Box<ApplyArgs>),
     /// Writes a plan in another tool's format (not built yet)
     Export(Rest),
     /// Measures activations (not built yet)
@@ -275,6 +275,41 @@ pub struct PlanArgs {
     /// Time for measured trials (not built yet)
     #[arg(long, value_name = "TIME")]
     pub time: Option<String>,
+}
+
+/// How low ranks are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Multiplied out, zeros stored: anything loads it.
+    Dense,
+    /// As two factors (not built yet).
+    Factored,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  slimscope apply half.toml MODEL -o MODEL-half")]
+pub struct ApplyArgs {
+    /// The plan
+    #[arg(value_name = "PLAN.toml")]
+    pub plan: PathBuf,
+    /// The checkpoint
+    pub model: PathBuf,
+    /// The folder to write into: empty, new, or left by an interrupted run of the same plan
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// How low ranks are stored
+    #[arg(long = "as", value_enum, default_value_t = Form::Dense)]
+    pub form: Form,
+    /// Take a plan that was made for another checkpoint
+    #[arg(long)]
+    pub force: bool,
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
+    pub format: InspectFormat,
+    /// Activations (not built yet)
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
 }
 
 /// Forms of `frame`.

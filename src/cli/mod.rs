@@ -1,5 +1,6 @@
 //! The words on the command line, and one file for each command.
 
+mod apply;
 mod args;
 mod dashboard;
 mod error;
@@ -39,7 +40,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
                 Command::Measure(args) => measure::run(&cli.common, args),
                 Command::Frame(args) => frame::run(&cli.common, args),
                 Command::Plan(args) => plan::run(&cli.common, args),
-                Command::Apply(_) => Err(CliError::not_built("apply")),
+                Command::Apply(args) => apply::run(&cli.common, args),
                 Command::Export(_) => Err(CliError::not_built("export")),
                 Command::Calibrate(_) => Err(CliError::not_built("calibrate")),
                 Command::Evaluate(_) => Err(CliError::not_built("evaluate")),

@@ -8,7 +8,7 @@ use crate::engine::{Progress, Settings};
 use crate::model::{Layer, LayerId, Model};
 use crate::screen::Skin;
 use crate::source::{self, Weights};
-use crate::widgets::number::duration;
+use crate::widgets::number::{bytes, duration};
 use crate::widgets::theme::Surroundings;
 use crate::widgets::{Depth, Glyphs, Theme};
 use std::io::{IsTerminal, Write};
@@ -131,7 +131,11 @@ impl Meter {
         }
         let left = p.left.map_or(String::new(), |d| format!("  {} left", duration(d)));
         let bar = crate::widgets::meter::meter(p.share, 26);
-        eprint!("\r\x1b[K{}/{} layers {bar} {:.0}%{left}", p.done, p.total, p.share * 100.0);
+        let what = match p.total {
+            0 => format!("{} {}/s", p.title, bytes(p.bytes_per_second as u64)),
+            total => format!("{}/{total} layers", p.done),
+        };
+        eprint!("\r\x1b[K{what} {bar} {:.0}%{left}", p.share * 100.0);
         self.shown = true;
     }
     /// Clears the line before something is written.

@@ -183,6 +183,16 @@ impl Wish {
     }
 }
 
+/// Measures what a plan's outcome hangs on.
+pub fn measured(
+    common: &Common,
+    model: &Arc<Model>,
+    weights: crate::source::Weights,
+    plan: &Plan,
+) -> Result<FactBook, CliError> {
+    measure(common, model, weights, plan, &Wish::Nothing)
+}
+
 fn measure(
     common: &Common,
     model: &Arc<Model>,

@@ -5,6 +5,7 @@ mod build;
 pub mod cost;
 pub mod decode;
 pub mod dtype;
+pub mod encode;
 pub mod layer;
 pub mod matrix;
 pub mod naming;

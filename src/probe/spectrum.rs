@@ -25,7 +25,8 @@ pub struct Spectrum {
     /// `σ₁/σ_k`; `None` when `σ_k` is zero to the precision of the computation (f64).
     pub condition: Option<Known>,
     /// Singular values above what rounding the entries to their storage type may have made: the edge of a random matrix
-    /// of errors uniform within half a unit in the last place, ε/√12·‖W‖_F·(1/√m + 1/√n).
+    /// of errors uniform within half a unit in the last place, ε/√12·‖W‖_F·(1/√m + 1/√n); or above four times the
+    /// accuracy of the values themselves, where that is more.
     ///
     /// An estimate where a value lies within the accuracy of that line.
     pub numerical_rank: Known,
@@ -70,8 +71,9 @@ impl Spectrum {
         let largest = sigma.first().copied().unwrap_or(0.0);
         let nuclear: f64 = sigma.iter().rev().sum();
         let edge = (1.0 / (rows.max(1) as f64).sqrt() + 1.0 / (cols.max(1) as f64).sqrt()) * tail[0].sqrt();
-        let floor = epsilon / 12f64.sqrt() * edge;
         let slack = largest * accuracy;
+        // What the computation itself may have made of nothing counts as nothing as well.
+        let floor = (epsilon / 12f64.sqrt() * edge).max(4.0 * slack);
         let energy = tail[0];
         let rank_for_energy = ENERGIES.map(|e| tail.partition_point(|&t| t > (1.0 - e) * energy * (1.0 + 1e-12)));
         Self {

@@ -16,6 +16,14 @@ impl Weights {
         Self { files: Arc::new(files) }
     }
 
+    /// All bytes of a file of the checkpoint.
+    pub fn file(&self, model: &Model, number: usize) -> Result<&[u8], OpenError> {
+        let path = model.files.get(number).map_or(&model.path, |f| &f.path);
+        let again = "open the checkpoint again once it is complete";
+        let mapped = self.files.get(number).ok_or_else(|| OpenError::broken(path, "is not open".to_owned(), again))?;
+        mapped.bytes().map_err(|e| OpenError::caused(path, "cannot be read".to_owned(), again, e))
+    }
+
     /// The stored bytes of a tensor.
     pub fn bytes(&self, model: &Model, tensor: &Tensor) -> Result<&[u8], OpenError> {
         let path = model.files.get(tensor.file).map_or(&model.path, |f| &f.path);
