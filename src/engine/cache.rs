@@ -102,14 +102,24 @@ impl Cache {
         body.strip_prefix(MAGIC).map(<[u8]>::to_vec)
     }
 
-    /// Whether something can be kept there: tried out.
+    /// Whether something can be kept there: tried out, leaving nothing behind.
     pub fn try_out(&self) -> io::Result<()> {
-        let key = Key(blake3::hash(b"whether the cache can be written"));
+        let key = Key(blake3::hash(self.own_name().as_bytes()));
         self.put(key, b"yes")?;
-        match self.get(key) {
+        let found = self.get(key);
+        fs::remove_file(self.path(key))?;
+        match found {
             Some(_) => Ok(()),
             None => Err(io::Error::other("what was written does not come back")),
         }
+    }
+
+    /// A name that no other writer has, on other machines either.
+    fn own_name(&self) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let number = self.stored.load(Ordering::Relaxed);
+        let name = format!("{}-{:?}-{number}-{now}", std::process::id(), std::thread::current().id());
+        blake3::hash(name.as_bytes()).to_hex()[..16].to_owned()
     }
 
     /// The folder.
@@ -139,10 +149,7 @@ impl Cache {
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder)?;
         // Other processes, on other machines too, may write the same file: each has a name of its own until it is whole.
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-        let number = self.stored.load(Ordering::Relaxed);
-        let name = format!("{}-{:?}-{number}-{now}", std::process::id(), std::thread::current().id());
-        let beside = path.with_extension(&blake3::hash(name.as_bytes()).to_hex()[..16]);
+        let beside = path.with_extension(self.own_name());
         let written = fs::write(&beside, &bytes).and_then(|()| fs::rename(&beside, &path));
         written.inspect_err(|_| drop(fs::remove_file(&beside)))?;
         if self.stored.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
@@ -229,6 +236,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::new(dir.path());
         cache.try_out().unwrap();
+        let left = fs::read_dir(&cache.folder).unwrap().flatten().flat_map(|d| fs::read_dir(d.path()).unwrap()).count();
+        assert_eq!(left, 0);
         let file = dir.path().join("file");
         fs::write(&file, b"").unwrap();
         assert!(Cache::new(&file).try_out().is_err());

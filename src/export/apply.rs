@@ -184,12 +184,14 @@ impl Apply<'_> {
         let mut from = 0;
         for (layer, treatment, range) in treated {
             copy(&whole[from..range.start], &mut out, progress).map_err(at(into))?;
+            self.weights.release_bytes(number, from..range.start);
             let bytes = self.treated(layer, treatment, &whole[range.clone()], keep_going)?;
             copy(&bytes, &mut out, progress).map_err(at(into))?;
             self.weights.release(self.model, layer);
             from = range.end;
         }
         copy(&whole[from..], &mut out, progress).map_err(at(into))?;
+        self.weights.release_bytes(number, from..whole.len());
         let file = out.into_inner().map_err(|e| at(into)(e.into_error()))?;
         file.sync_all().map_err(at(into))
     }
@@ -204,6 +206,7 @@ impl Apply<'_> {
         let wrong = |why: String| ApplyError::Layer { layer: layer.name.clone(), why };
         let matrix = self.weights.matrix(self.model, layer)?;
         let result = treated(layer, &matrix, treatment, keep_going).map_err(|e| wrong(e.to_string()))?;
+        drop(matrix);
         encode(layer.dtype, layer.orientation, &result, stored)
             .ok_or_else(|| wrong(format!("{} cannot hold what a lower rank makes of it", layer.dtype.name())))
     }
@@ -243,6 +246,7 @@ impl Apply<'_> {
             energy += f64::from(*was).powi(2);
             lost += (f64::from(*was) - f64::from(*is)).powi(2);
         }
+        self.weights.release(self.model, layer);
         let error = if energy > 0.0 { (lost / energy).sqrt() } else { 0.0 };
         let mut wrong = None;
         if let (None, Some(how)) = (treatment.rank, treatment.prune) {

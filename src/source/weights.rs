@@ -68,6 +68,13 @@ impl Weights {
         Some(format!("{} {times} {:?}", path.display(), tensor.range))
     }
 
+    /// The same of bytes of a file.
+    pub fn release_bytes(&self, number: usize, range: std::ops::Range<usize>) {
+        if let Some(mapped) = self.files.get(number) {
+            mapped.release(range);
+        }
+    }
+
     /// Tells the system that a layer's pages are not needed for now, so that the memory held is that of the layers
     /// being worked on. They stay in the system's cache of files.
     pub fn release(&self, model: &Model, layer: &Layer) {
