@@ -308,17 +308,22 @@ impl Density {
         }
         let spread = |c: f64| {
             let chance = (2.0 * c * (1.0 - c) / ((n + 2) as f64 * self.vectors.max(1) as f64)).sqrt();
-            2.5 * chance + self.vectors as f64 * weight_at(&self.rule, c) / 2.0
+            2.5 * chance + 0.75 * weight_around(&self.rule, c, self.vectors)
         };
         // What is this small drowns in the rounding of `f32` squares.
-        let sure = |s: f64| if s > 2e-3 * self.largest { s } else { 0.0 };
-        let low = (0..n).map(|i| sure(at(mass(i) + spread(mass(i))))).collect();
-        let high: Vec<f64> = (0..n)
+        let sure = |s: f64| if s > 4e-3 * self.largest { s } else { 0.0 };
+        let mut low: Vec<f64> = (0..n).map(|i| sure(at(mass(i) + spread(mass(i))))).collect();
+        let mut high: Vec<f64> = (0..n)
             .map(|i| {
                 let c = mass(i) - spread(mass(i));
                 if c <= 0.0 { self.largest } else { at(c) }
             })
             .collect();
+        // Values descend, and so do the best bounds on them.
+        for i in 1..n {
+            high[i] = high[i].min(high[i - 1]);
+            low[n - 1 - i] = low[n - 1 - i].max(low[n - i]);
+        }
         Curve { sigma, low, high }
     }
 }
@@ -367,16 +372,16 @@ fn interpolate(rule: &[(f64, f64)], square: bool, c: f64) -> f64 {
     (last - slope * (c - middle)).max(0.0)
 }
 
-/// The weight of the node in whose share `c` lies.
-fn weight_at(rule: &[(f64, f64)], c: f64) -> f64 {
+/// The weight of as many nodes, around the one in whose share `c` lies, as a block has vectors.
+fn weight_around(rule: &[(f64, f64)], c: f64, width: usize) -> f64 {
     let mut sum = 0.0;
-    for &(_, weight) in rule {
-        sum += weight;
-        if c <= sum {
-            return weight;
-        }
-    }
-    rule.last().map_or(0.0, |r| r.1)
+    let at = rule.iter().position(|r| {
+        sum += r.1;
+        c <= sum
+    });
+    let at = at.unwrap_or(rule.len().saturating_sub(1));
+    let from = at.saturating_sub(width / 2);
+    rule.iter().skip(from).take(width.max(1)).map(|r| r.1).sum()
 }
 
 /// Numbers between −1 and 1 that depend on the size and on which vector it is (splitmix64).
