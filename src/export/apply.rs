@@ -150,7 +150,6 @@ impl Apply<'_> {
         if !empty && fs::read_to_string(&mark).ok().as_deref() != Some(self.mark.as_str()) {
             return Err(ApplyError::Occupied(self.out.to_owned()));
         }
-        fs::write(&mark, &self.mark).map_err(at(&mark))?;
         let missing = self.model.files.iter().filter(|f| fs::metadata(self.out.join(&f.name)).is_err());
         let needs: u64 = missing.map(|f| f.bytes).sum();
         match free(self.out) {
@@ -158,7 +157,8 @@ impl Apply<'_> {
                 let mb = |b: u64| b.div_ceil(1_000_000);
                 Err(ApplyError::Space { path: self.out.to_owned(), needs: mb(needs), free: mb(free) })
             }
-            _ => Ok(()),
+            // Only now: what there is no room for leaves no mark that another plan would trip over.
+            _ => fs::write(&mark, &self.mark).map_err(at(&mark)),
         }
     }
 

@@ -172,8 +172,7 @@ impl Krylov {
         this
     }
 
-    /// Adds a unit vector along what `w` holds beside the basis, unless that is below `noise`: its length, and how much
-    /// of `w` lies along vectors from number `from` on.
+    /// Adds a unit vector along what `w` holds beside the basis, unless that is below `noise`; the length of that.
     fn push(&mut self, w: &mut [f32], noise: f64) -> f64 {
         // Twice is enough (Kahan; Parlett 1980, section 6.9).
         remove(&self.basis, w);

@@ -223,9 +223,9 @@ pub fn products(basis: &[f32], w: &[f32]) -> Vec<f32> {
     along::<1, TOGETHER>(basis, w)
 }
 
-/// Takes from `w` what lies along the orthonormal rows of `basis`; how much of each.
-pub fn remove(basis: &[f32], w: &mut [f32]) -> Vec<f32> {
-    take::<1, TOGETHER>(basis, w)
+/// Takes from `w` what lies along the orthonormal rows of `basis`.
+pub fn remove(basis: &[f32], w: &mut [f32]) {
+    take::<1, TOGETHER>(basis, w);
 }
 
 /// The same of [`BLOCK`] vectors, one after the other.
@@ -233,7 +233,7 @@ pub fn remove_block(basis: &[f32], w: &mut [f32]) {
     take::<BLOCK, PAIR>(basis, w);
 }
 
-fn take<const P: usize, const R: usize>(basis: &[f32], w: &mut [f32]) -> Vec<f32> {
+fn take<const P: usize, const R: usize>(basis: &[f32], w: &mut [f32]) {
     let parts = along::<P, R>(basis, w);
     if !parts.is_empty() {
         let away: Vec<f32> = parts.iter().map(|x| -x).collect();
@@ -241,7 +241,6 @@ fn take<const P: usize, const R: usize>(basis: &[f32], w: &mut [f32]) -> Vec<f32
         let cols = basis.len() / (parts.len() / P);
         work::<f32, P, R, false>(basis, cols, (0, parts.len() / P), PLAIN, step);
     }
-    parts
 }
 
 #[cfg(test)]

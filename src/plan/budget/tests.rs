@@ -2,9 +2,8 @@ use super::*;
 use crate::config::sample;
 use crate::model::{DType, File, Stored, Tensor};
 use crate::plan::{Entry, project};
-use crate::probe::{Ask as ProbeAsk, Fact, Magnitude, PROBES, ProbeId};
+use crate::probe::{Ask as ProbeAsk, Magnitude, PROBES, ProbeId};
 use crate::source;
-use std::sync::Arc;
 
 const GO: ProbeAsk = ProbeAsk { keep_going: &|| true, threads: 1 };
 
@@ -174,8 +173,4 @@ fn hills_estimate_is_that_of_the_worked_example() {
     // λ = 2⁷ … 2⁰, k = 4: 1 + 4/(Σ ln(λ/λ₅)) = 1 + 4/(10 ln 2).
     let sigma: Vec<f64> = (0..8).rev().map(|i| 2f64.powf(f64::from(i) / 2.0)).collect();
     assert!((hill(&sigma) - 1.577_078_016_4).abs() < 1e-9);
-    let spectrum = crate::probe::Spectrum::from_sigma(sigma, 8, 8, 1e-7, 1e-15);
-    let mut book = FactBook::new(1);
-    book.merge(LayerId(0), Fact::Spectrum(Arc::new(spectrum)));
-    assert!(book.of(LayerId(0)).spectrum.is_some());
 }
