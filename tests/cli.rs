@@ -477,6 +477,7 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
         (2, "not built yet", vec!["plan", &bytelm, "--prune", ".3", "--criterion", "wanda"]),
         (2, "one of", vec!["plan", &bytelm, "--prune", ".3", "--rank", "4"]),
         (2, "a share", vec!["plan", &bytelm, "--budget", "50"]),
+        (1, "cannot be written", vec!["plan", &bytelm, "--prune", ".3", "-o", "/dev/null/plan.toml"]),
     ] {
         let (code, told) = failure(&args);
         assert_eq!(code, status, "{args:?}: {told}");

@@ -50,7 +50,12 @@ pub fn matching(
 
 /// Writes a file beside and renames it, so that there is never half of one.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let named = |e: std::io::Error| CliError::Input(anyhow::Error::new(e).context(format!("{}", path.display())));
+    let named = |e: std::io::Error| {
+        CliError::Input(
+            anyhow::Error::new(e)
+                .context(format!("{}: cannot be written; choose a folder that exists", path.display())),
+        )
+    };
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = Path::new(&beside);

@@ -70,7 +70,7 @@ pub enum ApplyError {
         free: u64,
     },
     /// A file could not be read or written.
-    #[error("{path}")]
+    #[error("{path}: cannot be read or written; an interrupted run is taken up by the same command")]
     File {
         /// Which.
         path: PathBuf,
