@@ -285,7 +285,7 @@ impl App {
 /// What removing a share in a pattern is; nothing removed is `None`.
 fn pruned(pattern: Pattern, share: f64) -> Option<Prune> {
     let remove = pattern.on_grid(share.clamp(0.0, 1.0));
-    (remove > 0.0).then_some(Prune { remove, pattern })
+    (remove > 0.0).then_some(Prune::of(remove, pattern))
 }
 
 /// The rank that a value means for a layer; `None` is dense.

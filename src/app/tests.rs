@@ -62,7 +62,7 @@ fn left_and_right_scrub_from_the_first_frame_on() {
     let mut s = script();
     assert_eq!(s.app.knob, Knob::Rank);
     s.keys("h");
-    assert_eq!(s.here(), Treatment { rank: Some(158), prune: None }, "1 % of rank 160 is two");
+    assert_eq!(s.here(), Treatment::rank(158), "1 % of rank 160 is two");
     s.keys("H");
     assert_eq!(s.here().rank, Some(138));
     s.keys("l L L");
@@ -76,7 +76,7 @@ fn left_and_right_scrub_from_the_first_frame_on() {
     s.keys("d <tab> h");
     assert!(s.here().is_dense(), "less than nothing is not removed");
     s.keys("l L");
-    assert_eq!(s.here(), Treatment { rank: None, prune: Some(Prune::unstructured(0.11)) });
+    assert_eq!(s.here(), Treatment::prune(Prune::unstructured(0.11)));
     for _ in 0..12 {
         s.keys("<s-right>");
     }
@@ -336,14 +336,14 @@ fn patterns_go_round_and_keep_their_share() {
     assert_eq!(s.here(), Treatment::default(), "nothing is removed yet");
     assert_eq!((s.app.pattern, s.app.knob), (Pattern::Groups(4), Knob::Prune));
     s.keys("l l");
-    assert_eq!(s.here().prune, Some(Prune { remove: 0.5, pattern: Pattern::Groups(4) }));
+    assert_eq!(s.here().prune, Some(Prune::of(0.5, Pattern::Groups(4))));
     assert!(s.effects.iter().any(|e| matches!(e, Effect::Preview { .. })), "patterns are previewed as well");
     s.keys("n n n");
-    assert_eq!(s.here().prune, Some(Prune { remove: 0.5, pattern: Pattern::Rows }));
+    assert_eq!(s.here().prune, Some(Prune::of(0.5, Pattern::Rows)));
     s.keys("= 1 : 8 <enter> j l");
-    assert_eq!(s.here().prune, Some(Prune { remove: 0.125, pattern: Pattern::Groups(8) }), "the next layer likewise");
+    assert_eq!(s.here().prune, Some(Prune::of(0.125, Pattern::Groups(8))), "the next layer likewise");
     s.keys("k");
-    assert_eq!(s.here().prune, Some(Prune { remove: 0.875, pattern: Pattern::Groups(8) }));
+    assert_eq!(s.here().prune, Some(Prune::of(0.875, Pattern::Groups(8))));
     s.keys("H H H H H H H H H H");
     assert_eq!(s.here().prune, None);
     s.keys("u");

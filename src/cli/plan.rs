@@ -116,7 +116,7 @@ impl Wish {
             if own.is_some_and(|own| (own - remove).abs() > 1e-9) {
                 return usage(format!("--pattern {} says what goes: leave out --prune", args.pattern));
             }
-            return Ok(Self::Same(Same::Prune(Prune { remove, pattern })));
+            return Ok(Self::Same(Same::Prune(Prune::of(remove, pattern))));
         }
         if let Some(keep) = args.keep_rank {
             return Ok(Self::Same(Same::Share(share("--keep-rank", keep)?)));
@@ -222,12 +222,14 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Resul
                 }
                 let full = layer.full_rank();
                 let treatment = match same {
-                    Same::Prune(prune) => Treatment { prune: (prune.remove > 0.0).then_some(*prune), rank: None },
+                    Same::Prune(prune) => {
+                        Treatment { prune: (prune.remove > 0.0).then_some(*prune), ..Treatment::default() }
+                    }
                     Same::Share(share) => {
                         let rank = ((share * full as f64).round() as usize).clamp(1, full);
-                        Treatment { rank: (rank < full).then_some(rank), prune: None }
+                        Treatment { rank: (rank < full).then_some(rank), ..Treatment::default() }
                     }
-                    Same::Rank(rank) => Treatment { rank: (*rank < full).then_some(*rank), prune: None },
+                    Same::Rank(rank) => Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() },
                 };
                 plan.set(layer.id, Entry { treatment, ..entry });
             }

@@ -78,7 +78,7 @@ fn scrubbing_keeps_only_the_newest_refinement() {
     let (mut engine, inbox) = start(&model, weights, settings());
     let mut requests = engine.ask(all(&model));
     for step in 1..=30 {
-        let treatment = Treatment { rank: None, prune: Some(Prune::unstructured(f64::from(step) / 100.0)) };
+        let treatment = Treatment::prune(Prune::unstructured(f64::from(step) / 100.0));
         requests = engine.ask(Request::Refine { layer: LayerId(1), treatment });
     }
     let reports = until_idle(&inbox, requests);
@@ -101,10 +101,7 @@ fn a_cancelled_refinement_does_not_answer() {
     let (model, weights) = model(1, 32);
     let (mut engine, inbox) = start(&model, weights, Settings { debounce: Duration::from_millis(200), ..settings() });
     engine.ask(all(&model));
-    engine.ask(Request::Refine {
-        layer: LayerId(0),
-        treatment: Treatment { rank: None, prune: Some(Prune::unstructured(0.5)) },
-    });
+    engine.ask(Request::Refine { layer: LayerId(0), treatment: Treatment::prune(Prune::unstructured(0.5)) });
     let requests = engine.ask(Request::CancelRefine);
     let reports = until_idle(&inbox, requests);
     assert!(!reports.iter().any(|r| matches!(r, Report::Refined { .. })));

@@ -201,13 +201,16 @@ impl<'a> Scene<'a> {
         match self.ask.means {
             Means::Prune(pattern) => {
                 let remove = pattern.on_grid(1.0 - share);
-                Treatment { rank: None, prune: (remove > 0.0).then_some(Prune { remove, pattern }) }
+                Treatment { prune: (remove > 0.0).then_some(Prune::of(remove, pattern)), ..Treatment::default() }
             }
             Means::Rank(multiple) => {
                 let (m, n) = (layer.rows() as f64, layer.cols() as f64);
                 let rank = (share * m * n / (m + n) / multiple as f64).floor() as usize * multiple;
                 let rank = rank.max(multiple.min(layer.full_rank())).max(1);
-                Treatment { rank: (share < 1.0 && rank < layer.break_even_rank()).then_some(rank), prune: None }
+                Treatment {
+                    rank: (share < 1.0 && rank < layer.break_even_rank()).then_some(rank),
+                    ..Treatment::default()
+                }
             }
         }
     }
@@ -286,7 +289,7 @@ impl<'a> Scene<'a> {
                 for k in (1..=most).rev() {
                     let remove = k as f64 / steps as f64;
                     if 1.0 - remove >= floor - 1e-12 {
-                        out.push(Treatment { rank: None, prune: Some(Prune { remove, pattern }) });
+                        out.push(Treatment::prune(Prune::of(remove, pattern)));
                     }
                 }
             }
@@ -297,7 +300,7 @@ impl<'a> Scene<'a> {
                 let first = step.min(layer.full_rank()).max(1);
                 for rank in (first..even.max(1)).step_by(step) {
                     if rank as f64 * (m + n) >= floor * m * n {
-                        out.push(Treatment { rank: Some(rank), prune: None });
+                        out.push(Treatment::rank(rank));
                     }
                 }
             }

@@ -1,14 +1,14 @@
 //! The plan file: what is done to which layer of which checkpoint, in TOML.
 
 use super::{Entry, Plan, Treatment};
-use crate::model::Model;
-use crate::treat::{Pattern, Prune};
+use crate::model::{Layer, Model};
+use crate::treat::criterion::CRITERIA;
+use crate::treat::quantise::BITS;
+use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise};
 use serde::{Deserialize, Serialize};
 
 /// The version written, and the only one read.
 const VERSION: u32 = 1;
-/// The criterion that magnitude pruning goes by.
-const MAGNITUDE: &str = "magnitude";
 
 /// A plan as it stands in a file. Layers that are not named stay dense.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,12 @@ pub struct LayerPlan {
     /// What is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PrunePlan>,
+    /// Of which matrix the rank is: `matrix`, or `spatial` of a convolution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factors: Option<String>,
+    /// What the entries that are stored are rounded to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantise: Option<QuantisePlan>,
     /// Whether scopes larger than the layer leave it alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
@@ -91,8 +97,18 @@ pub struct PrunePlan {
     pub pattern: String,
 }
 
+/// What the entries of a layer are rounded to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuantisePlan {
+    /// Bits of an entry.
+    pub bits: u8,
+    /// Which entries share a scale: `tensor`, `row`, `group:64`.
+    pub per: String,
+}
+
 fn magnitude() -> String {
-    MAGNITUDE.to_owned()
+    Criterion::Magnitude.name().to_owned()
 }
 
 fn unstructured() -> String {
@@ -146,11 +162,20 @@ impl PlanFile {
             let Entry { treatment, pinned } = plan.entry(layer.id);
             let prune = treatment.prune.map(|p| PrunePlan {
                 remove: p.remove,
-                criterion: magnitude(),
+                criterion: p.criterion.name().to_owned(),
                 pattern: p.pattern.name(p.remove),
             });
             let named = pinned || !treatment.is_dense();
-            named.then(|| LayerPlan { name: layer.name.clone(), rank: treatment.rank, prune, pinned })
+            let quantise = treatment.quantise.map(|q| QuantisePlan { bits: q.bits, per: q.per.name() });
+            let factors = (treatment.rank.is_some() && treatment.form == Factors::Spatial).then(|| SPATIAL.to_owned());
+            named.then(|| LayerPlan {
+                name: layer.name.clone(),
+                rank: treatment.rank,
+                prune,
+                factors,
+                quantise,
+                pinned,
+            })
         });
         let name = ModelName { name: model.name.clone(), fingerprint: fingerprint(model) };
         Self { version: VERSION, model: name, made: Some(made), layers: layers.collect() }
@@ -185,11 +210,17 @@ impl PlanFile {
             if let Some(rank) = layer.rank {
                 out.push_str(&format!("rank = {rank}\n"));
             }
+            if let Some(factors) = &layer.factors {
+                out.push_str(&format!("factors = {}\n", quoted(factors)));
+            }
             if let Some(PrunePlan { remove, criterion, pattern }) = &layer.prune {
                 let (criterion, pattern) = (quoted(criterion), quoted(pattern));
                 out.push_str(&format!(
                     "prune = {{ remove = {remove:?}, criterion = {criterion}, pattern = {pattern} }}\n"
                 ));
+            }
+            if let Some(QuantisePlan { bits, per }) = &layer.quantise {
+                out.push_str(&format!("quantise = {{ bits = {bits}, per = {} }}\n", quoted(per)));
             }
             if layer.pinned {
                 out.push_str("pinned = true\n");
@@ -209,8 +240,12 @@ impl PlanFile {
             let Some(layer) = model.layers.iter().find(|l| l.name == named.name) else {
                 return Err(wrong(format!("{} has no such layer; `slimscope inspect` lists them", model.name)));
             };
-            let treatment =
-                Treatment { rank: named.rank, prune: named.prune.as_ref().map(prune).transpose().map_err(wrong)? };
+            let treatment = Treatment {
+                rank: named.rank,
+                prune: named.prune.as_ref().map(prune).transpose().map_err(wrong)?,
+                form: factors(named, layer).map_err(wrong)?,
+                quantise: named.quantise.as_ref().map(quantise).transpose().map_err(wrong)?,
+            };
             if let Some(why) = layer.why_not.as_ref().filter(|_| !treatment.is_dense()) {
                 return Err(wrong(format!("cannot be compressed: {why}")));
             }
@@ -225,9 +260,10 @@ impl PlanFile {
 
 /// What a file says is removed.
 fn prune(named: &PrunePlan) -> Result<Prune, String> {
-    if named.criterion != MAGNITUDE {
-        return Err(format!("criterion {} is not built yet: {MAGNITUDE} is", named.criterion));
-    }
+    let Some(criterion) = Criterion::parse(&named.criterion) else {
+        let known: Vec<&str> = CRITERIA.iter().map(|c| c.1).collect();
+        return Err(format!("criterion {} is none of {}", named.criterion, known.join(", ")));
+    };
     let (pattern, own) = Pattern::parse(&named.pattern)
         .ok_or_else(|| format!("pattern {} is none of unstructured, N:M, row, column, block:RxC", named.pattern))?;
     if !(named.remove > 0.0 && named.remove <= 1.0) {
@@ -237,8 +273,34 @@ fn prune(named: &PrunePlan) -> Result<Prune, String> {
         Some(own) if (own - named.remove).abs() > 1e-9 => {
             Err(format!("pattern {} removes {own}, not {}", named.pattern, named.remove))
         }
-        _ => Ok(Prune { remove: named.remove, pattern }),
+        _ => Ok(Prune { remove: named.remove, pattern, criterion }),
     }
+}
+
+/// The name of spatial-wise factors.
+const SPATIAL: &str = "spatial";
+
+/// What a file says two factors are of.
+fn factors(named: &LayerPlan, layer: &Layer) -> Result<Factors, String> {
+    match named.factors.as_deref() {
+        None | Some("matrix") => Ok(Factors::Matrix),
+        Some(SPATIAL) if named.rank.is_none() => Err("factors without a rank".to_owned()),
+        Some(SPATIAL) if layer.input_columns() == 1 => {
+            Err("spatial factors are of convolutions of several taps".to_owned())
+        }
+        Some(SPATIAL) => Ok(Factors::Spatial),
+        Some(other) => Err(format!("factors = {other} is none of matrix, {SPATIAL}")),
+    }
+}
+
+/// What a file says entries are rounded to.
+fn quantise(named: &QuantisePlan) -> Result<Quantise, String> {
+    if !BITS.contains(&named.bits) {
+        return Err(format!("{} bits are not between {} and {}", named.bits, BITS.start(), BITS.end()));
+    }
+    let per =
+        Granularity::parse(&named.per).ok_or_else(|| format!("per = {} is none of tensor, row, group:N", named.per))?;
+    Ok(Quantise { bits: named.bits, per })
 }
 
 #[cfg(test)]

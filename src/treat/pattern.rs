@@ -1,5 +1,6 @@
 //! What must go together when entries are removed.
 
+use super::Criterion;
 use crate::model::Layer;
 use serde::{Deserialize, Serialize};
 
@@ -154,12 +155,18 @@ pub struct Prune {
     pub remove: f64,
     /// What goes together.
     pub pattern: Pattern,
+    /// By what it is chosen.
+    pub criterion: Criterion,
 }
 
 impl Prune {
+    /// A share in a pattern, by magnitude.
+    pub fn of(remove: f64, pattern: Pattern) -> Self {
+        Self { remove, pattern, criterion: Criterion::Magnitude }
+    }
     /// Single entries, smallest magnitudes first.
     pub fn unstructured(remove: f64) -> Self {
-        Self { remove, pattern: Pattern::Unstructured }
+        Self::of(remove, Pattern::Unstructured)
     }
     /// In words for a title: `40%`, `2:4`, `rows 40%`.
     pub fn short(self) -> String {

@@ -53,7 +53,7 @@ pub fn refine(
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
     match (treatment.rank, treatment.prune) {
-        (Some(rank), None) => truncate(layer, matrix, rank, treatment, dense, ask),
+        (Some(rank), None) if treatment.quantise.is_none() => truncate(layer, matrix, rank, treatment, dense, ask),
         (rank, how) => sparsify(layer, matrix, rank, how.unwrap_or(Prune::unstructured(0.0)), treatment, ask),
     }
 }
@@ -76,7 +76,7 @@ fn truncate(
         computed = Spectrum::from_sigma(sigma, rows, cols, layer.dtype.epsilon(), svd::accuracy(rows, cols));
         &computed
     };
-    let treated = low_rank(matrix, rank, ask.keep_going)?;
+    let treated = low_rank(matrix, rank, None, ask.keep_going)?;
     let mut sigma = dense.sigma.clone();
     sigma.iter_mut().skip(rank).for_each(|s| *s = 0.0);
     Ok(Refined {
@@ -101,12 +101,15 @@ fn sparsify(
     treatment: Treatment,
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
-    let base = rank.map(|r| low_rank(matrix, r, ask.keep_going)).transpose()?;
+    let base = rank.map(|r| low_rank(matrix, r, treatment.quantise, ask.keep_going)).transpose()?;
     let mut sparse = matrix.clone();
     if let Some(base) = &base {
         sparse.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
     }
     let Pruned { threshold, stored, rows, cols, .. } = prune(&mut sparse, layer, how, ask.keep_going)?;
+    if let Some(how) = treatment.quantise {
+        super::quantise::quantise(&mut sparse, how, ask.keep_going)?;
+    }
     let mut treated = sparse;
     if let Some(base) = &base {
         treated.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w += b);

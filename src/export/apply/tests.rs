@@ -15,9 +15,9 @@ fn mixed(model: &Model) -> Plan {
     let kinds = crate::treat::pattern::CYCLE;
     for (i, layer) in model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none()).enumerate() {
         let pattern = kinds[i % kinds.len()];
-        let prune = (i % 4 != 3).then_some(Prune { remove: 0.5, pattern });
+        let prune = (i % 4 != 3).then_some(Prune::of(0.5, pattern));
         let rank = (i % 3 == 2 || i % 4 == 3).then_some((layer.full_rank() / 2).max(1));
-        plan.set(layer.id, Entry { treatment: Treatment { rank, prune }, pinned: false });
+        plan.set(layer.id, Entry { treatment: Treatment { rank, prune, ..Treatment::default() }, pinned: false });
     }
     plan
 }

@@ -170,5 +170,31 @@ pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>)
     Ok(Array2::from_shape_fn((m, n), |(i, j)| product[(i, j)] as f32))
 }
 
+/// Two factors of the best approximation of a rank: A (m × r) and B (r × n), AB = `W_r`, σ split evenly between them.
+/// At the full rank and above they multiply out to the matrix up to rounding.
+pub fn factors(
+    a: ArrayView2<'_, f32>,
+    rank: usize,
+    keep_going: KeepGoing<'_>,
+) -> Result<(Array2<f32>, Array2<f32>), SvdError> {
+    let (m, n) = a.dim();
+    let rank = rank.min(m).min(n);
+    if rank == 0 {
+        return Ok((Array2::zeros((m, 0)), Array2::zeros((0, n))));
+    }
+    entries::largest(&a, keep_going)?;
+    let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
+    let work = 4 * m.min(n).pow(2) * m.max(n);
+    let found = detached(work, keep_going, move || full.thin_svd()).ok_or(SvdError::Stopped)?;
+    let svd = found.map_err(|_| SvdError::NoConvergence)?;
+    if !keep_going() {
+        return Err(SvdError::Stopped);
+    }
+    let roots: Vec<f64> = svd.S().column_vector().iter().take(rank).map(|s| s.sqrt()).collect();
+    let left = Array2::from_shape_fn((m, rank), |(i, j)| (svd.U()[(i, j)] * roots[j]) as f32);
+    let right = Array2::from_shape_fn((rank, n), |(i, j)| (svd.V()[(j, i)] * roots[i]) as f32);
+    Ok((left, right))
+}
+
 #[cfg(test)]
 mod tests;

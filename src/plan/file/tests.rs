@@ -68,7 +68,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("rank = 96", "rank = 161", "between 1 and 160"),
         ("rank = 96", "rank = 0", "between 1 and 160"),
         ("model.layers.1.mlp.up_proj", "model.embed_tokens", "cannot be compressed"),
-        ("\"magnitude\"", "\"wanda\"", "not built yet"),
+        ("\"magnitude\"", "\"wanda\"", "none of magnitude"),
         ("\"unstructured\"", "\"2:4:8\"", "N:M"),
         ("\"unstructured\"", "\"1:4\"", "removes 0.75"),
         ("remove = 0.5", "remove = 1.5", "between 0 and 1"),
@@ -101,9 +101,9 @@ proptest! {
         for (i, rank, remove, which, pinned) in edits {
             let Some(layer) = model.layers.get(i).filter(|l| l.eligible()) else { continue };
             let pattern = crate::treat::pattern::CYCLE[which];
-            let prune = remove.map(|r| Prune { remove: pattern.on_grid(r), pattern }).filter(|p| p.remove > 0.0);
+            let prune = remove.map(|r| Prune::of(pattern.on_grid(r), pattern)).filter(|p| p.remove > 0.0);
             let rank = rank.map(|r| r.min(layer.full_rank()));
-            plan.set(LayerId(i), Entry { treatment: Treatment { rank, prune }, pinned });
+            plan.set(LayerId(i), Entry { treatment: Treatment { rank, prune, ..Treatment::default() }, pinned });
         }
         let file = PlanFile::of(&model, &plan, Made::default());
         let back = PlanFile::parse(&file.text()).unwrap().plan(&model, false).unwrap();

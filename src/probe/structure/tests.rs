@@ -50,7 +50,7 @@ proptest! {
         let data: Vec<f32> = (0..rows * cols).map(|i| (((i + seed) * 7919) % 211) as f32 - 100.0).collect();
         let known = measured(&layer, &data);
         for pattern in CYCLE.into_iter().chain([Pattern::Groups(2), Pattern::Blocks(32, 32)]) {
-            let how = Prune { remove: share, pattern };
+            let how = Prune::of(share, pattern);
             let mut matrix = Matrix::new(rows, cols, data.clone()).unwrap();
             let done = prune(&mut matrix, &layer, how, &|| true).unwrap();
             let Some(projected) = known.prune(&layer, how) else {

@@ -32,8 +32,8 @@ fn each_rung_of_every_pattern_is_near_what_the_exact_run_finds() {
     for pattern in CYCLE {
         // The second ratio starts from what the first one left.
         for remove in [0.25, 0.5] {
-            let how = Prune { remove, pattern };
-            let treatment = Treatment { rank: None, prune: Some(how) };
+            let how = Prune::of(remove, pattern);
+            let treatment = Treatment::prune(how);
             let threshold = if pattern == Pattern::Unstructured { known.prune(remove).threshold } else { 0.0 };
             let told = Mutex::new(Vec::new());
             let tell = |p| told.lock().unwrap().push(p);
@@ -71,7 +71,7 @@ fn a_newer_question_is_not_kept_waiting() {
     let stored = Stored::new(DType::BF16, [420, 300], Orientation::OutIn, &bytes).unwrap();
     let told = Mutex::new(0);
     let tell = |_| *told.lock().unwrap() += 1;
-    let treatment = Treatment { rank: None, prune: Some(Prune::unstructured(0.5)) };
+    let treatment = Treatment::prune(Prune::unstructured(0.5));
     let asked = preview(&layer, &stored, (treatment, 0.3), &mut Warm::default(), (GO, &|| false), &tell);
     assert_eq!((asked, *told.lock().unwrap()), (Err(Stopped), 1), "the norm is told all the same");
 }

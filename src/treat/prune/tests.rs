@@ -11,7 +11,7 @@ fn layer(rows: usize, cols: usize) -> Layer {
 fn pruned(rows: usize, data: &[f32], pattern: Pattern, remove: f64) -> (Vec<f32>, Pruned) {
     let cols = data.len() / rows;
     let mut matrix = Matrix::new(rows, cols, data.to_vec()).unwrap();
-    let found = prune(&mut matrix, &layer(rows, cols), Prune { remove, pattern }, GO).unwrap();
+    let found = prune(&mut matrix, &layer(rows, cols), Prune::of(remove, pattern), GO).unwrap();
     (matrix.data, found)
 }
 
@@ -47,7 +47,7 @@ fn tiles_at_the_edge_are_judged_by_their_size() {
 fn a_channel_of_a_convolution_goes_whole() {
     let conv = Layer::alone(Kind::Conv2d, &[2, 2, 1, 2]);
     let mut matrix = Matrix::new(2, 4, vec![9.0, 0.0, 1.0, 2.0, 0.0, 9.0, 2.0, 1.0]).unwrap();
-    let how = Prune { remove: 0.5, pattern: Pattern::Columns };
+    let how = Prune::of(0.5, Pattern::Columns);
     prune(&mut matrix, &conv, how, GO).unwrap();
     assert_eq!(matrix.data, [9.0, 0.0, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0]);
 }
@@ -56,7 +56,7 @@ fn a_channel_of_a_convolution_goes_whole() {
 fn it_stops_when_told() {
     for pattern in super::super::pattern::CYCLE {
         let mut matrix = Matrix::new(2, 2, vec![1.0; 4]).unwrap();
-        assert_eq!(prune(&mut matrix, &layer(2, 2), Prune { remove: 0.5, pattern }, &|| false), Err(Stopped));
+        assert_eq!(prune(&mut matrix, &layer(2, 2), Prune::of(0.5, pattern), &|| false), Err(Stopped));
     }
 }
 

@@ -62,9 +62,9 @@ proptest! {
         let layer = layer(rows, cols);
         let rank = rank.min(rows.min(cols));
         let t = match which {
-            0 => Treatment { rank: Some(rank), prune: None },
-            1 => Treatment { rank: None, prune: Some(Prune::unstructured(ratio)) },
-            _ => Treatment { rank: Some(rank), prune: Some(Prune::unstructured(ratio)) },
+            0 => Treatment::rank(rank),
+            1 => Treatment::prune(Prune::unstructured(ratio)),
+            _ => Treatment::both(rank, Prune::unstructured(ratio)),
         };
         let known = facts(&layer, &matrix);
         let (w_hat, gap) = treated(&matrix, t);
@@ -114,7 +114,7 @@ proptest! {
 #[test]
 fn the_densities_are_those_of_the_sparse_part() {
     let matrix = Matrix::new(2, 2, vec![3.0, 0.0, 4.0, 5.0]).unwrap();
-    let t = Treatment { rank: None, prune: Some(Prune::unstructured(0.5)) };
+    let t = Treatment::prune(Prune::unstructured(0.5));
     let refined = refine(&layer(2, 2), &matrix, t, None, &GO).unwrap();
     assert_eq!((refined.row_density, refined.col_density), (vec![0.0, 1.0], vec![0.5, 0.5]));
     assert_eq!(refined.threshold, 3.0);
@@ -133,9 +133,9 @@ proptest! {
         let matrix = Matrix::new(rows, cols, data).unwrap();
         let layer = layer(rows, cols);
         let pattern = crate::treat::pattern::CYCLE[which];
-        let prune = Some(Prune { remove: pattern.on_grid(share), pattern });
+        let prune = Some(Prune::of(pattern.on_grid(share), pattern));
         let rank = Some(rank.min(rows.min(cols) - 1)).filter(|r| *r > 0);
-        let t = Treatment { rank, prune };
+        let t = Treatment { rank, prune, ..Treatment::default() };
         let refined = refine(&layer, &matrix, t, None, &GO).unwrap();
         let known = facts(&layer, &matrix);
         let out = project_layer(&layer, &known, t, None);
