@@ -32,6 +32,7 @@ const fn bind(keys: &'static [Key], action: Action, group: &'static str) -> Bind
 
 const LAYERS: &str = "Layers";
 const KNOBS: &str = "Knobs and plan";
+const BUDGET: &str = "Budget and plans";
 const LENSES: &str = "Lenses";
 const SPECTRUM: &str = "Spectrum";
 const GENERAL: &str = "General";
@@ -63,6 +64,14 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('p')], Action::Pin, KNOBS),
     bind(&[c('u')], Action::Undo, KNOBS),
     bind(&[ctrl('r')], Action::Redo, KNOBS),
+    bind(&[c('B')], Action::Budget, BUDGET),
+    bind(&[c('A')], Action::Allocator, BUDGET),
+    bind(&[c('t')], Action::Means, BUDGET),
+    bind(&[c('U')], Action::Unit, BUDGET),
+    bind(&[c('G')], Action::Groups, BUDGET),
+    bind(&[c('x')], Action::Multiple, BUDGET),
+    bind(&[c('S')], Action::Snapshot, BUDGET),
+    bind(&[c('D')], Action::Differences, BUDGET),
     bind(&[c('1')], Action::Lens(LensId::Spectrum), LENSES),
     bind(&[c('2')], Action::Lens(LensId::Sparsity), LENSES),
     bind(&[c('3')], Action::Lens(LensId::Lipschitz), LENSES),

@@ -119,6 +119,20 @@ impl App {
         1.0 / ranks.min().unwrap_or(1).max(1) as f64
     }
 
+    /// The other knob; on the frontier the budget is one of them.
+    pub(super) fn next_knob(&mut self) {
+        if self.lens != super::LensId::Frontier {
+            self.knob = self.knob.other();
+        } else if self.frontier.active {
+            self.frontier.active = false;
+            self.knob = Knob::Rank;
+        } else if self.knob == Knob::Rank {
+            self.knob = self.knob.other();
+        } else {
+            self.frontier.active = true;
+        }
+    }
+
     /// Moves the active knob by so many percent.
     pub(super) fn scrub(&mut self, steps: i32) {
         let targets = self.targets();
@@ -205,6 +219,7 @@ impl App {
         let at = CYCLE.iter().position(|p| *p == now).map_or(0, |i| (i + 1) % CYCLE.len());
         self.knob = Knob::Prune;
         self.set(Value::Pattern(CYCLE[at], None), false);
+        self.budget_pattern();
         self.say(format!("pattern: {}", CYCLE[at].describe()));
     }
 

@@ -1,9 +1,10 @@
 //! All that can happen, and all that may be asked of the world.
 
 use super::{Action, LensId};
-use crate::engine::{Report, Request};
+use crate::engine::{Question, Report, Request};
 use crate::model::LayerId;
 use crate::plan::{Knob, Treatment};
+use std::sync::Arc;
 
 /// A key, independent of any terminal library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,6 +130,10 @@ pub enum Target {
     Row(usize),
     /// A lens's tab.
     Lens(LensId),
+    /// The slider of the budget at a share of its length.
+    Budget(f64),
+    /// A row of the table of plans.
+    Plan(usize),
     /// A knob's slider at a share of its length.
     Slider(Knob, f64),
     /// The plot of the spectrum at a share of its width.
@@ -192,6 +197,8 @@ pub enum Effect {
     },
     /// Prove an upper bound on σ₁.
     Certify(LayerId),
+    /// Spread a budget, or draw the curves of all allocators.
+    Spread(Arc<Question>),
     /// Report the pointer (or stop).
     Mouse(bool),
     /// Give the terminal back and stop the process until the shell continues it.
@@ -211,6 +218,7 @@ impl Effect {
                 Request::Preview { layer: *layer, treatment: *treatment, threshold: *threshold }
             }
             Self::Certify(layer) => Request::Certify { layer: *layer },
+            Self::Spread(question) => Request::Spread(Arc::clone(question)),
             Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
         })
     }
