@@ -114,6 +114,11 @@ pub fn key_of(action: Action) -> Option<String> {
 
 /// `key word` of an action, for frames and the hint bar.
 pub fn hint(action: Action) -> String {
+    hint_as(action, None)
+}
+
+/// The same with a word of its own, where the action does something else.
+pub fn hint_as(action: Action, word: Option<&str>) -> String {
     let key = match action {
         Action::Scrub(-1 | 1) => "←→".to_owned(),
         Action::Scrub(_) => "⇧←→".to_owned(),
@@ -121,7 +126,7 @@ pub fn hint(action: Action) -> String {
         Action::SameRole(_) => "J K".to_owned(),
         _ => key_of(action).unwrap_or_default(),
     };
-    format!("{key} {}", action.hint().unwrap_or_else(|| action.words()))
+    format!("{key} {}", word.or(action.hint()).unwrap_or_else(|| action.words()))
 }
 
 #[cfg(test)]

@@ -243,6 +243,8 @@ impl App {
     fn apply(&mut self, changes: Vec<(LayerId, Entry, Entry)>, label: String, gesture: Option<(Knob, usize)>) {
         let touched: Vec<LayerId> = changes.iter().map(|c| c.0).collect();
         self.status = None;
+        self.frontier.follows = false;
+        self.frontier.solved = None;
         if self.plan.edit(Edit { changes, label, gesture, at: self.now }) {
             self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, touched);
         }
@@ -282,6 +284,8 @@ impl App {
     }
 
     fn after_history(&mut self, said: String) {
+        self.frontier.follows = false;
+        self.frontier.solved = None;
         let all: Vec<LayerId> = self.model.layers.iter().map(|l| l.id).collect();
         self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, all);
         self.say(said);

@@ -101,6 +101,8 @@ pub struct App {
     pub frontier: Frontier,
     /// Facts taken in so far.
     facts_seen: u64,
+    /// Whether nothing more is being measured.
+    idle: bool,
     /// A treatment that could not be run, and why.
     pub refine_failure: Option<(LayerId, Treatment, String)>,
     now: Duration,
@@ -142,6 +144,7 @@ impl App {
             certifying: None,
             frontier: Frontier::default(),
             facts_seen: 0,
+            idle: false,
             refine_failure: None,
             now: Duration::ZERO,
             dragging: None,
@@ -226,7 +229,7 @@ impl App {
             Action::First => self.go_to_row(0),
             Action::Last => self.go_to_row(usize::MAX),
             Action::SameRole(n) => self.same_role(n),
-            Action::Scrub(n) if self.budgeting() => self.scrub_budget(n),
+            Action::Scrub(n) if self.budgeting() => self.scrub_budget(n, effects),
             Action::Scrub(n) => self.scrub(n),
             Action::NextKnob => self.next_knob(),
             Action::NextPattern => self.next_pattern(),
@@ -311,7 +314,7 @@ impl App {
             }
             Typed::Done => {
                 if let (Typing::Value(prompt), true) = (&typing, self.budgeting()) {
-                    if let Err(why) = self.type_budget(&prompt.text) {
+                    if let Err(why) = self.type_budget(&prompt.text, effects) {
                         self.say(why);
                     }
                 } else if let Typing::Value(prompt) = &typing {
@@ -387,7 +390,7 @@ impl App {
             Target::Plot(share) => self.point_spectrum(share),
             Target::Budget(share) => {
                 self.frontier.active = true;
-                self.set_budget((share * 200.0).round() / 200.0);
+                self.set_budget((share * 200.0).round() / 200.0, effects);
             }
             Target::Plan(row) => self.frontier.cursor = Some(row),
             Target::Nothing => {}
@@ -397,6 +400,7 @@ impl App {
     /// Tells the engine what is wanted now, where that has changed.
     fn follow_up(&mut self, effects: &mut Vec<Effect>) {
         effects.extend(self.curves_wanted());
+        effects.extend(self.budget_again());
         let focus = (self.selected, self.list.top, self.list.rows.len(), self.size);
         if self.focus != Some(focus) {
             self.focus = Some(focus);

@@ -18,7 +18,12 @@ pub(super) struct Question {
 }
 
 /// Answers questions until the mailbox is closed.
-pub(super) fn run(mailbox: &Mailbox<Option<Question>>, model: &Model, weights: &Weights, messages: &mpsc::Sender<Message>) {
+pub(super) fn run(
+    mailbox: &Mailbox<Option<Question>>,
+    model: &Model,
+    weights: &Weights,
+    messages: &mpsc::Sender<Message>,
+) {
     let mut warm: Option<(LayerId, Warm)> = None;
     while let Some(question) = mailbox.take(Option::take) {
         let id = question.layer;

@@ -11,7 +11,7 @@ mod queue;
 mod spread;
 
 use crate::model::{LayerId, Model};
-use crate::plan::budget::{Curve, Spreading};
+use crate::plan::budget::{BudgetError, Curve, Spreading};
 use crate::probe::{Fact, PROBES, Probe};
 use crate::source::Weights;
 use crate::treat::{Preview, Refined, Treatment};
@@ -111,7 +111,7 @@ pub enum Report {
         /// How long it took.
         took: Duration,
         /// The treatments, or why there are none.
-        result: Result<Spreading, String>,
+        result: Result<Spreading, BudgetError>,
     },
     /// How far the measurements are.
     Progress(Progress),

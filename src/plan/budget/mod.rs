@@ -124,6 +124,9 @@ pub enum BudgetError {
         /// The least that can be kept, in percent.
         least: f64,
     },
+    /// A fault of the program.
+    #[error("the allocator failed; slimscope.log says where")]
+    Failed,
     /// The allocator cannot do that.
     #[error("{0}")]
     Unsuited(String),
