@@ -120,7 +120,7 @@ pub static FRONTIER: &[Entry] = &[
     ),
     (
         "global, flops",
-        "least total squared error: one threshold for all entries of the model, which large weights dominate; flops the same a multiply-accumulate, for budgets of MACs.",
+        "least total squared error, which large weights dominate: of single entries one threshold for all, of ranks the directions of most energy a parameter; flops the same a multiply-accumulate, for budgets of MACs.",
     ),
     (
         "waterfill",
