@@ -63,6 +63,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('p')], Action::Pin, KNOBS),
     bind(&[c('u')], Action::Undo, KNOBS),
     bind(&[ctrl('r')], Action::Redo, KNOBS),
+    bind(&[ctrl('o')], Action::Sessions, KNOBS),
     bind(&[c('1')], Action::Lens(LensId::Spectrum), LENSES),
     bind(&[c('2')], Action::Lens(LensId::Sparsity), LENSES),
     bind(&[c('3')], Action::Lens(LensId::Lipschitz), LENSES),

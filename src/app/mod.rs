@@ -10,8 +10,10 @@ pub mod metric;
 mod overlay;
 pub mod prompt;
 mod reports;
+mod sessions;
 pub mod shape;
 mod spectrum_view;
+mod view;
 
 pub use action::Action;
 pub use knobs::{Reading, Scope};
@@ -27,6 +29,7 @@ use crate::model::{LayerId, Model};
 pub use crate::plan::Plan;
 use crate::plan::{Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
+use crate::session::Found;
 use crate::treat::{Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
 use std::sync::Arc;
@@ -97,6 +100,12 @@ pub struct App {
     pub certifying: Option<LayerId>,
     /// A treatment that could not be run, and why.
     pub refine_failure: Option<(LayerId, Treatment, String)>,
+    /// Earlier sessions of this model, newest first, as they were listed last.
+    pub sessions: Vec<Found>,
+    /// The view that the log knows.
+    told: Option<view::View>,
+    /// Whether a key was pressed yet.
+    touched: bool,
     now: Duration,
     dragging: Option<Target>,
     focus: Option<(LayerId, usize, usize, (u16, u16))>,
@@ -135,6 +144,9 @@ impl App {
             preview: None,
             certifying: None,
             refine_failure: None,
+            sessions: Vec::new(),
+            told: None,
+            touched: false,
             now: Duration::ZERO,
             dragging: None,
             focus: None,
@@ -175,9 +187,12 @@ impl App {
                 self.scroll();
             }
             Msg::Report(report) => self.report(report),
+            Msg::Sessions { listing, asked } => self.sessions_listed(listing, asked),
+            Msg::Told(text) => self.say(text),
             Msg::Tick => {}
         }
         self.follow_up(&mut effects);
+        self.log(&mut effects);
         effects
     }
 
@@ -188,6 +203,7 @@ impl App {
 
     fn key(&mut self, key: Key, effects: &mut Vec<Effect>) {
         self.status = None;
+        self.touched = true;
         if self.typing.is_some() {
             self.type_key(key, effects);
         } else if self.overlay.is_some() {
@@ -225,6 +241,7 @@ impl App {
             Action::Pin => self.pin(),
             Action::Undo => self.undo(),
             Action::Redo => self.redo(),
+            Action::Sessions => effects.push(Effect::Sessions),
             Action::NextScope => self.next_scope(),
             Action::Expand => self.expand(),
             Action::Fold => self.fold(),
@@ -340,6 +357,9 @@ impl App {
             (Some(_), _) => return,
             (None, target) => target,
         };
+        if matches!(self.overlay, Some(Overlay::Sessions { .. })) {
+            self.decline();
+        }
         if self.dragging.is_none() {
             self.dragging = Some(target);
             self.status = None;
