@@ -86,6 +86,6 @@ impl App {
         self.resume(&found.replayed);
         effects.push(Effect::TakeUp { path: found.path.clone(), whole: found.replayed.whole });
         let (undo, redo) = self.plan.depth();
-        self.say(format!("taken up from {}: {undo} steps to undo, {redo} to redo", found.ago()));
+        self.say(format!("taken up where it ended {}: undo {undo}, redo {redo}", found.ago()));
     }
 }

@@ -18,7 +18,7 @@ pub fn keys(look: &Look, search: &str, cursor: usize, area: Rect, buf: &mut Buff
     let entries = crate::app::help_entries(search);
     let (undo, redo) = look.app.plan.depth();
     let all = crate::app::help_entries("").len();
-    let remark = format!("{undo} steps to undo, {redo} to redo ── {} of {all}", entries.len());
+    let remark = format!("undo {undo}, redo {redo} ── {} of {all}", entries.len());
     let title = if search.is_empty() { "Help  type to search".to_owned() } else { format!("Help  {search}▏") };
     let foot =
         ["↑↓ choose".to_owned(), "enter runs it".to_owned(), format!("{} closes", Key::plain(Code::Esc).label())];

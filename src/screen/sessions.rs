@@ -46,7 +46,7 @@ pub fn draw(look: &Look, cursor: usize, layout: &Layout, buf: &mut Buffer) {
         put(buf, inside.x, y, inside.right(), mark, theme.style(Ink::Accent));
         put(buf, inside.x + 2, y, inside.right(), &row(session, inside.width as usize - 2), theme.style(ink));
     }
-    let words = ["Its plan, its undo history and its view come back.", "Other keys go on as usual; ctrl-o asks again."];
+    let words = ["Plan, history and view come back.", "Other keys go on; ctrl-o asks again."];
     let top = (inside.top() + found.len().min(rows) as u16 + 1).min(inside.bottom());
     for (text, y) in words.into_iter().zip(top..inside.bottom()) {
         let text = fit(text, (inside.width as usize).saturating_sub(3));
@@ -63,7 +63,7 @@ fn row(found: &Found, room: usize) -> String {
     let edits = format!("{undo} {}", if undo == 1 { "step" } else { "steps" });
     let mut out = String::new();
     for (text, columns) in
-        [(found.ago(), 13), (keep, 12), (found.ending.words().to_owned(), 15), (layers, 11), (edits, 10)]
+        [(found.ago(), 11), (keep, 12), (found.ending.words().to_owned(), 15), (layers, 11), (edits, 10)]
     {
         if width(&out) + width(&text) > room {
             break;

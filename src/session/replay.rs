@@ -50,13 +50,21 @@ pub enum LogError {
         ours: String,
     },
     /// A line that says nothing, or something that cannot be.
-    #[error("line {number}: {why}; the lines before it still replay: head -n {} FILE > OTHER", .number - 1)]
+    #[error("line {number}: {why}{}", remedy(*.number))]
     Line {
         /// Its number, from 1.
         number: usize,
         /// What is wrong.
         why: String,
     },
+}
+
+/// What still can be done with a log of which a line is wrong.
+fn remedy(number: usize) -> String {
+    match number {
+        0..=1 => "; the dashboard keeps sessions in its state directory, in sessions/*.jsonl".to_owned(),
+        n => format!("; the lines before it replay: head -n {} LOG > OTHER", n - 1),
+    }
 }
 
 /// Replays a log for a model; `force` takes one of another model whose layers have the same names. A last line that was
