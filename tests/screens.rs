@@ -129,7 +129,7 @@ fn earlier_sessions_are_offered_chosen_and_taken_up() {
         let text = transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille));
         check(&drive.app, &text, "Spectrum");
         insta::assert_snapshot!(format!("sessions_{}x{}", size.0, size.1), text);
-        drive.press(&keys("<down> <down> <up> <enter>").unwrap());
+        drive.press(&keys("<down> <up> <up> <down> <enter>").unwrap());
         assert_eq!(drive.app.plan.depth(), (1, 1));
         assert_eq!((drive.app.plan.treated(), drive.app.lens.title()), (29, "Sparsity"));
         drive.press(&keys("u").unwrap());

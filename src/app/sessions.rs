@@ -3,7 +3,7 @@
 use super::keymap;
 use super::{Action, App, Code, Effect, Key, Overlay};
 use crate::plan::project;
-use crate::session::{Found, Line, Listing, Replayed};
+use crate::session::{Ending, Found, Line, Listing, Replayed};
 
 impl App {
     /// Goes on where a session ended: its plan, its history, its view.
@@ -44,7 +44,9 @@ impl App {
                 self.say("no earlier session of this model has a plan");
             }
         } else if !open && (asked || !self.touched) {
-            self.overlay = Some(Overlay::Sessions { cursor: 0 });
+            // The newest that nobody else has open.
+            let free = listing.found.iter().position(|f| f.ending != Ending::Elsewhere);
+            self.overlay = Some(Overlay::Sessions { cursor: free.unwrap_or(0) });
         } else if self.status.is_none() {
             self.say(format!("{key} lists the earlier sessions of this model"));
         }

@@ -11,6 +11,8 @@ use ratatui::layout::Rect;
 
 /// Columns of the box, frame included, where there is room.
 const COLUMNS: u16 = 66;
+/// Columns that when, what is kept and how it ended take.
+const NARROW: usize = 38;
 
 pub fn draw(look: &Look, cursor: usize, layout: &Layout, buf: &mut Buffer) {
     let (found, theme) = (&look.app.sessions, look.theme);
@@ -27,7 +29,7 @@ pub fn draw(look: &Look, cursor: usize, layout: &Layout, buf: &mut Buffer) {
             }
         }
     }
-    let mut keys = vec!["enter takes it up".to_owned(), "esc starts anew".to_owned()];
+    let mut keys = vec!["enter goes on".to_owned(), "esc anew".to_owned()];
     if found.len() > 1 {
         keys.push("↑↓ choose".to_owned());
     }
@@ -61,10 +63,14 @@ fn row(found: &Found, room: usize) -> String {
     let keep = format!("keep {}", percent1(found.keep));
     let (undo, _) = found.replayed.plan.depth();
     let edits = format!("{undo} {}", if undo == 1 { "step" } else { "steps" });
+    let ending = (found.ending.words().to_owned(), 15);
+    let mut parts = vec![(found.ago(), 11), (keep, 12), ending, (layers, 11), (edits, 10)];
+    if room < NARROW {
+        // How it ended is worth more than what it keeps.
+        parts.swap(1, 2);
+    }
     let mut out = String::new();
-    for (text, columns) in
-        [(found.ago(), 11), (keep, 12), (found.ending.words().to_owned(), 15), (layers, 11), (edits, 10)]
-    {
+    for (text, columns) in parts {
         if width(&out) + width(&text) > room {
             break;
         }

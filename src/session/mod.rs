@@ -121,6 +121,11 @@ impl Line {
     }
 }
 
+/// The program and its version.
+fn by() -> String {
+    format!("slimscope {}", env!("CARGO_PKG_VERSION"))
+}
+
 fn side(model: &Model, edit: &Edit, of: impl Fn(&(LayerId, Entry, Entry)) -> Entry) -> Vec<LayerPlan> {
     edit.changes.iter().filter_map(|c| Some(LayerPlan::of(model.layer(c.0)?, of(c)))).collect()
 }
@@ -134,7 +139,7 @@ impl Opened {
         });
         Self {
             version: VERSION,
-            by: format!("slimscope {}", env!("CARGO_PKG_VERSION")),
+            by: by(),
             model: ModelName { name: model.name.clone(), fingerprint: fingerprint(model) },
             path: model.path.display().to_string(),
             started: utc(std::time::SystemTime::now()),

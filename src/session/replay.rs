@@ -101,7 +101,7 @@ pub fn replay(model: &Model, text: &[u8], force: bool) -> Result<Replayed, LogEr
 }
 
 /// The first line, whose version is looked at before anything else.
-fn head(text: &[u8]) -> Result<Opened, LogError> {
+pub(super) fn head(text: &[u8]) -> Result<Opened, LogError> {
     let wrong = |why: String| LogError::Line { number: 1, why };
     let value: serde_json::Value =
         serde_json::from_slice(text).map_err(|e| wrong(format!("no line of a session: {e}")))?;

@@ -1,7 +1,7 @@
 //! Where logs are kept: found, tried, set aside, thrown away when there are many.
 
-use super::replay::{LogError, Replayed, replay};
-use super::{Opened, clock};
+use super::replay::{LogError, Replayed, head, replay};
+use super::{Opened, by, clock};
 use crate::model::Model;
 use crate::plan::file::fingerprint;
 use crate::plan::project;
@@ -97,7 +97,8 @@ impl Store {
         let inside = format!("-{}-", short(fingerprint));
         let entries = fs::read_dir(&self.dir).into_iter().flatten().filter_map(Result::ok);
         let mut out: Vec<(SystemTime, PathBuf)> = entries
-            .filter(|e| e.file_name().to_str().is_some_and(|n| n.contains(&inside) && n.ends_with(".jsonl")))
+            .filter(|e| e.file_name().to_str().is_some_and(|n| n.contains(&inside)))
+            .filter(|e| e.path().extension().is_some_and(|x| x == "jsonl"))
             .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
             .collect();
         out.sort_by(|a, b| b.cmp(a));
@@ -125,15 +126,17 @@ impl Store {
                     let age = now.duration_since(written).unwrap_or_default();
                     out.found.push(Found { path, age, ending, keep, replayed: Arc::new(replayed) });
                 }
-                Err(LogError::Line { number, why }) => out.note = set_aside(&path, number, &why).or(out.note),
+                Err(LogError::Line { number, why }) if !of_another_version(&text) => {
+                    out.note = set_aside(&path, number, &why).or(out.note);
+                }
                 // Being begun just now, written by another version, or of a model that looks alike.
-                Err(LogError::Empty | LogError::Version(_) | LogError::OtherModel { .. }) => {}
+                Err(_) => {}
             }
         }
         out
     }
 
-    /// Throws away all but the newest logs of a model, and of the rest those without a change.
+    /// Throws away all but the newest logs of a model; what is being written stays.
     pub fn prune(&self, fingerprint: &str) {
         for (_, path) in self.logs(fingerprint).into_iter().skip(KEPT) {
             let free = File::open(&path).is_ok_and(|file| lock(&file, false) != Lock::Held);
@@ -148,6 +151,12 @@ impl Store {
 fn short(fingerprint: &str) -> &str {
     let digits = fingerprint.rsplit(':').next().unwrap_or(fingerprint);
     digits.get(..12).unwrap_or(digits)
+}
+
+/// Whether another version of the program wrote a log, which may know words that this one does not.
+fn of_another_version(text: &[u8]) -> bool {
+    let first = text.split_inclusive(|b| *b == b'\n').next().unwrap_or_default();
+    head(first).is_ok_and(|opened| opened.by != by())
 }
 
 /// Renames a file that is no log; says so.

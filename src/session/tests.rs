@@ -368,6 +368,34 @@ fn what_cannot_be_written_is_told_once() {
 }
 
 #[test]
+fn logs_of_another_version_are_left_alone() {
+    let state = tempfile::tempdir().unwrap();
+    let store = Store::new(state.path());
+    write(state.path(), "h", false);
+    let path = store.list(&model(), None).found.remove(0).path;
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("slimscope 0", "slimscope 9").replace("\"edit\"", "\"eddy\"")).unwrap();
+    let listing = store.list(&model(), None);
+    assert!(listing.found.is_empty() && listing.note.is_none() && path.exists());
+}
+
+#[test]
+fn a_panic_loses_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let (dir, mut desk) = (state.path().to_owned(), Desk::open());
+    desk.keys("<tab>", 1000).keys("l l l l", 20);
+    let text = desk.text.clone();
+    let died = std::panic::catch_unwind(move || {
+        let (writer, _) = writer(&dir);
+        text.lines().skip(1).for_each(|l| writer.line(serde_json::from_str(l).unwrap()));
+        panic!("the interface died");
+    });
+    assert!(died.is_err());
+    let found = Store::new(state.path()).list(&model(), None).found.remove(0);
+    assert_eq!((all(&found.replayed.plan), found.ending), (all(&desk.app.plan), Ending::CutOff));
+}
+
+#[test]
 fn the_newest_logs_are_kept() {
     let state = tempfile::tempdir().unwrap();
     let store = Store::new(state.path());

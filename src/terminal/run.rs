@@ -70,6 +70,8 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     let start = Instant::now();
     let (tell, inbox) = mpsc::channel();
     let mut session = Session::open()?;
+    // From here on a change of the window's size is heard, before its size is asked for: none is missed between.
+    let _ = crossterm::event::poll(Duration::ZERO);
     let size = session.size();
     let mut app = App::new(Arc::new(setup.model), size);
     setup.plan.into_iter().for_each(|plan| app.open(plan));
