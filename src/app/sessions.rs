@@ -33,7 +33,9 @@ impl App {
     }
 
     /// Takes in which earlier sessions there are: offered when the user asked, or has done nothing yet.
-    pub(super) fn sessions_listed(&mut self, listing: Listing, asked: bool) {
+    pub(super) fn sessions_listed(&mut self, mut listing: Listing, asked: bool) {
+        // Where all was taken back there is nothing to go on with, unless the user looks for it.
+        listing.found.retain(|f| asked || f.has_plan());
         if let Some(note) = listing.note {
             self.say(note);
         }
@@ -41,7 +43,7 @@ impl App {
         let key = keymap::key_of(Action::Sessions).unwrap_or_default();
         if listing.found.is_empty() {
             if asked {
-                self.say("no earlier session of this model has a plan");
+                self.say("there is no earlier session of this model");
             }
         } else if !open && (asked || !self.touched) {
             // The newest that nobody else has open.

@@ -4,7 +4,7 @@ use super::args::Cli;
 use super::error::CliError;
 use crate::config;
 use crate::model::Model;
-use crate::session::{self, Ending, Replayed, Store};
+use crate::session::{self, Ending, Found, Replayed, Store};
 use crate::terminal::Begin;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ pub fn begin(cli: &Cli, model: &Model, store: Option<&Store>) -> Result<Begin, C
     if !cli.resume {
         return Ok(Begin::Ask);
     }
-    let found = store.map(|s| s.list(model, None)).unwrap_or_default().found;
+    let mut found = store.map(|s| s.list(model, None)).unwrap_or_default().found;
+    found.retain(Found::has_plan);
     let newest = found.iter().find(|f| f.ending != Ending::Elsewhere);
     Ok(match newest {
         Some(found) => Begin::TakeUp(found.path.clone(), Arc::clone(&found.replayed)),

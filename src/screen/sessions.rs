@@ -60,7 +60,7 @@ pub fn draw(look: &Look, cursor: usize, layout: &Layout, buf: &mut Buffer) {
 fn row(found: &Found, room: usize) -> String {
     let layers = found.replayed.plan.treated();
     let layers = format!("{layers} {}", if layers == 1 { "layer" } else { "layers" });
-    let keep = format!("keep {}", percent1(found.keep));
+    let keep = if found.has_plan() { format!("keep {}", percent1(found.keep)) } else { "dense".to_owned() };
     let (undo, _) = found.replayed.plan.depth();
     let edits = format!("{undo} {}", if undo == 1 { "step" } else { "steps" });
     let ending = (found.ending.words().to_owned(), 15);

@@ -114,11 +114,6 @@ impl Line {
         text.push('\n');
         text
     }
-
-    /// Whether it changes the plan.
-    pub fn is_change(&self) -> bool {
-        matches!(self, Self::Edit { .. } | Self::Amend { .. } | Self::Undo { .. } | Self::Redo { .. })
-    }
 }
 
 /// The program and its version.

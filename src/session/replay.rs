@@ -16,8 +16,6 @@ pub struct Replayed {
     pub plan: Plan,
     /// How the dashboard was looked at last.
     pub view: Option<serde_json::Value>,
-    /// Changes of the plan.
-    pub changes: usize,
     /// Whether the user left; else the session was cut off, or goes on.
     pub left: bool,
     /// The process and the machine that wrote last.
@@ -84,7 +82,6 @@ pub fn replay(model: &Model, text: &[u8], force: bool) -> Result<Replayed, LogEr
         out: Replayed {
             plan: Plan::new(model.layers.len()),
             view: None,
-            changes: 0,
             left: false,
             writer: (opened.pid, opened.host.clone()),
             whole: whole as u64,
@@ -138,7 +135,6 @@ impl Player<'_> {
     }
 
     fn line(&mut self, line: Line) -> Result<(), String> {
-        self.out.changes += usize::from(line.is_change());
         self.out.left = matches!(line, Line::Quit { .. });
         match line {
             Line::Open(again) if again.version != VERSION => {

@@ -61,7 +61,7 @@ pub struct Found {
 /// Sessions of a model.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
-    /// Those with a plan, newest first.
+    /// Those with a plan or a history, newest first.
     pub found: Vec<Found>,
     /// What the user should know.
     pub note: Option<String>,
@@ -105,7 +105,7 @@ impl Store {
         out
     }
 
-    /// Sessions of a model that have a plan. Files that are no logs are set aside; `own` is left out.
+    /// Sessions of a model that have a plan or a history. Files that are no logs are set aside; `own` is left out.
     pub fn list(&self, model: &Model, own: Option<&Path>) -> Listing {
         let (now, facts, none) = (SystemTime::now(), FactBook::new(model.layers.len()), vec![None; model.layers.len()]);
         let mut out = Listing::default();
@@ -115,7 +115,7 @@ impl Store {
             }
             let Ok(text) = fs::read(&path) else { continue };
             match replay(model, &text, false) {
-                Ok(replayed) if replayed.changes == 0 || replayed.plan.is_dense() => {}
+                Ok(replayed) if replayed.plan.is_dense() && replayed.plan.depth() == (0, 0) => {}
                 Ok(replayed) => {
                     let ending = match (busy(&path, &replayed.writer), replayed.left) {
                         (true, _) => Ending::Elsewhere,
@@ -240,6 +240,11 @@ pub(super) fn make(dir: &Path) -> io::Result<()> {
 }
 
 impl Found {
+    /// Whether its plan treats anything; else there is only something to undo or redo.
+    pub fn has_plan(&self) -> bool {
+        !self.replayed.plan.is_dense()
+    }
+
     /// How long ago its last line was written.
     pub fn ago(&self) -> String {
         clock::ago(self.age)

@@ -280,10 +280,11 @@ fn logs_are_found_newest_first_with_how_they_ended() {
     assert_eq!(endings(open.path().as_deref()).len(), 2, "the own one is left out");
     drop(open);
     std::thread::sleep(Duration::from_millis(20));
-    // All undone: nothing to go on with.
+    // All undone: only the history is worth going on with.
     write(state.path(), "h u", true);
-    assert_eq!(endings(None).len(), 3);
-    let keep = store.list(&model(), None).found[2].keep;
+    let found = store.list(&model(), None).found;
+    assert_eq!(found.iter().map(Found::has_plan).collect::<Vec<_>>(), [false, true, true, true]);
+    let keep = found[3].keep;
     assert!(keep > 1.0, "rank 158 of 160 is larger than dense: {keep}");
 }
 

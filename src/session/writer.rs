@@ -82,20 +82,20 @@ impl Writer {
         self.path.lock().ok()?.clone()
     }
 
-    /// Waits a short while until everything has been written.
-    pub fn flush(&self) {
+    /// Waits a short while until everything has been written; whether it was.
+    pub fn flush(&self) -> bool {
         let (done, written) = mpsc::channel();
         self.ask(Ask::Flush(done));
-        let _ = written.recv_timeout(PATIENCE);
+        written.recv_timeout(PATIENCE).is_ok()
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.flush();
+        let written = self.flush();
         self.asks = None;
         // A disk that does not answer keeps nobody from leaving.
-        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
+        if let Some(thread) = self.thread.take().filter(|_| written) {
             let _ = thread.join();
         }
     }
