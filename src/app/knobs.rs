@@ -120,6 +120,20 @@ impl App {
         1.0 / ranks.min().unwrap_or(1).max(1) as f64
     }
 
+    /// The other knob; on the frontier the budget is one of them.
+    pub(super) fn next_knob(&mut self) {
+        if self.lens != super::LensId::Frontier {
+            self.knob = self.knob.other();
+        } else if self.frontier.active {
+            self.frontier.active = false;
+            self.knob = Knob::Rank;
+        } else if self.knob == Knob::Rank {
+            self.knob = self.knob.other();
+        } else {
+            self.frontier.active = true;
+        }
+    }
+
     /// Moves the active knob by so many percent.
     pub(super) fn scrub(&mut self, steps: i32) {
         let targets = self.targets();
@@ -206,6 +220,7 @@ impl App {
         let at = CYCLE.iter().position(|p| *p == now).map_or(0, |i| (i + 1) % CYCLE.len());
         self.knob = Knob::Prune;
         self.set(Value::Pattern(CYCLE[at], None), false);
+        self.budget_pattern();
         self.say(format!("pattern: {}", CYCLE[at].describe()));
     }
 
@@ -229,6 +244,8 @@ impl App {
     fn apply(&mut self, changes: Vec<(LayerId, Entry, Entry)>, label: String, gesture: Option<(Knob, usize)>) {
         let touched: Vec<LayerId> = changes.iter().map(|c| c.0).collect();
         self.status = None;
+        self.frontier.follows = false;
+        self.frontier.solved = None;
         if self.plan.edit(Edit { changes, label, gesture, at: self.now }) {
             self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, touched);
         }
@@ -274,6 +291,8 @@ impl App {
     }
 
     fn after_history(&mut self, said: String) {
+        self.frontier.follows = false;
+        self.frontier.solved = None;
         let all: Vec<LayerId> = self.model.layers.iter().map(|l| l.id).collect();
         self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, all);
         self.say(said);

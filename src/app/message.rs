@@ -1,11 +1,12 @@
 //! All that can happen, and all that may be asked of the world.
 
 use super::{Action, LensId};
-use crate::engine::{Report, Request};
+use crate::engine::{Question, Report, Request};
 use crate::model::LayerId;
 use crate::plan::{Knob, Treatment};
 use crate::session::{Line, Listing};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A key, independent of any terminal library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +132,10 @@ pub enum Target {
     Row(usize),
     /// A lens's tab.
     Lens(LensId),
+    /// The slider of the budget at a share of its length.
+    Budget(f64),
+    /// A row of the table of plans.
+    Plan(usize),
     /// A knob's slider at a share of its length.
     Slider(Knob, f64),
     /// The plot of the spectrum at a share of its width.
@@ -214,6 +219,8 @@ pub enum Effect {
         /// Bytes of it that were read.
         whole: u64,
     },
+    /// Spread a budget, or draw the curves of all allocators.
+    Spread(Arc<Question>),
     /// Report the pointer (or stop).
     Mouse(bool),
     /// Give the terminal back and stop the process until the shell continues it.
@@ -234,6 +241,7 @@ impl Effect {
             }
             Self::Certify(layer) => Request::Certify { layer: *layer },
             Self::Log(_) | Self::Sessions | Self::TakeUp { .. } => return None,
+            Self::Spread(question) => Request::Spread(Arc::clone(question)),
             Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
         })
     }

@@ -53,8 +53,14 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
     let checks = verify(&apply, &model, &outcome, &written)?;
     let bad: Vec<String> = checks.iter().filter_map(|c| Some(format!("{}: {}", c.layer, c.wrong.as_ref()?))).collect();
     let made = Made::default();
-    let summary =
-        Summary { model: &model, fingerprint: fingerprint(&model), made: &made, plan: &plan, outcome: &outcome };
+    let summary = Summary {
+        model: &model,
+        fingerprint: fingerprint(&model),
+        made: &made,
+        plan: &plan,
+        binding: &[],
+        outcome: &outcome,
+    };
     match args.format {
         InspectFormat::Json => {
             let mut object = json(&summary);

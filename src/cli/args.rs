@@ -220,12 +220,23 @@ pub enum Treat {
     Prune,
     /// Keeping a lower rank.
     Rank,
+    /// One or the other, whichever loses less in a layer.
+    Either,
+}
+
+/// Layers that share a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Group {
+    /// Query, key and value of a block.
+    Qkv,
+    /// Gate and up of a block.
+    GateUp,
 }
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning."
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops."
 )]
 pub struct PlanArgs {
     /// The checkpoint
@@ -263,6 +274,12 @@ pub struct PlanArgs {
     /// With a budget every layer keeps at least this share of itself
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub floor: f64,
+    /// With a budget every layer keeps at most this share of itself
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    pub ceiling: f64,
+    /// With a budget these share a setting within a block; tied layers always do
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub group: Vec<Group>,
     /// Ranks are multiples of this number
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub multiple: usize,

@@ -1,13 +1,13 @@
 //! Makes a plan, or shows what one amounts to.
 
-use super::args::{Common, InspectFormat, Of, PlanArgs, Treat};
+use super::args::{Common, Group, InspectFormat, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::gather::Gather;
 use super::output::{line, matching, open, settings, write_whole};
 use super::sessions;
 use crate::engine::Settings;
 use crate::model::{Layer, LayerId, Model};
-use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Means, Unit, allocator};
+use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Groups, Means, Unit, allocator};
 use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
 use crate::plan::{Entry, Pattern, Plan, Prune, Treatment, project};
 use crate::probe::book::FactBook;
@@ -42,7 +42,7 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
         }
     }
     let facts = measure(common, &model, weights, &plan, &wish)?;
-    let made = apply(&model, &facts, &mut plan, &wish)?;
+    let (made, binding) = apply(&model, &facts, &mut plan, &wish)?;
     if !args.layers.is_empty() {
         for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
             plan.set(layer.id, Entry { pinned: false, ..plan.entry(layer.id) });
@@ -57,6 +57,7 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
         fingerprint: fingerprint(&model),
         made: &made,
         plan: &plan,
+        binding: &binding,
         outcome: &project(&model, &facts, &vec![None; model.layers.len()], &plan),
     };
     match args.format {
@@ -139,7 +140,7 @@ impl Wish {
             let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
             return usage(format!("--allocator {}: not one of\n  {}", args.allocator, known.join("\n  ")));
         };
-        if let Some(own) = own.filter(|_| args.by == Treat::Prune) {
+        if let Some(own) = own.filter(|_| args.by != Treat::Rank) {
             return usage(format!(
                 "--pattern {} removes {own} of every layer: for a budget name only the group, or leave out --budget",
                 args.pattern
@@ -153,18 +154,23 @@ impl Wish {
         let means = match args.by {
             Treat::Prune => Means::Prune(pattern),
             Treat::Rank => Means::Rank(args.multiple.max(1)),
+            Treat::Either => Means::Either(pattern, args.multiple.max(1)),
         };
-        let floor = args.floor;
-        if !(0.0..=1.0).contains(&floor) {
-            return usage(format!("--floor {floor}: a share between 0 and 1"));
+        let (floor, ceiling) = (args.floor, args.ceiling);
+        if !(0.0..=1.0).contains(&floor) || !(0.0..=1.0).contains(&ceiling) || floor > ceiling {
+            return usage(format!("--floor {floor} --ceiling {ceiling}: shares between 0 and 1, the floor below"));
         }
-        Ok(Self::Budget(chosen, Ask { keep: share("--budget", keep)?, of, means, floor }))
+        let groups = Groups { qkv: args.group.contains(&Group::Qkv), gate_up: args.group.contains(&Group::GateUp) };
+        let keep = share("--budget", keep)?;
+        let ask = Ask { keep, of, means, floor, ceiling, groups };
+        chosen.suits(&ask).map_err(|why| CliError::Usage(format!("--allocator {why}")))?;
+        Ok(Self::Budget(chosen, ask))
     }
 
     /// What has to be known of each layer.
     fn probes(&self, plan: &Plan, model: &Model) -> Vec<ProbeId> {
         let given = model.layers.iter().map(|l| plan.treatment(l.id));
-        let (mut patterns, mut ranks) = (false, false);
+        let (mut patterns, mut ranks, mut more) = (false, false, Vec::new());
         for t in given {
             patterns |= t.prune.is_some_and(|p| p.pattern != Pattern::Unstructured);
             ranks |= t.rank.is_some();
@@ -174,13 +180,15 @@ impl Wish {
             Self::Same(Same::Prune(p)) => patterns |= p.pattern != Pattern::Unstructured,
             Self::Same(Same::Share(_) | Same::Rank(_)) => ranks = true,
             Self::Budget(allocator, ask) => {
-                patterns |= matches!(ask.means, Means::Prune(p) if p != Pattern::Unstructured);
-                ranks |= matches!(ask.means, Means::Rank(_)) || allocator.name == "alphapruning";
+                patterns |= matches!(ask.means, Means::Prune(p) | Means::Either(p, _) if p != Pattern::Unstructured);
+                ranks |= matches!(ask.means, Means::Rank(_) | Means::Either(..));
+                more.extend_from_slice(allocator.needs);
             }
         }
         let mut out = vec![ProbeId::Magnitude, ProbeId::Lipschitz];
         out.extend(patterns.then_some(ProbeId::Structure));
         out.extend(ranks.then_some(ProbeId::Spectrum));
+        out.extend(more);
         out
     }
 }
@@ -212,8 +220,9 @@ fn measure(
 }
 
 /// Puts what was asked for into the plan; how it was made.
-fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Result<Made, CliError> {
+fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Result<(Made, Vec<String>), CliError> {
     let mut made = Made { by: format!("slimscope {}", env!("CARGO_PKG_VERSION")), ..Made::default() };
+    let mut binding = Vec::new();
     match wish {
         Wish::Nothing => {}
         Wish::Same(same) => {
@@ -242,12 +251,13 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Resul
                 BudgetError::Unsuited(why) => CliError::Usage(format!("--allocator {why}")),
                 other => CliError::Input(anyhow::anyhow!("{}: {other}", model.path.display())),
             })?;
-            for (id, treatment) in spread {
+            for (id, treatment) in spread.treatments {
                 plan.set(id, Entry { treatment, ..plan.entry(id) });
             }
             made.allocator = Some(allocator.name.to_owned());
+            binding = spread.binding;
             made.budget = Some(Budget { of: ask.of.word().to_owned(), keep: ask.keep });
         }
     }
-    Ok(made)
+    Ok((made, binding))
 }

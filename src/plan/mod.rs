@@ -79,6 +79,14 @@ impl Plan {
     pub fn new(layers: usize) -> Self {
         Self { entries: vec![Entry::default(); layers], ..Self::default() }
     }
+    /// The plan without its history.
+    pub fn bare(&self) -> Self {
+        Self { entries: self.entries.clone(), ..Self::default() }
+    }
+    /// Whether both plan the same.
+    pub fn same(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
     /// What is planned for a layer.
     pub fn entry(&self, layer: LayerId) -> Entry {
         self.entries.get(layer.0).copied().unwrap_or_default()

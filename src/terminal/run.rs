@@ -217,6 +217,7 @@ impl Loop<'_> {
                 | Effect::Refine { .. }
                 | Effect::CancelRefine
                 | Effect::Preview { .. }
+                | Effect::Spread(_)
                 | Effect::Certify(_) => {}
             }
         }
