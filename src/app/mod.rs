@@ -23,6 +23,7 @@ pub use lens_id::LensId;
 pub use list::{List, Row, Sort};
 pub use message::{Code, Effect, Key, Msg, Target};
 pub use overlay::{Overlay, entries as help_entries};
+pub use sessions::Sessions;
 pub use shape::Shape;
 pub use spectrum_view::{Axes, SpectrumView};
 
@@ -31,7 +32,6 @@ use crate::model::{LayerId, Model};
 pub use crate::plan::Plan;
 use crate::plan::{Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
-use crate::session::Found;
 use crate::treat::{Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
 use std::sync::Arc;
@@ -108,12 +108,8 @@ pub struct App {
     idle: bool,
     /// A treatment that could not be run, and why.
     pub refine_failure: Option<(LayerId, Treatment, String)>,
-    /// Earlier sessions of this model, newest first, as they were listed last.
-    pub sessions: Vec<Found>,
-    /// The view that the log knows.
-    told: Option<view::View>,
-    /// Whether a key was pressed yet.
-    touched: bool,
+    /// Earlier sessions, and what the log of this one knows.
+    pub sessions: Sessions,
     now: Duration,
     dragging: Option<Target>,
     focus: Option<(LayerId, usize, usize, (u16, u16))>,
@@ -155,9 +151,7 @@ impl App {
             facts_seen: 0,
             idle: false,
             refine_failure: None,
-            sessions: Vec::new(),
-            told: None,
-            touched: false,
+            sessions: Sessions::default(),
             now: Duration::ZERO,
             dragging: None,
             focus: None,
@@ -214,7 +208,7 @@ impl App {
 
     fn key(&mut self, key: Key, effects: &mut Vec<Effect>) {
         self.status = None;
-        self.touched = true;
+        self.sessions.touched = true;
         if self.typing.is_some() {
             self.type_key(key, effects);
         } else if self.overlay.is_some() {

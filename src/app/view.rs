@@ -1,9 +1,10 @@
 //! How the dashboard is looked at, apart from the plan: what comes back when a session is taken up again.
 
 use super::metric::METRICS;
-use super::{App, LensId, Scope, Sort, SpectrumView};
+use super::{App, LensId, Measure, Scope, Sort, SpectrumView};
 use crate::model::LayerId;
 use crate::plan::Knob;
+use crate::plan::budget::{ALLOCATORS, Ask};
 use crate::treat::Pattern;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -24,6 +25,10 @@ pub(super) struct View {
     metric: usize,
     spectrum: SpectrumView,
     expanded: bool,
+    budget: Ask,
+    allocator: usize,
+    measure: Measure,
+    budgeting: bool,
 }
 
 impl App {
@@ -41,6 +46,10 @@ impl App {
             metric: self.map_metric,
             spectrum: self.spectrum,
             expanded: self.expanded,
+            budget: self.frontier.ask,
+            allocator: self.frontier.allocator,
+            measure: self.frontier.measure,
+            budgeting: self.frontier.active,
         }
     }
 
@@ -62,6 +71,10 @@ impl App {
             "overlay": view.spectrum.overlay,
             "cursor": view.spectrum.cursor,
             "expanded": view.expanded,
+            "budget": view.budget,
+            "allocator": ALLOCATORS.get(view.allocator).map(|a| a.name),
+            "measure": view.measure,
+            "budgeting": view.budgeting,
         })
     }
 
@@ -85,6 +98,17 @@ impl App {
         put(words, "overlay", &mut self.spectrum.overlay);
         put(words, "cursor", &mut self.spectrum.cursor);
         put(words, "expanded", &mut self.expanded);
+        put(words, "budget", &mut self.frontier.ask);
+        put(words, "measure", &mut self.frontier.measure);
+        put(words, "budgeting", &mut self.frontier.active);
+        let ask = &mut self.frontier.ask;
+        for share in [&mut ask.keep, &mut ask.floor, &mut ask.ceiling] {
+            *share = share.clamp(0.0, 1.0);
+        }
+        let allocator = words.get("allocator").and_then(Value::as_str);
+        if let Some(known) = ALLOCATORS.iter().position(|a| Some(a.name) == allocator) {
+            self.frontier.allocator = known;
+        }
         self.spectrum.cursor = self.spectrum.cursor.filter(|c| (0.0..=1.0).contains(c));
         let metric = words.get("metric").and_then(Value::as_str);
         if let Some(known) = METRICS.iter().position(|m| Some(m.name) == metric) {

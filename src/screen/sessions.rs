@@ -15,7 +15,7 @@ const COLUMNS: u16 = 66;
 const NARROW: usize = 38;
 
 pub fn draw(look: &Look, cursor: usize, layout: &Layout, buf: &mut Buffer) {
-    let (found, theme) = (&look.app.sessions, look.theme);
+    let (found, theme) = (&look.app.sessions.found, look.theme);
     let room = layout.lens;
     let wide = COLUMNS.min(room.width.saturating_sub(if room.width > COLUMNS { 4 } else { 2 }));
     // Frame, a blank line, two lines of words.

@@ -79,6 +79,13 @@ pub enum Line {
         /// When.
         at: u64,
     },
+    /// The plan as it is was put aside.
+    Snapshot {
+        /// When.
+        at: u64,
+        /// Its letter.
+        name: char,
+    },
     /// The user looks at something else; only the last one counts.
     View {
         /// When.

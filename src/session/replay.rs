@@ -14,6 +14,8 @@ pub struct Replayed {
     pub opened: Opened,
     /// The plan at its end, with what can be undone and redone.
     pub plan: Plan,
+    /// Plans put aside, with their letters.
+    pub snapshots: Vec<(char, Plan)>,
     /// How the dashboard was looked at last.
     pub view: Option<serde_json::Value>,
     /// Whether the user left; else the session was cut off, or goes on.
@@ -81,6 +83,7 @@ pub fn replay(model: &Model, text: &[u8], force: bool) -> Result<Replayed, LogEr
         layers: model.layers.iter().map(|l| (l.name.as_str(), l)).collect(),
         out: Replayed {
             plan: Plan::new(model.layers.len()),
+            snapshots: Vec::new(),
             view: None,
             left: false,
             writer: (opened.pid, opened.host.clone()),
@@ -168,6 +171,10 @@ impl Player<'_> {
             }
             Line::Redo { .. } => {
                 self.out.plan.redo().map(drop).ok_or_else(|| "redoes an edit, and there is none".to_owned())
+            }
+            Line::Snapshot { name, .. } => {
+                self.out.snapshots.push((name, self.out.plan.bare()));
+                Ok(())
             }
             Line::View { view, .. } => {
                 self.out.view = Some(view);

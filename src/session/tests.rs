@@ -59,19 +59,24 @@ fn all(plan: &Plan) -> (Vec<Entry>, Steps, Steps) {
 
 /// What the user sees of where he is.
 fn view(app: &App) -> String {
+    let f = &app.frontier;
+    let aside: Vec<_> = f.snapshots.iter().map(|s| (s.name, s.plan.treated(), s.keep)).collect();
     format!(
         "{:?} {:?} {:?} {:?}",
         (app.lens, app.selected, app.knob, app.scope(), app.pattern, app.map_metric),
         app.list,
-        app.spectrum,
-        app.expanded
+        (app.spectrum, app.expanded),
+        (f.ask, f.allocator, f.measure, f.active, aside)
     )
 }
 
 #[test]
 fn a_session_comes_back_with_its_history_and_its_view() {
     let mut desk = Desk::open();
-    desk.keys("j j H H 2 <tab> n l l g g = 3 0 <enter> p u u <c-r> / d o w n <enter> s v c o [ z e", 1000);
+    desk.keys(
+        "j j H H 2 <tab> n l l g g = 3 0 <enter> p u u <c-r> / d o w n <enter> s v c o [ z e S l S 5 h A t G x m",
+        1000,
+    );
     desk.keys("l l l l l", 30);
     let replayed = replay(&model(), desk.text.as_bytes(), false).unwrap();
     assert_eq!(all(&replayed.plan), all(&desk.app.plan));

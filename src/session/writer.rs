@@ -47,6 +47,7 @@ impl Writer {
             begin: None,
             amend: None,
             view: None,
+            aside: String::new(),
             failed: false,
             path: Arc::clone(&path),
             tell: Box::new(tell),
@@ -109,6 +110,8 @@ struct Scribe {
     begin: Option<(PathBuf, u64)>,
     amend: Option<(Line, Instant)>,
     view: Option<(Line, Instant)>,
+    /// Plans put aside before there is a file.
+    aside: String,
     failed: bool,
     path: Arc<Mutex<Option<PathBuf>>>,
     tell: Box<dyn Fn(String) + Send>,
@@ -156,6 +159,8 @@ impl Scribe {
                 self.amend = Some((Line::Amend { at, label, to }, due));
             }
             Line::Quit { .. } if self.file.is_none() => {}
+            // Put aside before any change, it is the plan of the first line: that alone is not worth a file.
+            Line::Snapshot { .. } if self.file.is_none() => self.aside.push_str(&line.text()),
             line => {
                 let mut text = self.waiting();
                 text.push_str(&line.text());
@@ -206,6 +211,7 @@ impl Scribe {
             opened = opened.again();
         }
         whole.extend_from_slice(Line::Open(Box::new(opened)).text().as_bytes());
+        whole.extend_from_slice(std::mem::take(&mut self.aside).as_bytes());
         whole.extend_from_slice(text.as_bytes());
         let path = self.store.file(&self.opened);
         let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
@@ -230,6 +236,7 @@ impl Scribe {
             self.write(&text);
         }
         (self.file, self.amend, self.view, self.failed) = (None, None, None, false);
+        self.aside.clear();
         self.begin = Some((path.to_owned(), whole));
         let written = match reopen(path, whole) {
             Some(mut file) => {
