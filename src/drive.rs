@@ -78,11 +78,19 @@ impl Drive {
             }
             self.now += APART;
             self.send(Msg::Key(*key));
+            // What follows is meant for the plan that a budget makes.
+            if self.app.frontier.is_solving() {
+                self.settle();
+            }
         }
     }
 
-    /// Waits until nothing is left to do; an answer may lead to a new question.
+    /// Waits until nothing is left to do; an answer may lead to a new question. At once when nothing was asked since the
+    /// last time.
     pub fn settle(&mut self) {
+        if self.settled >= self.asked {
+            return;
+        }
         while let Ok(report) = self.reports.recv() {
             let idle = if let Report::Idle { requests } = report { requests } else { 0 };
             self.send(Msg::Report(report));
@@ -90,15 +98,6 @@ impl Drive {
                 self.settled = idle;
                 return;
             }
-        }
-    }
-}
-
-impl Drive {
-    /// Waits only when something was asked since the last time everything had settled.
-    pub fn settle_if_asked(&mut self) {
-        if self.settled < self.asked {
-            self.settle();
         }
     }
 }

@@ -92,6 +92,8 @@ pub struct Frontier {
     pub follows: bool,
     /// How the last budget was met, for the foot of the lens.
     pub solved: Option<String>,
+    /// How long that took.
+    pub solved_in: Option<Duration>,
     /// Which constraints held it back.
     pub binding: Vec<String>,
     drawn: Option<Drawn>,
@@ -117,6 +119,7 @@ impl Default for Frontier {
             active: false,
             follows: false,
             solved: None,
+            solved_in: None,
             binding: Vec::new(),
             drawn: None,
             drawn_at: Duration::ZERO,
@@ -413,8 +416,8 @@ impl App {
                 // Steps of one drag are taken back as one.
                 self.change(changes, format!("budget {words}"), Some((Knob::Prune, usize::MAX)));
                 self.frontier.follows = true;
-                let took = took.as_secs_f64() * 1e3;
-                self.frontier.solved = Some(format!("keep {words}, solved in {took:.1} ms"));
+                self.frontier.solved = Some(format!("keep {words}"));
+                self.frontier.solved_in = Some(took);
                 self.frontier.binding = found.binding;
             }
         }

@@ -70,7 +70,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('t')], Action::Means, BUDGET),
     bind(&[c('U')], Action::Unit, BUDGET),
     bind(&[c('G')], Action::Groups, BUDGET),
-    bind(&[c('x')], Action::Multiple, BUDGET),
+    bind(&[c('*')], Action::Multiple, BUDGET),
     bind(&[c('S')], Action::Snapshot, BUDGET),
     bind(&[c('D')], Action::Differences, BUDGET),
     bind(&[c('1')], Action::Lens(LensId::Spectrum), LENSES),

@@ -263,8 +263,15 @@ fn words(look: &Look, area: Rect, buf: &mut Buffer) {
     phrase.draw(buf, area.x + 1, area.y, area.right(), 2, look.theme);
     let second = match (&frontier.solved, frontier.is_solving()) {
         (_, true) => Phrase::new().caption("solving …"),
-        (Some(solved), _) if frontier.binding.is_empty() => Phrase::new().caption(solved),
-        (Some(solved), _) => Phrase::new().caption(solved).caption("binding").and(frontier.binding.join("; ")),
+        (Some(solved), _) => {
+            let took = frontier.solved_in.map(|t| format!(", solved in {:.1} ms", t.as_secs_f64() * 1e3));
+            let phrase = Phrase::new().caption(&format!("{solved}{}", took.unwrap_or_default()));
+            if frontier.binding.is_empty() {
+                phrase
+            } else {
+                phrase.caption("binding").and(frontier.binding.join("; "))
+            }
+        }
         (None, _) => {
             let curve = frontier.curves.as_ref().and_then(|c| c.get(frontier.allocator));
             predicted(look, curve).caption("enter makes it the plan")
