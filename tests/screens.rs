@@ -14,6 +14,7 @@ use slimscope::config::sample;
 use slimscope::drive::{Drive, keys};
 use slimscope::engine::Settings;
 use slimscope::screen::{self, Skin};
+use slimscope::session::{Ending, Found, Line, Listing, Opened, replay};
 use slimscope::source;
 use slimscope::widgets::{Depth, Glyphs, Theme, transcript};
 use std::path::Path;
@@ -114,6 +115,38 @@ fn the_smallest_window_holds_everything() {
         if lens == "Spectrum" {
             insta::assert_snapshot!(text);
         }
+    }
+}
+
+#[test]
+fn earlier_sessions_are_offered_chosen_and_taken_up() {
+    let found = |keys: &str, minutes: u64, ending: Ending| {
+        let drive = dashboard(sample::NAME, SIZES[0], keys);
+        let opened = Opened::now(&drive.app.model, &slimscope::app::Plan::new(drive.app.model.layers.len()));
+        let lines = std::iter::once(Line::Open(Box::new(opened))).chain(drive.log.iter().cloned());
+        let text: String = lines.map(|l| l.text()).collect();
+        let replayed = replay(&drive.app.model, text.as_bytes(), false).unwrap();
+        let (age, keep) = (std::time::Duration::from_secs(60 * minutes), drive.app.outcome.totals.keep());
+        Found { path: format!("{minutes}.jsonl").into(), age, ending, keep, replayed: replayed.into() }
+    };
+    let found = vec![
+        found("j = 4 0 <enter>", 2, Ending::Elsewhere),
+        found("g g g <tab> = 5 0 <enter> g = 2 0 <enter> u J 2", 95, Ending::CutOff),
+        found("j j j j <tab> L L L", 60 * 24 * 3, Ending::Left),
+    ];
+    for size in [(80, 24), (120, 40), (60, 20)] {
+        let mut drive = dashboard(sample::NAME, size, "");
+        let listing = Listing { found: found.clone(), note: None };
+        drive.send(Msg::Sessions { listing, asked: false });
+        let text = transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille));
+        check(&drive.app, &text, "Spectrum");
+        insta::assert_snapshot!(format!("sessions_{}x{}", size.0, size.1), text);
+        drive.press(&keys("<down> <up> <up> <down> <enter>").unwrap());
+        assert_eq!(drive.app.plan.depth(), (1, 1));
+        assert_eq!((drive.app.plan.treated(), drive.app.lens.title()), (29, "Sparsity"));
+        drive.press(&keys("u").unwrap());
+        assert!(drive.app.plan.is_dense());
+        assert!(matches!(drive.log.last(), Some(Line::Undo { .. })), "{:?}", drive.log.last());
     }
 }
 

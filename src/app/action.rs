@@ -45,6 +45,8 @@ pub enum Action {
     Undo,
     /// Make it again.
     Redo,
+    /// List earlier sessions of this model, to take one up.
+    Sessions,
     /// The next scope: layer, role, block, all.
     NextScope,
     /// Expand the panel, or open the layer from the map.
@@ -124,6 +126,7 @@ impl Action {
             Self::Pin => "pin: larger scopes leave the layer alone",
             Self::Undo => "undo",
             Self::Redo => "redo",
+            Self::Sessions => "earlier sessions of this model: enter takes one up",
             Self::NextScope => "scope: layer, same role, block, all eligible",
             Self::Expand => "expand the panel; map: open the layer; frontier: take the plan",
             Self::Fold => "fold or unfold the block",
@@ -168,6 +171,7 @@ impl Action {
             Self::Pin => "pin",
             Self::Undo => "undo",
             Self::Redo => "redo",
+            Self::Sessions => "sessions",
             Self::NextScope => "scope",
             Self::Expand => "expand",
             Self::Fold => "fold",

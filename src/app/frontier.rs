@@ -48,7 +48,8 @@ impl Snapshot {
 }
 
 /// What of the errors is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Measure {
     /// √(Σ‖ΔW‖²/Σ‖W‖²): large weights count more.
     #[default]
@@ -175,6 +176,21 @@ impl App {
             Some(same) => (same.name, false),
             None => (self.frontier.snapshots.last().map_or('A', |s| s.name), !self.plan.is_dense()),
         }
+    }
+
+    /// Another session's plans come in place of those put aside; what was asked for the plan before is void.
+    pub(super) fn put_aside(&mut self, plans: &[(char, Plan)]) {
+        let (model, facts, refined) = (&self.model, &self.facts, &self.refined);
+        let weighed = |(name, plan): &(char, Plan)| {
+            let mut snapshot = Snapshot::of(*name, plan.bare());
+            snapshot.weigh(&project(model, facts, refined, plan), model);
+            snapshot
+        };
+        let snapshots = plans.iter().map(weighed).collect();
+        let frontier = &mut self.frontier;
+        (frontier.snapshots, frontier.cursor, frontier.differences) = (snapshots, None, false);
+        (frontier.follows, frontier.solved, frontier.waiting, frontier.again) = (false, None, None, None);
+        frontier.binding.clear();
     }
 
     /// Opens the frontier with the budget as the knob that moves.

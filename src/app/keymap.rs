@@ -64,6 +64,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('p')], Action::Pin, KNOBS),
     bind(&[c('u')], Action::Undo, KNOBS),
     bind(&[ctrl('r')], Action::Redo, KNOBS),
+    bind(&[ctrl('o')], Action::Sessions, KNOBS),
     bind(&[c('B')], Action::Budget, BUDGET),
     bind(&[c('A')], Action::Allocator, BUDGET),
     bind(&[c('t')], Action::Means, BUDGET),

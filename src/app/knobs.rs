@@ -8,7 +8,8 @@ use crate::treat::pattern::CYCLE;
 use crate::treat::{Pattern, Prune};
 
 /// Which layers an edit touches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The selected layer.
     #[default]
@@ -274,12 +275,18 @@ impl App {
     }
 
     pub(super) fn undo(&mut self) {
-        let said = self.plan.undo().map_or("nothing to undo".to_owned(), |l| format!("undone: {l}"));
+        let said = self
+            .plan
+            .undo()
+            .map_or("nothing to undo".to_owned(), |l| format!("undone: {l}{}", more(self.plan.depth().0)));
         self.after_history(said);
     }
 
     pub(super) fn redo(&mut self) {
-        let said = self.plan.redo().map_or("nothing to redo".to_owned(), |l| format!("redone: {l}"));
+        let said = self
+            .plan
+            .redo()
+            .map_or("nothing to redo".to_owned(), |l| format!("redone: {l}{}", more(self.plan.depth().1)));
         self.after_history(said);
     }
 
@@ -299,6 +306,11 @@ impl App {
             _ => format!("no layer in scope ({}) can be treated", self.scope().word()),
         }
     }
+}
+
+/// How many steps are left, for the status line.
+fn more(steps: usize) -> String {
+    if steps == 0 { String::new() } else { format!(" ({steps} more)") }
 }
 
 /// What removing a share in a pattern is; nothing removed is `None`.

@@ -11,8 +11,10 @@ pub mod metric;
 mod overlay;
 pub mod prompt;
 mod reports;
+mod sessions;
 pub mod shape;
 mod spectrum_view;
+mod view;
 
 pub use action::Action;
 pub use frontier::{Frontier, Measure, Snapshot};
@@ -21,6 +23,7 @@ pub use lens_id::LensId;
 pub use list::{List, Row, Sort};
 pub use message::{Code, Effect, Key, Msg, Target};
 pub use overlay::{Overlay, entries as help_entries};
+pub use sessions::Sessions;
 pub use shape::Shape;
 pub use spectrum_view::{Axes, SpectrumView};
 
@@ -105,6 +108,8 @@ pub struct App {
     idle: bool,
     /// A treatment that could not be run, and why.
     pub refine_failure: Option<(LayerId, Treatment, String)>,
+    /// Earlier sessions, and what the log of this one knows.
+    pub sessions: Sessions,
     now: Duration,
     dragging: Option<Target>,
     focus: Option<(LayerId, usize, usize, (u16, u16))>,
@@ -146,6 +151,7 @@ impl App {
             facts_seen: 0,
             idle: false,
             refine_failure: None,
+            sessions: Sessions::default(),
             now: Duration::ZERO,
             dragging: None,
             focus: None,
@@ -186,9 +192,12 @@ impl App {
                 self.scroll();
             }
             Msg::Report(report) => self.report(report),
+            Msg::Sessions { listing, asked } => self.sessions_listed(listing, asked),
+            Msg::Told(text) => self.say(text),
             Msg::Tick => {}
         }
         self.follow_up(&mut effects);
+        self.log(&mut effects);
         effects
     }
 
@@ -199,6 +208,7 @@ impl App {
 
     fn key(&mut self, key: Key, effects: &mut Vec<Effect>) {
         self.status = None;
+        self.sessions.touched = true;
         if self.typing.is_some() {
             self.type_key(key, effects);
         } else if self.overlay.is_some() {
@@ -238,6 +248,7 @@ impl App {
             Action::Pin => self.pin(),
             Action::Undo => self.undo(),
             Action::Redo => self.redo(),
+            Action::Sessions => effects.push(Effect::Sessions),
             Action::NextScope => self.next_scope(),
             Action::Expand if self.lens == LensId::Frontier => self.take_row(effects),
             Action::Expand => self.expand(),
@@ -369,6 +380,9 @@ impl App {
             (Some(_), _) => return,
             (None, target) => target,
         };
+        if matches!(self.overlay, Some(Overlay::Sessions { .. })) {
+            self.decline();
+        }
         if self.dragging.is_none() {
             self.dragging = Some(target);
             self.status = None;

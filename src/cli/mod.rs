@@ -10,6 +10,7 @@ mod inspect;
 mod measure;
 mod output;
 mod plan;
+mod sessions;
 
 pub use args::Cli;
 pub use error::CliError;

@@ -6,6 +6,7 @@ mod help;
 mod knobs;
 mod layers;
 mod layout;
+mod sessions;
 
 use crate::app::{App, LensId, Overlay, Target};
 use crate::lens::{self, Look};
@@ -63,6 +64,10 @@ fn paint(look: &Look, layout: &Layout, buf: &mut Buffer) {
         layers::draw(look, layout.list, buf);
     }
     match &look.app.overlay {
+        Some(Overlay::Sessions { cursor }) => {
+            lens_panel(look, layout.lens, buf);
+            sessions::draw(look, *cursor, layout, buf);
+        }
         Some(overlay) => {
             let body = layout.body;
             for y in body.top()..body.bottom() {
@@ -75,6 +80,7 @@ fn paint(look: &Look, layout: &Layout, buf: &mut Buffer) {
             match overlay {
                 Overlay::Help { search, cursor } => help::keys(look, &search.text, *cursor, body, buf),
                 Overlay::Explain { scroll } => help::explain(look, *scroll, body, buf),
+                Overlay::Sessions { .. } => {}
             }
         }
         None => lens_panel(look, layout.lens, buf),
