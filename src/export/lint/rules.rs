@@ -45,8 +45,9 @@ pub fn two_of_four(case: &Case) -> Vec<Found> {
             "build the engine with sparse weights enabled, and measure it",
         ),
         _ => {
-            let odd = case
-                .names(|l, t, _| is_two_of_four(t) && t.rank.is_none() && (l.rows() % 32 != 0 || l.cols() % 64 != 0));
+            let fits = |l: &Layer| l.rows().is_multiple_of(32) && l.cols().is_multiple_of(64);
+            let odd = case.names(|l, t, _| is_two_of_four(t) && t.rank.is_none() && !fits(l));
+            let fit = case.names(|l, t, _| is_two_of_four(t) && t.rank.is_none() && fits(l));
             let mut out = about(
                 odd,
                 Warning,
@@ -54,7 +55,7 @@ pub fn two_of_four(case: &Case) -> Vec<Found> {
                 "leave these layers dense (`plan --pin NAME=dense`)",
             );
             out.extend(about(
-                alone,
+                fit,
                 Note,
                 format!("{} runs 2:4 zeros as dense weights until they are converted", case.target.word()),
                 "convert each weight with torch.sparse.to_sparse_semi_structured",

@@ -84,7 +84,7 @@ fn shares(recipe: &Recipe, layers: &[&Layer], lost: &mut Lost, notes: &mut Vec<S
         if !whole && (treatment.rank.is_some() || treatment.prune.is_some()) {
             lost.add(
                 layer,
-                "is left out: shares of single entries in the blocks' linear layers alone (json and csv carry it)",
+                "left out: shares of single entries in the blocks' linear layers alone (json and csv carry it)",
             );
         }
     }

@@ -30,8 +30,20 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         }
         let Some(prune) = treatment.prune else { continue };
         let targets = match prune.pattern {
+            _ if prune.remove >= 1.0 => {
+                lost.add(layer, "left out: no layer goes without channels (mergekit and llama-cpp leave blocks out)");
+                continue;
+            }
             Pattern::Columns => before(recipe, layer),
             Pattern::Rows => vec![layer],
+            _ if layer.block.is_some() && matches!(layer.role, Role::Output | Role::Down) => {
+                lost.add(
+                    layer,
+                    "its share of entries is left out: its channels are the residual stream, which goes only as a whole \
+                     (llm-compressor carries unstructured and N:M)",
+                );
+                continue;
+            }
             _ => {
                 lost.add(
                     layer,
@@ -119,7 +131,9 @@ fn before<'a>(recipe: &Recipe<'a>, layer: &Layer) -> Vec<&'a Layer> {
         let modules = chain.weight_modules();
         let modules: Vec<&String> = modules.iter().filter(eligible).collect();
         let at = modules.iter().position(|m| **m == layer.name).filter(|at| *at > 0 && chain.is_chain());
-        return at.and_then(|at| layers.iter().find(|l| l.name == *modules[at - 1])).into_iter().collect();
+        let found = at.and_then(|at| layers.iter().find(|l| l.name == *modules[at - 1]));
+        // Behind a flattening an input is one pixel of a channel.
+        return found.filter(|l| l.rows() as u64 == Pattern::Columns.units(layer)).into_iter().collect();
     }
     let feeds = |l: &&Layer| match layer.role {
         Role::Down => matches!(l.role, Role::Up | Role::Gate),
