@@ -6,7 +6,7 @@ use super::gather::Gather;
 use super::output::{line, open, settings, write_whole};
 use super::plan;
 use crate::engine::Settings;
-use crate::export::lint::{Finding, Severity, TARGETS, Target, findings};
+use crate::export::lint::{Finding, Severity, TARGETS, Target, findings, lines};
 use crate::export::recipe::linears;
 use crate::export::recipe::{EXPORTERS, ExportError, Exported, Exporter, Recipe, exporter};
 use crate::model::Model;
@@ -32,7 +32,7 @@ pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
     let Some((format, output)) = format else {
         match args.format {
             InspectFormat::Json => line(&object(&found, target).to_string())?,
-            InspectFormat::Table => said(&found, target).iter().try_for_each(|l| line(l))?,
+            InspectFormat::Table => lines(&found, target).iter().try_for_each(|l| line(l))?,
         }
         return strict(args, &found);
     };
@@ -153,13 +153,6 @@ fn strict(args: &ExportArgs, found: &[Finding]) -> Result<(), CliError> {
         args.plan.display(),
         if problems == 1 { "problem" } else { "problems" }
     )))
-}
-
-fn said(found: &[Finding], target: Target) -> Vec<String> {
-    if found.is_empty() {
-        return vec![format!("nothing to say of this plan for {}", target.name())];
-    }
-    found.iter().map(Finding::line).collect()
 }
 
 fn object(found: &[Finding], target: Target) -> Value {

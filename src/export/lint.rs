@@ -176,5 +176,13 @@ pub fn findings(model: &Model, plan: &Plan, outcome: &Outcome, target: Target) -
     found
 }
 
+/// What is found, a line for each: for a terminal or a panel.
+pub fn lines(found: &[Finding], target: Target) -> Vec<String> {
+    if found.is_empty() {
+        return vec![format!("nothing to say of this plan for {}", target.name())];
+    }
+    found.iter().map(Finding::line).collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -111,16 +111,15 @@ pub fn zeros(case: &Case) -> Vec<Found> {
 /// Blocks need kernels of their own.
 pub fn blocks(case: &Case) -> Vec<Found> {
     let blocks = case.names(|_, t, _| matches!(pattern(t), Some(Pattern::Blocks(..))));
-    let severity = if matches!(case.target, Target::Any | Target::Torch) { Note } else { Warning };
-    about(
-        blocks,
-        severity,
-        format!(
-            "{} skips zero blocks only in a block-sparse format (BSR) with kernels for that block",
-            case.target.word()
-        ),
-        "convert the weights with Tensor.to_sparse_bsr, or choose rows",
-    )
+    let (severity, text) = match case.target {
+        Target::Any | Target::Torch => {
+            (Note, "zero blocks are skipped only in a block-sparse format (BSR) with kernels for that block".to_owned())
+        }
+        target => {
+            (Warning, format!("{} has no block-sparse kernels: zero blocks are stored and multiplied", target.word()))
+        }
+    };
+    about(blocks, severity, text, "convert the weights with Tensor.to_sparse_bsr, or choose rows")
 }
 
 /// What else must be cut when outputs of this layer go.
@@ -151,7 +150,7 @@ fn coupling(layer: &Layer, by_rows: bool) -> (Severity, &'static str) {
 pub fn coupled(case: &Case) -> Vec<Found> {
     let mut out: Vec<Found> = Vec::new();
     for (layer, treatment, _) in case.treated() {
-        let rows = match pattern(&treatment) {
+        let rows = match pattern(&treatment).filter(|_| treatment.prune.is_some_and(|p| p.remove < 1.0)) {
             Some(Pattern::Rows) => true,
             Some(Pattern::Columns) => false,
             _ => continue,

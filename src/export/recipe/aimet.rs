@@ -1,7 +1,8 @@
 //! Compression ratios for AIMET in its manual mode, as a Python module.
 //!
 //! A ratio there is what is kept: cost after / cost before. Ranks are written as the smallest ratio of six digits that
-//! rounds down to them.
+//! rounds down to them. Weight SVD of a convolution is another factorisation there: only linear layers and 1×1 kernels
+//! are said so.
 
 use super::{ExportError, Exported, Exporter, Lost, Recipe, origin, share};
 use crate::export::lint::Target;
@@ -29,6 +30,14 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         if let Some(rank) = treatment.rank {
             if treatment.prune.is_some() {
                 lost.add(layer, "the sparse part beside the low rank is left out (json and csv carry both)");
+            }
+            if treatment.form == Factors::Matrix && layer.input_columns() > 1 {
+                lost.add(
+                    layer,
+                    "the rank is left out: AIMET's weight SVD of a convolution keeps the kernel in its second factor, \
+                     this plan in its first (spatial factors are the same in both)",
+                );
+                continue;
             }
             let ratio = ratio(layer, rank, treatment.form);
             if ratio > 1.0 {
@@ -65,7 +74,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         .replace("{spatial}", &list(&spatial))
         .replace("{channels}", &list(&channels))
         .replace("{multiple}", &multiple.to_string());
-    let mut notes = vec!["ratios are what is kept: cost after / cost before".to_owned()];
+    let mut notes = vec!["ratios are what is kept of the parameters: use CostMetric.memory".to_owned()];
     if !channels.is_empty() {
         notes.push("channel pruning reconstructs weights from data: give parameters() a data loader".to_owned());
     }
@@ -96,7 +105,7 @@ fn list(pairs: &[Pair]) -> String {
 }
 
 const TEMPLATE: &str = r#"# {origin}
-# Ratios are what is kept: cost after / cost before.
+# Ratios are what is kept of a layer's parameters: use them with CostMetric.memory.
 from decimal import Decimal
 
 WEIGHT_SVD = {weight}
