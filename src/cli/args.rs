@@ -112,8 +112,8 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Writes the compressed checkpoint of a plan and checks it
     Apply(Box<ApplyArgs>),
-    /// Writes a plan in another tool's format (not built yet)
-    Export(Rest),
+    /// Writes a plan in another tool's format, and says what a runtime will not do with it
+    Export(Box<ExportArgs>),
     /// Measures activations (not built yet)
     Calibrate(Rest),
     /// Measures quality (not built yet)
@@ -342,6 +342,40 @@ pub struct ApplyArgs {
     /// Activations (not built yet)
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slimscope export half.toml MODEL --to llm-compressor -o recipe.yaml\n  slimscope export half.toml MODEL --lint --target vllm       only what is to be said\n\nFormats: llm-compressor, lems, peft, torch-pruning, alphapruning, aimet, mergekit, llama-cpp, json, csv.\nTargets: any, torch, transformers, vllm, tensorrt, llama-cpp."
+)]
+pub struct ExportArgs {
+    /// The plan
+    #[arg(value_name = "PLAN.toml")]
+    pub plan: PathBuf,
+    /// The checkpoint
+    pub model: PathBuf,
+    /// The format
+    #[arg(long, value_name = "NAME")]
+    pub to: Option<String>,
+    /// Write the file here; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Only say what the target will not do with the plan; write nothing
+    #[arg(long, conflicts_with_all = ["to", "output"])]
+    pub lint: bool,
+    /// Where the compressed model is to run [default: any, or the runtime that reads the format]
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// End with status 1, and write nothing, when a problem is found
+    #[arg(long)]
+    pub strict: bool,
+    /// Take a plan that was made for another checkpoint
+    #[arg(long)]
+    pub force: bool,
+    /// Form of what is said
+    #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
+    pub format: InspectFormat,
 }
 
 /// Forms of `frame`.

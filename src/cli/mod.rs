@@ -4,6 +4,7 @@ mod apply;
 mod args;
 mod dashboard;
 mod error;
+mod export;
 mod frame;
 mod gather;
 mod inspect;
@@ -42,7 +43,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
                 Command::Frame(args) => frame::run(&cli.common, args),
                 Command::Plan(args) => plan::run(&cli.common, args),
                 Command::Apply(args) => apply::run(&cli.common, args),
-                Command::Export(_) => Err(CliError::not_built("export")),
+                Command::Export(args) => export::run(&cli.common, args),
                 Command::Calibrate(_) => Err(CliError::not_built("calibrate")),
                 Command::Evaluate(_) => Err(CliError::not_built("evaluate")),
                 Command::Bound(_) => Err(CliError::not_built("bound")),

@@ -68,10 +68,16 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
 
 /// Reads a plan for a model.
 pub fn read(path: &Path, model: &Model, force: bool) -> Result<Plan, CliError> {
+    read_made(path, model, force).map(|(plan, _)| plan)
+}
+
+/// Reads a plan for a model, and how it was made.
+pub fn read_made(path: &Path, model: &Model, force: bool) -> Result<(Plan, Made), CliError> {
     let named = |e: &dyn std::fmt::Display| CliError::Input(anyhow::anyhow!("{}: {e}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
     let file = PlanFile::parse(&text).map_err(|e| named(&e))?;
-    file.plan(model, force).map_err(|e| named(&e))
+    let plan = file.plan(model, force).map_err(|e| named(&e))?;
+    Ok((plan, file.made.unwrap_or_default()))
 }
 
 /// What the options ask for.
