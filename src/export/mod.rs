@@ -2,4 +2,4 @@
 
 mod apply;
 
-pub use apply::{Apply, ApplyError, Check, Written};
+pub use apply::{Apply, ApplyError, Check, Form, Limits, Written};

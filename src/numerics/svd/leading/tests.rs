@@ -60,7 +60,10 @@ fn no_approximation_of_the_rank_is_closer() {
                 let lost = loss(&approximation);
                 // Entries are rounded to `f32` in any case.
                 let slack = 1e-6 * best.sqrt() * total.sqrt() + 1e-11 * total;
-                assert!((lost - best).abs() <= slack, "{name} {m}×{n} rank {rank}: {lost:e}, not {best:e} of {total:e}");
+                assert!(
+                    (lost - best).abs() <= slack,
+                    "{name} {m}×{n} rank {rank}: {lost:e}, not {best:e} of {total:e}"
+                );
                 let (left, right) = factors(a.view(), rank, GO).unwrap();
                 assert_eq!((left.dim(), right.dim()), ((m, rank), (rank, n)));
                 let lost = loss(&left.dot(&right));
@@ -91,7 +94,9 @@ fn the_gram_matrix_gives_what_the_full_decomposition_gives() {
 #[test]
 fn vectors_that_do_not_hold_what_the_values_say_are_refused() {
     assert!(agree(1.0, 1.0, 1.0) && agree(0.0, 0.0, 0.0));
-    assert!(!agree(1.0, 1.001, 1.0) && !agree(f64::NAN, 1.0, 1.0) && !agree(f64::INFINITY, f64::INFINITY, f64::INFINITY));
+    assert!(
+        !agree(1.0, 1.001, 1.0) && !agree(f64::NAN, 1.0, 1.0) && !agree(f64::INFINITY, f64::INFINITY, f64::INFINITY)
+    );
     let mut a = noise(210, 220, 3);
     a[(7, 9)] = f32::NAN;
     assert_eq!(truncated(a.view(), 5, GO).unwrap_err(), SvdError::NotFinite);
