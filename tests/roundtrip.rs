@@ -179,7 +179,11 @@ fn factored_results_multiply_out_as_planned() {
                 };
                 assert!(part("").is_none(), "{what}");
                 let (a, b) = (part(".mod_a").unwrap(), part(".mod_b").unwrap());
-                assert_eq!(([a.rows, a.cols], [b.rows, b.cols]), ([rank, layer.cols()], [layer.rows(), rank]), "{what}");
+                assert_eq!(
+                    ([a.rows, a.cols], [b.rows, b.cols]),
+                    ([rank, layer.cols()], [layer.rows(), rank]),
+                    "{what}"
+                );
                 let product = b.view().dot(&a.view());
                 let mut got = Matrix::new(b.rows, a.cols, product.into_raw_vec_and_offset().0).unwrap();
                 if let Some(s) = part(".mod_s") {

@@ -19,7 +19,7 @@ pub use work::Limits;
 
 use crate::model::encode::{encode, encode_new};
 use crate::model::{Layer, Matrix, Model};
-use crate::numerics::KeepGoing;
+use crate::numerics::{KeepGoing, norms};
 use crate::plan::Plan;
 use crate::source::Weights;
 use crate::treat::treated;
@@ -284,15 +284,10 @@ impl Apply<'_> {
 
 /// ‖W − Ŵ‖_F / ‖W‖_F.
 fn difference(before: &Matrix, after: &Matrix) -> f64 {
-    const STRETCH: usize = 256;
-    let (mut energy, mut lost) = (0f64, 0f64);
-    for (was, is) in before.data.chunks(STRETCH).zip(after.data.chunks(STRETCH)) {
-        for (was, is) in was.iter().zip(is) {
-            let (was, is) = (f64::from(*was), f64::from(*is));
-            energy += was * was;
-            lost += (was - is) * (was - is);
-        }
-    }
+    relative(norms::energies(&before.data, &after.data))
+}
+
+fn relative([energy, lost]: [f64; 2]) -> f64 {
     if energy > 0.0 { (lost / energy).sqrt() } else { 0.0 }
 }
 

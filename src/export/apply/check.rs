@@ -2,10 +2,11 @@
 
 use super::factored;
 use super::layout::{Job, Layout, Part};
-use super::{Apply, ApplyError, Written, difference, work};
+use super::{Apply, ApplyError, Written, difference, relative, work};
 use crate::known::Bound;
+use crate::model::decode::decode_into;
 use crate::model::{Layer, Matrix, Model};
-use crate::numerics::KeepGoing;
+use crate::numerics::{KeepGoing, norms};
 use crate::plan::{LayerOutcome, Outcome, Pattern};
 use crate::source::{self, OpenError, Weights};
 use crate::treat::treated;
@@ -26,6 +27,8 @@ pub struct Check {
     pub wrong: Option<String>,
 }
 
+/// What to do about a result that is not whole.
+const AGAIN: &str = "delete the folder and apply again";
 /// Bytes compared at a time.
 const STRETCH: usize = 1 << 24;
 
@@ -161,17 +164,15 @@ impl Apply<'_> {
         result: &Reopened,
         keep_going: KeepGoing<'_>,
     ) -> Result<Check, ApplyError> {
-        let before = self.weights.matrix(self.model, layer)?;
+        let entries = (layer.rows() as u64 * layer.cols() as u64).max(1);
+        let (error, zeros) = if job.factored {
+            let before = self.weights.matrix(self.model, layer)?;
+            let (after, sparse) = self.product(layer, job, result)?;
+            (difference(&before, &after), zeros(&sparse.as_ref().unwrap_or(&after).data))
+        } else {
+            self.stored(layer, result)?
+        };
         self.weights.release(self.model, layer);
-        let after = if job.factored { self.product(layer, job, result)? } else { result.tensor(&layer.name)? };
-        let holds_zeros =
-            if job.factored { job.treatment.prune.map(|_| result.tensor(&part(layer, "mod_s"))) } else { None };
-        let holds_zeros = holds_zeros.transpose()?;
-        let counted = holds_zeros.as_ref().unwrap_or(&after);
-        let zeros = counted.data.iter().filter(|w| **w == 0.0).count() as u64;
-        let entries = counted.data.len().max(1) as u64;
-        let error = difference(&before, &after);
-        drop(after);
         let mut wrong = None;
         if let (None, Some(how), None) = (job.treatment.rank, job.treatment.prune, job.treatment.quantise) {
             // Units that stay are counted whole, with the zeros that were in them.
@@ -184,7 +185,10 @@ impl Apply<'_> {
         let plain = job.treatment.quantise.is_none();
         let exact = said.relative_error().filter(|k| k.bound == Bound::Exact && plain).map(|k| k.value);
         let known = exact.or_else(|| written.errors.get(layer.id.0).copied().flatten());
-        let said = known.map_or_else(|| self.again(layer, job, &before, keep_going), Ok)?;
+        let said = match known {
+            Some(said) => said,
+            None => again(layer, job, &self.weights.matrix(self.model, layer)?, keep_going)?,
+        };
         let slack = rounding(layer, job) + 2e-3 * said;
         if (said - error).abs() > slack {
             wrong = Some(format!("relative error {error:.6}, not {said:.6}"));
@@ -193,44 +197,77 @@ impl Apply<'_> {
         Ok(Check { layer: layer.name.clone(), zeros: zeros as f64 / entries as f64, rank, error, wrong })
     }
 
-    /// The error of the treatment, run once more: for files that an earlier run had finished.
-    fn again(&self, layer: &Layer, job: &Job, before: &Matrix, keep_going: KeepGoing<'_>) -> Result<f64, ApplyError> {
-        let wrong = |why: String| ApplyError::Layer { layer: layer.name.clone(), why };
-        let after = if job.factored {
-            factored::make(layer, before, job.treatment, true, keep_going).map_err(wrong)?.product
-        } else {
-            Some(treated(layer, before, job.treatment, keep_going).map_err(|e| wrong(e.to_string()))?)
+    /// The error of a tensor that is stored as it was, and its zeros; both in file order, piece by piece.
+    fn stored(&self, layer: &Layer, result: &Reopened) -> Result<(f64, u64), ApplyError> {
+        const PIECE: usize = 1 << 14;
+        let (mut before, mut after) = (vec![0f32; PIECE], vec![0f32; PIECE]);
+        let again = result.layer(&layer.name)?;
+        let of = |model: &Model, layer: &Layer| {
+            let gone = || OpenError::broken(&model.path, format!("{} is not there", layer.name), AGAIN);
+            model.tensors.get(layer.tensor).cloned().ok_or_else(gone)
         };
-        Ok(after.map_or(0.0, |after| difference(before, &after)))
+        let was = self.weights.bytes(self.model, &of(self.model, layer)?)?;
+        let is = result.weights.bytes(&result.model, &of(&result.model, again)?)?;
+        let width = (layer.dtype.bits() / 8).max(1);
+        let (mut sums, mut none) = ([0f64; 2], 0);
+        for (was, is) in was.chunks(PIECE * width).zip(is.chunks(PIECE * width)) {
+            let entries = was.len().min(is.len()) / width;
+            let (before, after) = (&mut before[..entries], &mut after[..entries]);
+            decode_into(layer.dtype, was, before);
+            decode_into(layer.dtype, is, after);
+            let more = norms::energies(before, after);
+            (sums[0], sums[1]) = (sums[0] + more[0], sums[1] + more[1]);
+            none += zeros(after);
+        }
+        result.weights.release(&result.model, again);
+        Ok((relative(sums), none))
     }
 
-    /// What the stored factors multiply out to.
-    fn product(&self, layer: &Layer, job: &Job, result: &Reopened) -> Result<Matrix, ApplyError> {
+    /// What the stored factors multiply out to, with the sparse part; and that by itself.
+    fn product(&self, layer: &Layer, job: &Job, result: &Reopened) -> Result<(Matrix, Option<Matrix>), ApplyError> {
         let mut product =
             factored::multiply(&result.tensor(&part(layer, "mod_b"))?, &result.tensor(&part(layer, "mod_a"))?);
         if product.data.len() != layer.rows() * layer.cols() {
             let what = format!("the factors of {} do not multiply out to its shape", layer.name);
             return Err(ApplyError::Changed { path: self.out.to_owned(), what });
         }
-        if job.treatment.prune.is_some() {
-            let sparse = result.tensor(&part(layer, "mod_s"))?;
+        let sparse = job.treatment.prune.map(|_| result.tensor(&part(layer, "mod_s"))).transpose()?;
+        if let Some(sparse) = &sparse {
             product.data.iter_mut().zip(&sparse.data).for_each(|(w, s)| *w += s);
         }
-        Ok(product)
+        Ok((product, sparse))
     }
 }
 
 impl Reopened {
+    /// A layer.
+    fn layer(&self, name: &str) -> Result<&Layer, OpenError> {
+        let layer = self.model.layers.iter().find(|l| l.name == name);
+        layer.ok_or_else(|| OpenError::broken(&self.model.path, format!("{name} is not there"), AGAIN))
+    }
+
     /// A layer's matrix.
     fn tensor(&self, name: &str) -> Result<Matrix, OpenError> {
-        let layer = self.model.layers.iter().find(|l| l.name == name);
-        let gone =
-            || OpenError::broken(&self.model.path, format!("{name} is not there"), "delete the folder and apply again");
-        let layer = layer.ok_or_else(gone)?;
+        let layer = self.layer(name)?;
         let matrix = self.weights.matrix(&self.model, layer)?;
         self.weights.release(&self.model, layer);
         Ok(matrix)
     }
+}
+
+/// The error of the treatment, run once more: for files that an earlier run had finished.
+fn again(layer: &Layer, job: &Job, before: &Matrix, keep_going: KeepGoing<'_>) -> Result<f64, ApplyError> {
+    let wrong = |why: String| ApplyError::Layer { layer: layer.name.clone(), why };
+    let after = if job.factored {
+        factored::make(layer, before, job.treatment, true, keep_going).map_err(wrong)?.product
+    } else {
+        Some(treated(layer, before, job.treatment, keep_going).map_err(|e| wrong(e.to_string()))?)
+    };
+    Ok(after.map_or(0.0, |after| difference(before, &after)))
+}
+
+fn zeros(entries: &[f32]) -> u64 {
+    entries.iter().map(|w| u64::from(*w == 0.0)).sum()
 }
 
 fn part(layer: &Layer, part: &str) -> String {
@@ -242,7 +279,7 @@ fn needs(look: &Look<'_>) -> u64 {
         Look::Bytes(_, _, _, length) => 2 * *length as u64,
         Look::Layer(layer, job) => {
             let matrix = layer.rows() as u64 * layer.cols() as u64 * 4;
-            2 * matrix + if job.factored { matrix } else { 0 }
+            if job.factored { 3 * matrix } else { matrix / 4 }
         }
     }
 }
