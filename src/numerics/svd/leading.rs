@@ -32,14 +32,19 @@ pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>)
         return Ok(a.to_owned());
     }
     let pair = leading(a, rank, keep_going)?;
+    // Summed up in `f64`: sums in `f32` would leave several times more beyond the rank than rounding the result does.
+    let wide = |of: MatRef<'_, f32>| Mat::<f64>::from_fn(of.nrows(), of.ncols(), |i, j| f64::from(of[(i, j)]));
+    let right = wide(pair.right.as_ref());
     let mut out = vec![0f32; m * n];
-    let together = (PIECE / (n * rank)).clamp(64, m.max(64));
+    let together = (PIECE / (n * rank)).clamp(32, 512);
+    let mut product = vec![0f64; together.min(m) * n];
     for (i, rows) in out.chunks_mut(together * n).enumerate() {
         check(keep_going)?;
-        let (from, count) = (i * together, rows.len() / n);
-        let into = MatMut::from_row_major_slice_mut(rows, count, n);
-        let left = pair.left.as_ref().subrows(from, count);
-        matmul(into, Accum::Replace, left, pair.right.as_ref().transpose(), 1.0, Par::Seq);
+        let left = wide(pair.left.as_ref().subrows(i * together, rows.len() / n));
+        let product = &mut product[..rows.len()];
+        let into = MatMut::from_row_major_slice_mut(product, left.nrows(), n);
+        matmul(into, Accum::Replace, left.as_ref(), right.transpose(), 1.0, Par::Seq);
+        rows.iter_mut().zip(product).for_each(|(w, p)| *w = *p as f32);
     }
     Array2::from_shape_vec((m, n), out).map_err(|_| SvdError::NoConvergence)
 }
@@ -75,8 +80,8 @@ pub fn approximation_workspace(rows: usize, cols: usize, rank: usize) -> u64 {
     if small <= DIRECT as u64 {
         return large * small * 16;
     }
-    // G, its vectors, what faer takes for them; both sides in `f32`, of the smaller one also in `f64`.
-    8 * small * small * 5 + rank as u64 * (4 * (large + small) + 8 * small)
+    // G, its vectors, what faer takes for them; both sides in `f32`, one of them also in `f64`.
+    8 * small * small * 5 + rank as u64 * (4 * (large + small) + 8 * large)
 }
 
 /// W_r = `left`·`right`ᵀ.
