@@ -31,7 +31,7 @@ if [ -z "${MODEL:-}" ]; then
 fi
 export SLIMSCOPE_CACHE_DIR=$dir/cache
 python3 - "$MODEL" "$dir" <<'PY'
-import json, math, os, shutil, subprocess, sys
+import array, json, math, os, shutil, struct, subprocess, sys
 
 model, folder = sys.argv[1:]
 tool = os.environ["SLIMSCOPE"]
@@ -61,12 +61,42 @@ def with_lines(lines):
         text += f"[[layer]]\nname = {json.dumps(name)}\n{lines.format(r=rank)}\n\n"
     open(plan, "w").write(text)
 
+def entries(path, layer):
+    """A layer's entries, of a single file of F32 tensors."""
+    with open(f"{path}/model.safetensors", "rb") as f:
+        length = struct.unpack("<Q", f.read(8))[0]
+        entry = json.loads(f.read(length))[f"{layer}.weight"]
+        assert entry["dtype"] == "F32" and sys.byteorder == "little"
+        f.seek(8 + length + entry["data_offsets"][0])
+        return array.array("f", f.read(entry["data_offsets"][1] - entry["data_offsets"][0]))
+
+def rounded(row, bits):
+    """Entries rounded to levels evenly spaced up to the largest; Python rounds ties to even."""
+    top = 2 ** (bits - 1) - 1
+    scale = max(map(abs, row)) / top
+    return [round(w / scale) * scale if scale else 0.0 for w in row]
+
+def quantised(layer, bits, per):
+    """‖Ŵ − what this gives‖ and ‖W − Ŵ‖, relative, of a layer of the result."""
+    old, new = entries(model, layer), entries(out, layer)
+    cols = before[layer]["matrix"][1]
+    width = {"tensor": len(old), "row": cols}.get(per) or int(per.split(":")[1])
+    starts = [r + c for r in range(0, len(old), max(cols, width)) for c in range(0, max(cols, width), width)]
+    want = [w for s in starts for w in rounded(old[s : s + width], bits)]
+    # A tie that single precision breaks the other way is one level off: few, and not wrong.
+    level = max(map(abs, old)) / (2 ** (bits - 1) - 1)
+    off = [abs(a - b) for a, b in zip(want, new)]
+    assert all(o <= 1.001 * level for o in off), layer
+    few = sum(o > 1e-5 * level for o in off) / len(off)
+    size = norm(old)
+    return few, norm(a - b for a, b in zip(old, new)) / size, norm(a - b for a, b in zip(old, want)) / size
+
 before = measure(model)
 whole = lambda line: lambda: with_lines(line)
 made = lambda *options: lambda: run("plan", model, "-o", plan, *options)
 treatments = [
     ("unstructured 50 %", made("--prune", ".5")),
-    ("unstructured, global budget", made("--budget", ".4", "--allocator", "global")),
+    ("unstructured, global budget", made("--budget", ".8", "--allocator", "global")),
     ("2:4", made("--pattern", "2:4")),
     ("1:8", made("--pattern", "1:8")),
     ("rows 30 %", made("--prune", ".3", "--pattern", "row")),
@@ -135,11 +165,18 @@ for title, make in treatments:
                     wrong.append(f"{name}: error² {found:.6g}, not {said['value'] ** 2:.6g}")
                 said_all, found_all = said_all + said["value"] ** 2 * size**2, found_all + found * size**2
                 energy += size**2
+        if "int" in title:
+            bits, per = int(title[3]), title.split()[1]
+            for layer in treated[:3]:
+                few, found, want = quantised(layer["layer"], bits, per)
+                worst = max(worst, abs(found - want))
+                if few > 1e-3 or abs(found - want) > 1e-4 * want:
+                    wrong.append(f"{layer['layer']}: error {found:.6f}, not {want:.6f}; {few:.1e} of the entries differ")
         show = lambda x: f"{math.sqrt(max(0.0, x) / energy):.6f}" if energy else "—"
         share = f"{zeros / entries:.1%}" if entries else "—"
         verdict = "as planned" if not wrong else f"DISAGREES: {'; '.join(wrong[:3])}"
         if not energy and not wrong:
-            verdict = "as treated, by apply's own check"
+            verdict = "as computed here (3 layers), and by apply's check" if "int" in title else "by apply's own check"
         print(f"{title:28} {form:9} {len(treated):6} {show(said_all):>14} {show(found_all):>9} {worst:8.1e} {share:>6}  {verdict}")
         bad += bool(wrong)
 sys.exit(f"{bad} disagree" if bad else 0)
