@@ -314,7 +314,7 @@ pub struct PlanArgs {
 pub enum Form {
     /// Multiplied out, zeros stored: anything loads it.
     Dense,
-    /// As two factors (not built yet).
+    /// As two factors, `<layer>.mod_a.weight` and `<layer>.mod_b.weight`: smaller; needs code that builds such layers.
     Factored,
 }
 

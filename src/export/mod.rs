@@ -4,4 +4,4 @@ mod apply;
 pub mod lint;
 pub mod recipe;
 
-pub use apply::{Apply, ApplyError, Check, Written};
+pub use apply::{Apply, ApplyError, Check, Form, Limits, Written};
