@@ -31,9 +31,11 @@ pub enum Action {
     SameRole(i32),
     /// Move the active knob by so many steps of 1 %.
     Scrub(i32),
-    /// The other knob.
+    /// The next knob.
     NextKnob,
-    /// The next pattern of pruning.
+    /// The knob before.
+    PreviousKnob,
+    /// The next pattern of pruning, or way to share scales.
     NextPattern,
     /// Type a value for the active knob.
     TypeValue,
@@ -97,13 +99,14 @@ impl Action {
             Self::Last => "last layer",
             Self::SameRole(n) if n < 0 => "same role, previous block",
             Self::SameRole(_) => "same role, next block",
-            Self::Scrub(-1) => "knob left by 1 %",
-            Self::Scrub(1) => "knob right by 1 %",
+            Self::Scrub(-1) => "knob left by 1 % or a bit",
+            Self::Scrub(1) => "knob right by 1 % or a bit",
             Self::Scrub(n) if n < 0 => "knob left by 10 %",
             Self::Scrub(_) => "knob right by 10 %",
-            Self::NextKnob => "other knob: rank or prune",
-            Self::NextPattern => "next pattern: entries, N:4, N:8, N:16, rows, columns, blocks",
-            Self::TypeValue => "type a value: 64, 50%, .5, 2:4, row 30%, dense",
+            Self::NextKnob => "next knob: rank, prune, bits",
+            Self::PreviousKnob => "previous knob",
+            Self::NextPattern => "next pattern of pruning; on bits: who shares a scale",
+            Self::TypeValue => "type a value: 64, 50%, 2:4, row 30%, int4 row, dense",
             Self::Dense => "make the layers in scope dense again",
             Self::Pin => "pin: larger scopes leave the layer alone",
             Self::Undo => "undo",

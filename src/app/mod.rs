@@ -14,7 +14,7 @@ pub mod shape;
 mod spectrum_view;
 
 pub use action::Action;
-pub use knobs::{Reading, Scope};
+pub use knobs::{Reading, Scope, bits_at};
 pub use lens_id::LensId;
 pub use list::{List, Row, Sort};
 pub use message::{Code, Effect, Key, Msg, Target};
@@ -27,7 +27,7 @@ use crate::model::{LayerId, Model};
 pub use crate::plan::Plan;
 use crate::plan::{Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
-use crate::treat::{Pattern, Preview, Refined};
+use crate::treat::{Granularity, Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub struct App {
     pub knob: Knob,
     /// The pattern in which layers are pruned from now on.
     pub pattern: Pattern,
+    /// Which entries share a scale when they are rounded from now on.
+    pub per: Granularity,
     scope: Scope,
     /// The lens on screen.
     pub lens: LensId,
@@ -120,6 +122,7 @@ impl App {
             selected,
             knob: Knob::Rank,
             pattern: Pattern::default(),
+            per: Granularity::default(),
             scope: Scope::default(),
             lens: LensId::Spectrum,
             map_metric: 0,
@@ -218,7 +221,8 @@ impl App {
             Action::Last => self.go_to_row(usize::MAX),
             Action::SameRole(n) => self.same_role(n),
             Action::Scrub(n) => self.scrub(n),
-            Action::NextKnob => self.knob = self.knob.other(),
+            Action::NextKnob => self.knob = self.knob.next(),
+            Action::PreviousKnob => self.knob = self.knob.next().next(),
             Action::NextPattern => self.next_pattern(),
             Action::TypeValue => self.typing = Some(Typing::Value(Prompt::default())),
             Action::Dense => self.make_dense(),
@@ -353,6 +357,9 @@ impl App {
                 let value = match knob {
                     Knob::Rank if share >= 1.0 => prompt::Value::Dense,
                     Knob::Prune if share <= 0.0 => prompt::Value::Dense,
+                    Knob::Bits => {
+                        knobs::bits_at(share).map_or(prompt::Value::Dense, |b| prompt::Value::Bits(Some(b), None))
+                    }
                     _ => prompt::Value::Share((share * 200.0).round() / 200.0),
                 };
                 self.set(value, true);
@@ -383,7 +390,8 @@ impl App {
 
     /// The estimate worth having until the exact run is there: of the selected layer, pruned and nothing else.
     fn previewed(&self, layer: LayerId, treatment: Treatment) -> Option<Effect> {
-        let how = treatment.prune.filter(|_| treatment.rank.is_none() && layer == self.selected)?;
+        let alone = treatment.rank.is_none() && treatment.quantise.is_none();
+        let how = treatment.prune.filter(|_| alone && layer == self.selected)?;
         let threshold = match how.pattern {
             Pattern::Unstructured => self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold,
             _ => 0.0,
@@ -413,7 +421,7 @@ impl App {
             let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
             // A rank alone follows from the dense spectrum, all but its row and column sums.
             let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
-            let wanted = (treatment.prune.is_some() || sums)
+            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || sums)
                 && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
                 && self.current_refinement(id).is_none()
                 && !failed;

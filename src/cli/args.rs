@@ -213,7 +213,7 @@ pub enum Treat {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL --plan half.toml          what it amounts to\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning."
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning."
 )]
 pub struct PlanArgs {
     /// The checkpoint
@@ -230,6 +230,12 @@ pub struct PlanArgs {
     /// Keep this rank of every layer
     #[arg(long, value_name = "K")]
     pub rank: Option<usize>,
+    /// Round the stored entries to so many bits, 2 to 8; alone or with what is removed or kept
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub bits: Option<u8>,
+    /// Which entries share a scale: tensor, row, group:N
+    #[arg(long, value_name = "SCOPE", default_value = "row")]
+    pub bits_per: String,
     /// Keep this share of the whole model
     #[arg(long, value_name = "F")]
     pub budget: Option<f64>,
@@ -242,7 +248,7 @@ pub struct PlanArgs {
     /// By what the budget is met
     #[arg(long, value_enum, default_value_t = Treat::Prune)]
     pub by: Treat,
-    /// What is removed together: unstructured, N:M, row, column, block:RxC
+    /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC
     #[arg(long, value_name = "PATTERN", default_value = "unstructured")]
     pub pattern: String,
     /// By what entries are chosen

@@ -8,7 +8,7 @@ use crate::engine::Settings;
 use crate::model::{Layer, LayerId, Model};
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Means, Unit, allocator};
 use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
-use crate::plan::{Entry, Pattern, Plan, Prune, Treatment, project};
+use crate::plan::{Entry, Granularity, Pattern, Plan, Prune, Quantise, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::probe::{PROBES, Probe, ProbeId};
 use crate::report::plan::{Summary, json, table};
@@ -76,7 +76,7 @@ enum Wish {
     /// Nothing beyond the plan that was given.
     Nothing,
     /// The same for every layer.
-    Same(Same),
+    Same(Option<Same>, Option<Quantise>),
     /// A budget.
     Budget(&'static crate::plan::budget::Allocator, Ask),
 }
@@ -97,7 +97,7 @@ impl Wish {
             return usage("--calibration and --time: measured plans are not built yet".to_owned());
         }
         let (pattern, own) = Pattern::parse(&args.pattern).ok_or_else(|| {
-            CliError::Usage(format!("--pattern {}: unstructured, N:M, row, column or block:RxC", args.pattern))
+            CliError::Usage(format!("--pattern {}: unstructured, per-row, N:M, row, column or block:RxC", args.pattern))
         })?;
         let share = |name: &str, s: f64| {
             if s > 0.0 && s <= 1.0 {
@@ -106,6 +106,7 @@ impl Wish {
                 Err(CliError::Usage(format!("{name} {s}: a share above 0, at most 1")))
             }
         };
+        let bits = bits(args)?;
         let given = [args.prune.is_some(), args.keep_rank.is_some(), args.rank.is_some(), args.budget.is_some()];
         let asked = given.iter().filter(|g| **g).count();
         if asked > 1 {
@@ -116,23 +117,34 @@ impl Wish {
             if own.is_some_and(|own| (own - remove).abs() > 1e-9) {
                 return usage(format!("--pattern {} says what goes: leave out --prune", args.pattern));
             }
-            return Ok(Self::Same(Same::Prune(Prune::of(remove, pattern))));
+            return Ok(Self::Same(Some(Same::Prune(Prune::of(remove, pattern))), bits));
         }
         if let Some(keep) = args.keep_rank {
-            return Ok(Self::Same(Same::Share(share("--keep-rank", keep)?)));
+            return Ok(Self::Same(Some(Same::Share(share("--keep-rank", keep)?)), bits));
         }
         if let Some(rank) = args.rank {
-            return if rank > 0 { Ok(Self::Same(Same::Rank(rank))) } else { usage("--rank 0: at least 1".to_owned()) };
+            return match rank {
+                0 => usage("--rank 0: at least 1".to_owned()),
+                _ => Ok(Self::Same(Some(Same::Rank(rank)), bits)),
+            };
         }
         let Some(keep) = args.budget else {
+            if bits.is_some() {
+                return Ok(Self::Same(None, bits));
+            }
             if args.plan.is_none() {
                 return usage(
-                    "what to do? --prune R, --keep-rank F, --rank K, --budget F, or --plan PLAN.toml to look at"
+                    "what to do? --prune R, --keep-rank F, --rank K, --bits B, --budget F, or --plan PLAN.toml to look at"
                         .to_owned(),
                 );
             }
             return Ok(Self::Nothing);
         };
+        if bits.is_some() {
+            return usage(
+                "--budget spreads what is removed or kept: round its plan with --plan PLAN.toml --bits B".to_owned(),
+            );
+        }
         let Some(chosen) = allocator(&args.allocator) else {
             let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
             return usage(format!("--allocator {}: not one of\n  {}", args.allocator, known.join("\n  ")));
@@ -162,15 +174,22 @@ impl Wish {
     /// What has to be known of each layer.
     fn probes(&self, plan: &Plan, model: &Model) -> Vec<ProbeId> {
         let given = model.layers.iter().map(|l| plan.treatment(l.id));
-        let (mut patterns, mut ranks) = (false, false);
+        let (mut patterns, mut ranks, mut rounds) = (false, false, false);
         for t in given {
+            rounds |= t.quantise.is_some();
             patterns |= t.prune.is_some_and(|p| p.pattern != Pattern::Unstructured);
             ranks |= t.rank.is_some();
         }
         match self {
             Self::Nothing => {}
-            Self::Same(Same::Prune(p)) => patterns |= p.pattern != Pattern::Unstructured,
-            Self::Same(Same::Share(_) | Same::Rank(_)) => ranks = true,
+            Self::Same(same, bits) => {
+                rounds |= bits.is_some();
+                match same {
+                    Some(Same::Prune(p)) => patterns |= p.pattern != Pattern::Unstructured,
+                    Some(Same::Share(_) | Same::Rank(_)) => ranks = true,
+                    None => {}
+                }
+            }
             Self::Budget(allocator, ask) => {
                 patterns |= matches!(ask.means, Means::Prune(p) if p != Pattern::Unstructured);
                 ranks |= matches!(ask.means, Means::Rank(_)) || allocator.name == "alphapruning";
@@ -178,9 +197,17 @@ impl Wish {
         }
         let mut out = vec![ProbeId::Magnitude, ProbeId::Lipschitz];
         out.extend(patterns.then_some(ProbeId::Structure));
+        out.extend(rounds.then_some(ProbeId::Rounding));
         out.extend(ranks.then_some(ProbeId::Spectrum));
         out
     }
+}
+
+/// What entries are to be rounded to.
+fn bits(args: &PlanArgs) -> Result<Option<Quantise>, CliError> {
+    let per = Granularity::parse(&args.bits_per)
+        .ok_or_else(|| CliError::Usage(format!("--bits-per {}: tensor, row or group:N", args.bits_per)))?;
+    Ok(args.bits.map(|bits| Quantise { bits, per }))
 }
 
 /// Measures what a plan's outcome hangs on.
@@ -214,23 +241,27 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Resul
     let mut made = Made { by: format!("slimscope {}", env!("CARGO_PKG_VERSION")), ..Made::default() };
     match wish {
         Wish::Nothing => {}
-        Wish::Same(same) => {
+        Wish::Same(same, bits) => {
             for layer in model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none()) {
                 let entry = plan.entry(layer.id);
                 if entry.pinned {
                     continue;
                 }
                 let full = layer.full_rank();
-                let treatment = match same {
-                    Same::Prune(prune) => {
+                let mut treatment = match same {
+                    Some(Same::Prune(prune)) => {
                         Treatment { prune: (prune.remove > 0.0).then_some(*prune), ..Treatment::default() }
                     }
-                    Same::Share(share) => {
+                    Some(Same::Share(share)) => {
                         let rank = ((share * full as f64).round() as usize).clamp(1, full);
                         Treatment { rank: (rank < full).then_some(rank), ..Treatment::default() }
                     }
-                    Same::Rank(rank) => Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() },
+                    Some(Same::Rank(rank)) => {
+                        Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() }
+                    }
+                    None => entry.treatment,
                 };
+                treatment.quantise = bits.or(treatment.quantise);
                 plan.set(layer.id, Entry { treatment, ..entry });
             }
             made.allocator = Some("uniform".to_owned());

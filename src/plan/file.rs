@@ -92,7 +92,7 @@ pub struct PrunePlan {
     /// By what it is chosen.
     #[serde(default = "magnitude")]
     pub criterion: String,
-    /// What goes together: `unstructured`, `2:4`, `row`, `column`, `block:16x16`.
+    /// What goes together: `unstructured`, `per-row`, `2:4`, `row`, `column`, `block:16x16`.
     #[serde(default = "unstructured")]
     pub pattern: String,
 }
@@ -264,8 +264,9 @@ fn prune(named: &PrunePlan) -> Result<Prune, String> {
         let known: Vec<&str> = CRITERIA.iter().map(|c| c.1).collect();
         return Err(format!("criterion {} is none of {}", named.criterion, known.join(", ")));
     };
-    let (pattern, own) = Pattern::parse(&named.pattern)
-        .ok_or_else(|| format!("pattern {} is none of unstructured, N:M, row, column, block:RxC", named.pattern))?;
+    let (pattern, own) = Pattern::parse(&named.pattern).ok_or_else(|| {
+        format!("pattern {} is none of unstructured, per-row, N:M, row, column, block:RxC", named.pattern)
+    })?;
     if !(named.remove > 0.0 && named.remove <= 1.0) {
         return Err(format!("remove = {} is not between 0 and 1", named.remove));
     }

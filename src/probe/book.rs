@@ -1,6 +1,6 @@
 //! What is known so far, layer by layer.
 
-use super::{Fact, Lipschitz, Magnitude, ProbeId, Sketch, Spectrum, Structure};
+use super::{Fact, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
 use crate::known::Known;
 use crate::model::LayerId;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ pub struct LayerFacts {
     pub magnitude: Option<Arc<Magnitude>>,
     /// What goes when entries are removed in patterns.
     pub structure: Option<Arc<Structure>>,
+    /// What rounding entries to a few bits costs.
+    pub rounding: Option<Arc<Rounding>>,
     /// Operator norms.
     pub lipschitz: Option<Arc<Lipschitz>>,
     /// A first look at the spectrum.
@@ -30,6 +32,7 @@ impl LayerFacts {
         match probe {
             ProbeId::Magnitude => self.magnitude.is_some(),
             ProbeId::Structure => self.structure.is_some(),
+            ProbeId::Rounding => self.rounding.is_some(),
             ProbeId::Lipschitz => self.lipschitz.is_some(),
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
@@ -65,6 +68,7 @@ impl FactBook {
         static NOTHING: LayerFacts = LayerFacts {
             magnitude: None,
             structure: None,
+            rounding: None,
             lipschitz: None,
             sketch: None,
             spectrum: None,
@@ -79,6 +83,7 @@ impl FactBook {
         match fact {
             Fact::Magnitude(f) => drop(facts.magnitude.get_or_insert(f)),
             Fact::Structure(f) => drop(facts.structure.get_or_insert(f)),
+            Fact::Rounding(f) => drop(facts.rounding.get_or_insert(f)),
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
             Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),

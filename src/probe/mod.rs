@@ -10,6 +10,8 @@ mod marchenko_pastur;
 mod patterns;
 mod power_law;
 mod pq;
+pub mod rounding;
+mod row_curve;
 pub mod sketch;
 pub mod spectrum;
 mod steps;
@@ -21,6 +23,8 @@ use std::sync::Arc;
 
 pub use lipschitz::Lipschitz;
 pub use magnitude::Magnitude;
+pub use rounding::Rounding;
+pub use row_curve::RowCurve;
 pub use sketch::Sketch;
 pub use spectrum::Spectrum;
 pub use structure::Structure;
@@ -32,6 +36,8 @@ pub enum ProbeId {
     Magnitude,
     /// Another: what goes when entries are removed in patterns.
     Structure,
+    /// What rounding entries to a few bits costs.
+    Rounding,
     /// Operator norms and bounds on them that need no singular values.
     Lipschitz,
     /// σ₁ from below and the density of the spectrum.
@@ -49,6 +55,8 @@ pub enum Fact {
     Magnitude(Arc<Magnitude>),
     /// See [`Structure`].
     Structure(Arc<Structure>),
+    /// See [`Rounding`].
+    Rounding(Arc<Rounding>),
     /// See [`Lipschitz`].
     Lipschitz(Arc<Lipschitz>),
     /// See [`Sketch`].
@@ -116,6 +124,7 @@ pub trait Probe: Sync {
 pub static PROBES: &[&dyn Probe] = &[
     &magnitude::MagnitudeProbe,
     &structure::StructureProbe,
+    &rounding::RoundingProbe,
     &lipschitz::LipschitzProbe,
     &sketch::SketchProbe,
     &spectrum::SpectrumProbe { double: false },

@@ -107,6 +107,7 @@ fn prompt(look: &Look) -> Option<Phrase> {
             let what = match look.app.knob {
                 Knob::Rank => format!("a rank (of {}), a share, or dense", look.layer.full_rank()),
                 Knob::Prune => "the share to remove: 50, 50%, .5, or off".to_owned(),
+                Knob::Bits => "int4, int4 row, int3 group:64, or off".to_owned(),
             };
             let typed = format!("{} = {}▏", look.app.knob.word(), p.text);
             return Some(Phrase::new().inked(typed, Ink::Accent).caption(&what).caption("enter  esc"));

@@ -1,12 +1,11 @@
-//! The two knobs and what they do to the layers in scope.
+//! The knobs and what they do to the layers in scope.
 
-use super::layout::Layout;
-use crate::app::{Action, Reading, Scope, keymap};
+use super::layout::{COMPACT, Layout};
+use crate::app::{Action, Reading, Scope, bits_at, keymap};
 use crate::known::Known;
 use crate::lens::Look;
-use crate::model::cost::cost;
-use crate::plan::{Knob, LayerOutcome, Pattern};
-use crate::widgets::number::{BYTES, change, count, grouped, known, number, percent, ratio};
+use crate::plan::{Knob, LayerOutcome, Pattern, Quantise, Treatment, cost, rounded_share};
+use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::slider::Slider;
 use crate::widgets::{Ink, Phrase, put};
@@ -14,7 +13,7 @@ use ratatui::buffer::Buffer;
 
 pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let area = layout.knobs;
-    let line = if area.height == 3 {
+    let line = if area.height == COMPACT {
         area.bottom() - 1
     } else {
         let keys: Vec<String> = [
@@ -35,10 +34,10 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
         Panel { title: "Knobs", remark: &scopes(look), keys: &keys }.draw(area, buf, look.theme);
         area.bottom() - 2
     };
-    for knob in [Knob::Rank, Knob::Prune] {
+    for knob in Knob::ALL {
         draw_knob(look, layout, knob, buf);
     }
-    let inset = if area.height == 3 { 1 } else { 2 };
+    let inset = if area.height == COMPACT { 1 } else { 2 };
     consequences(look).draw(
         buf,
         area.x + inset,
@@ -75,7 +74,7 @@ fn draw_knob(look: &Look, layout: &Layout, knob: Knob, buf: &mut Buffer) {
     let area = layout.slider(knob);
     let active = app.knob == knob;
     let reading = app.reading(knob);
-    let rest = if knob == Knob::Rank { 1.0 } else { 0.0 };
+    let rest = if knob == Knob::Prune { 0.0 } else { 1.0 };
     let at = match reading {
         Reading::Same(share) => share.unwrap_or(rest),
         Reading::Mixed(low, high) => f64::midpoint(low, high),
@@ -92,6 +91,7 @@ fn draw_knob(look: &Look, layout: &Layout, knob: Knob, buf: &mut Buffer) {
     let words = match knob {
         Knob::Rank => rank_words(look, reading),
         Knob::Prune => prune_words(look, reading),
+        Knob::Bits => bits_words(look, reading),
     };
     words.draw(buf, area.right() + 2, area.y, layout.knobs.right() - 1, 2, theme);
 }
@@ -108,7 +108,7 @@ fn rank_words(look: &Look, reading: Reading) -> Phrase {
         Reading::Same(None) => Phrase::new().group("dense").caption(&format!("full rank {full}")),
         Reading::Same(Some(share)) => {
             let rank = look.app.plan.treatment(look.layer.id).rank.unwrap_or((share * full as f64).round() as usize);
-            let keep = cost(look.layer, Some(rank), None).params as f64 / look.layer.params.max(1) as f64;
+            let keep = cost(look.layer, Treatment::rank(rank), None).params as f64 / look.layer.params.max(1) as f64;
             let value = if look.app.targets().len() > 1 && !look.compact {
                 format!("{:.0}% of rank", share * 100.0)
             } else if look.compact {
@@ -151,6 +151,32 @@ fn prune_words(look: &Look, reading: Reading) -> Phrase {
     }
 }
 
+fn bits_words(look: &Look, reading: Reading) -> Phrase {
+    let per = look.app.per_of(look.layer.id);
+    match reading {
+        Reading::Nothing => Phrase::new().caption(""),
+        Reading::Mixed(low, high) => {
+            let bits = |share| bits_at(share).map_or("off".to_owned(), |b| b.to_string());
+            Phrase::new().group(format!("mixed ({} to {} bits)", bits(low), bits(high)))
+        }
+        Reading::Same(None) => {
+            Phrase::new().group("off").caption("not rounded").caption(&format!("per {}", per.name()))
+        }
+        Reading::Same(Some(share)) => {
+            let own = look.app.plan.treatment(look.layer.id).quantise;
+            let how = own.or(bits_at(share).map(|bits| Quantise { bits, per }));
+            let Some(how) = how else { return Phrase::new() };
+            let share = rounded_share(look.layer, how) * 100.0;
+            let phrase = Phrase::new().inked(how.short(), Ink::Text);
+            match (look.compact, share >= 100.0) {
+                (_, true) => phrase.inked(format!("{share:.0}% of the bytes: no gain"), Ink::Warn),
+                (true, _) => phrase.group(format!("{share:.0}% of bytes")),
+                (false, _) => phrase.group(format!("alone keeps {share:.0}% of the bytes")),
+            }
+        }
+    }
+}
+
 /// What the plan makes of the layers in scope.
 fn consequences(look: &Look) -> Phrase {
     let targets = look.app.targets();
@@ -181,6 +207,9 @@ fn layer_words(look: &Look) -> Phrase {
     if !look.compact {
         let size = change(out.before.bytes, out.after.bytes, &BYTES, arrow);
         phrase = phrase.group(size);
+        if out.after.index > 0 {
+            phrase = phrase.and_inked(format!("+{} index", bytes(out.after.index)), Ink::Quiet);
+        }
         if let Some(macs) = out.after.macs {
             phrase = phrase.group(format!("{} MACs", count(macs)));
         }

@@ -7,6 +7,7 @@ pub mod preview;
 pub mod prune;
 pub mod quantise;
 pub mod refine;
+pub mod size;
 
 use crate::model::{Layer, Matrix};
 use crate::numerics::KeepGoing;
@@ -87,6 +88,10 @@ impl Treatment {
     /// Whether nothing is done.
     pub fn is_dense(&self) -> bool {
         self.rank.is_none() && self.prune.is_none() && self.quantise.is_none()
+    }
+    /// Whether entries are rounded and nothing else is done.
+    pub fn is_rounded_alone(&self) -> bool {
+        self.quantise.is_some() && self.rank.is_none() && self.prune.is_none()
     }
     /// Single entries that go from a matrix of `entries`: `round(ratio · entries)`.
     pub fn removed(ratio: f64, entries: u64) -> u64 {

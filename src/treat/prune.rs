@@ -29,6 +29,7 @@ pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoi
     let mut kept = None;
     match how.pattern {
         Pattern::Unstructured => (out.threshold, out.energy) = entries(matrix, removed, keep_going)?,
+        Pattern::PerRow => out.energy = groups(matrix, matrix.cols, removed as usize, keep_going)?,
         Pattern::Groups(m) => out.energy = groups(matrix, m, removed as usize, keep_going)?,
         Pattern::Rows => {
             let shape = [1, matrix.cols];

@@ -36,11 +36,11 @@ pub struct Refined {
 pub fn workspace(layer: &Layer, treatment: Treatment) -> u64 {
     let entries = layer.rows() as u64 * layer.cols() as u64;
     let spectrum = svd::workspace(layer.rows(), layer.cols(), 1, false);
-    match (treatment.rank, treatment.prune) {
+    match (treatment.rank, treatment.prune.is_some() || treatment.quantise.is_some()) {
         // The best approximation goes through a decomposition with vectors in `f64`.
         (Some(_), _) => entries * 4 * 2 + entries * 8 * 4,
-        (None, Some(_)) => entries * 4 * 2 + spectrum.max(entries * 4),
-        (None, None) => entries * 4,
+        (None, true) => entries * 4 * 2 + spectrum.max(entries * 4),
+        (None, false) => entries * 4,
     }
 }
 
@@ -54,7 +54,11 @@ pub fn refine(
 ) -> Result<Refined, ProbeError> {
     match (treatment.rank, treatment.prune) {
         (Some(rank), None) if treatment.quantise.is_none() => truncate(layer, matrix, rank, treatment, dense, ask),
-        (rank, how) => sparsify(layer, matrix, rank, how.unwrap_or(Prune::unstructured(0.0)), treatment, ask),
+        // Of a rounded rank alone nothing of the residual stays.
+        (rank, how) => {
+            let nothing = if rank.is_some() { 1.0 } else { 0.0 };
+            sparsify(layer, matrix, rank, how.unwrap_or(Prune::unstructured(nothing)), treatment, ask)
+        }
     }
 }
 
@@ -128,8 +132,8 @@ fn sparsify(
         sigma,
         delta_norm: if error_energy == 0.0 { Known::exact(0.0) } else { delta_norm },
         threshold,
-        row_density: share(&rows, matrix.cols),
-        col_density: share(&cols, matrix.rows),
+        row_density: treatment.prune.map_or_else(Vec::new, |_| share(&rows, matrix.cols)),
+        col_density: treatment.prune.map_or_else(Vec::new, |_| share(&cols, matrix.rows)),
         linf_l1: Some(sums(layer, &treated)),
     })
 }

@@ -127,7 +127,7 @@ proptest! {
 
     #[test]
     fn patterns_show_while_scrubbing_what_a_run_finds(
-        rows in 2usize..40, cols in 2usize..40, seed in 0u32..1000, rank in 0usize..6, share in 0.02f64..0.98, which in 0usize..7,
+        rows in 2usize..40, cols in 2usize..40, seed in 0u32..1000, rank in 0usize..6, share in 0.02f64..0.98, which in 0usize..8,
     ) {
         let data: Vec<f32> = (0..rows * cols).map(|i| (((i as u32 * 7919 + seed * 104_729) % 2003) as f32 / 1000.0 - 1.0).powi(3)).collect();
         let matrix = Matrix::new(rows, cols, data).unwrap();
@@ -150,10 +150,81 @@ proptest! {
             prop_assert!(out.after.params.abs_diff(refined.params) <= 2);
         }
         // Removing less than everything in a pattern never errs less than removing the same number of single entries.
-        if let (None, Pattern::Groups(_) | Pattern::Rows | Pattern::Columns) = (rank, pattern) {
+        if let (None, Pattern::PerRow | Pattern::Groups(_) | Pattern::Rows | Pattern::Columns) = (rank, pattern) {
             let gone = (rows * cols) as u64 - refined.params;
             let free = known.magnitude.as_ref().unwrap().prune(gone as f64 / (rows * cols) as f64);
             prop_assert!(refined.error_energy >= free.range.0 * (1.0 - 1e-6) - 1e-9);
+        }
+    }
+}
+
+/// Entries of a matrix with a few large ones.
+fn heavy(rows: usize, cols: usize, seed: u32) -> Matrix {
+    let unit = |i: u32| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1000.0 - 1.0;
+    Matrix::new(rows, cols, (0..rows * cols).map(|i| unit(i as u32).powi(3)).collect()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn rounding_shows_while_scrubbing_what_a_run_finds(
+        rows in 2usize..20, cols in 2usize..80, seed in 0u32..1000, bits in 2u8..=8, per in 0usize..5, which in 0usize..9,
+        share in 0.1f64..0.9, rank in 1usize..6,
+    ) {
+        use crate::known::Bound;
+        let (matrix, layer) = (heavy(rows, cols, seed), layer(rows, cols));
+        let quantise = Some(crate::treat::Quantise { bits, per: crate::probe::rounding::GRANULARITIES[per] });
+        let pattern = crate::treat::pattern::CYCLE.get(which).copied();
+        let prune = pattern.map(|p| Prune::of(p.on_grid(share), p)).filter(|p| p.remove > 0.0);
+        let rank = (which == 8).then_some(rank.min(rows.min(cols) - 1)).filter(|r| *r > 0);
+        let t = Treatment { rank, prune, quantise, ..Treatment::default() };
+        let refined = refine(&layer, &matrix, t, None, &GO).unwrap();
+        let known = facts(&layer, &matrix);
+        let out = project_layer(&layer, &known, t, None);
+        let energy = known.magnitude.as_ref().unwrap().sum_squares;
+        let (projected, found) = (out.error_energy.unwrap(), refined.error_energy);
+        match (rank, prune) {
+            (None, None) => {
+                prop_assert_eq!(projected.bound, Bound::Exact);
+                prop_assert!((projected.value - found).abs() <= 1e-4 * found + 1e-9 * energy, "{} {found}", projected.value);
+            }
+            _ => prop_assert_eq!(projected.bound, Bound::Estimate),
+        }
+        // What is said to be no more than so much is no more.
+        let delta = out.delta_norm.unwrap();
+        if delta.bound == Bound::Upper {
+            prop_assert!(found <= delta.value.powi(2) * (1.0 + 1e-4) + 1e-9 * energy, "{t:?} {found} {}", delta.value.powi(2));
+        }
+        let norm = out.norm_after.unwrap();
+        if norm.bound == Bound::Upper {
+            prop_assert!(refined.sigma[0] <= norm.value * (1.0 + 1e-5));
+        }
+        let after = project_layer(&layer, &known, t, Some(&refined));
+        if rank.is_none() && prune.is_none_or(|p| p.pattern == Pattern::Rows) {
+            prop_assert_eq!(after.after, out.after);
+        }
+        prop_assert_eq!(after.error_energy.unwrap().value, found);
+    }
+}
+
+#[test]
+fn rounded_factors_err_about_as_much_as_is_said() {
+    let layer = layer(60, 90);
+    let unit = |i: u64| {
+        let mixed = (i ^ (i >> 7)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    let matrix = Matrix::new(60, 90, (0..5400).map(|i| unit(i).powi(3)).collect()).unwrap();
+    let known = facts(&layer, &matrix);
+    for per in crate::probe::rounding::GRANULARITIES {
+        for (bits, rank) in [(3, 20), (4, 5), (4, 20), (4, 50), (8, 20)] {
+            let quantise = Some(crate::treat::Quantise { bits, per });
+            let t = Treatment { quantise, ..Treatment::rank(rank) };
+            let tail = project_layer(&layer, &known, Treatment::rank(rank), None).error_energy.unwrap().value;
+            let found = refine(&layer, &matrix, t, None, &GO).unwrap().error_energy - tail;
+            let said = project_layer(&layer, &known, t, None).error_energy.unwrap().value - tail;
+            assert!((0.6..1.7).contains(&(said / found)), "{per:?} {bits} bits, rank {rank}: {said} {found}");
         }
     }
 }

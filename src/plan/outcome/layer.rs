@@ -1,0 +1,174 @@
+//! What becomes of one layer: sizes, error, norms.
+
+use super::gaussian::{gaussian_group_energy, gaussian_removed_energy};
+use super::{LayerOutcome, rounding};
+use crate::known::{Bound, Known};
+use crate::model::Layer;
+use crate::model::cost::Cost;
+use crate::probe::book::LayerFacts;
+use crate::treat::size::cost;
+use crate::treat::{Pattern, Prune, Refined, Treatment};
+
+/// Projects one treatment of one layer.
+pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
+    let mut out = project_matrix(layer, facts, treatment, exact);
+    if !layer.kind.is_conv() {
+        (out.lipschitz_before, out.lipschitz_after) = (out.norm_before, out.norm_after);
+        return out;
+    }
+    out.lipschitz_before = facts.lipschitz.as_ref().map(|l| l.l2_upper);
+    out.lipschitz_after = out.lipschitz_before;
+    if !treatment.is_dense() {
+        // Every input position lies in at most kh·kw patches, so the operator norm of a kernel is at most √(kh·kw)
+        // times the norm of its matrix view; of Ŵ directly, or of the change added to the norm before.
+        let patches = layer.shape.iter().skip(2).product::<usize>().max(1) as f64;
+        let direct = out.norm_after.map(|n| n.value * patches.sqrt());
+        let changed = out.lipschitz_before.zip(out.delta_norm);
+        let changed = changed.filter(|(_, d)| d.bound != Bound::Lower).map(|(l, d)| l.value + d.value * patches.sqrt());
+        let sound = out.norm_after.is_some_and(|n| matches!(n.bound, Bound::Exact | Bound::Upper));
+        let best = direct.into_iter().chain(changed).reduce(f64::min);
+        out.lipschitz_after = best.map(|v| if sound { Known::upper(v) } else { Known::estimate(v) });
+    }
+    out
+}
+
+fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
+    let before = cost(layer, Treatment::default(), None);
+    let norm_before = norm(layer, facts);
+    let energy = facts.magnitude.as_ref().map(|m| m.sum_squares);
+    let mut out = LayerOutcome {
+        before,
+        after: before,
+        energy,
+        error_energy: Some(Known::exact(0.0)),
+        norm_before,
+        norm_after: norm_before,
+        delta_norm: Some(Known::exact(0.0)),
+        lipschitz_before: None,
+        lipschitz_after: None,
+    };
+    if treatment.is_dense() || !layer.eligible() {
+        return out;
+    }
+    out.after = cost_after(layer, facts, treatment);
+    if let Some(exact) = exact {
+        let factors = cost(layer, Treatment { prune: None, ..treatment }, None).params;
+        let factors = if treatment.rank.is_some() { factors } else { 0 };
+        out.after = cost(layer, treatment, treatment.prune.map(|_| exact.params.saturating_sub(factors)));
+        out.error_energy = Some(Known::exact(exact.error_energy));
+        out.norm_after = Some(Known::exact(exact.sigma.first().copied().unwrap_or(0.0)));
+        out.delta_norm = Some(exact.delta_norm);
+        return out;
+    }
+    match (treatment.rank, treatment.prune) {
+        (Some(rank), None) => project_rank(&mut out, facts, rank),
+        (None, Some(how)) => project_prune(&mut out, layer, facts, how),
+        (Some(rank), Some(how)) => project_both(&mut out, facts, rank, how, layer),
+        (None, None) => {}
+    }
+    if let Some(how) = treatment.quantise {
+        rounding::project(&mut out, layer, facts, treatment, how);
+    }
+    out
+}
+
+fn cost_after(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
+    let entries = layer.rows() as u64 * layer.cols() as u64;
+    let left = |how: Prune| match how.pattern {
+        Pattern::Unstructured => entries - Treatment::removed(how.remove, entries),
+        Pattern::Groups(m) => {
+            let whole = layer.cols() / m * m * layer.rows();
+            entries - (how.pattern.on_grid(how.remove) * whole as f64).round() as u64
+        }
+        // Units at the edges may be smaller.
+        pattern => {
+            let share = pattern.removed(how.remove, layer) as f64 / pattern.units(layer).max(1) as f64;
+            entries - Treatment::removed(share, entries)
+        }
+    };
+    let nonzeros = treatment.prune.map(|how| {
+        // The residual W − W_r has no zeros to begin with, and unread weights are taken to have none.
+        if treatment.rank.is_some() {
+            return left(how);
+        }
+        let measured = match how.pattern {
+            Pattern::Unstructured => facts.magnitude.as_ref().map(|m| m.prune(how.remove).nonzeros),
+            _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.stored),
+        };
+        measured.unwrap_or_else(|| left(how))
+    });
+    cost(layer, treatment, nonzeros)
+}
+
+/// ‖W‖₂ from the best source so far: the spectrum, else a bound.
+fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
+    if let Some(s) = &facts.spectrum {
+        return Some(Known::exact(s.norm()));
+    }
+    if let Some(certificate) = facts.certificate {
+        return Some(certificate);
+    }
+    if let Some(l) = facts.lipschitz.as_ref().filter(|_| !layer.kind.is_conv()) {
+        return Some(l.l2_upper);
+    }
+    facts.magnitude.as_ref().map(|m| Known::upper(m.frobenius().min((m.linf * m.l1).sqrt())))
+}
+
+fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
+    let Some(spectrum) = facts.best_spectrum() else {
+        // Nothing better than "between nothing and everything": the frame shows it as pending.
+        (out.error_energy, out.delta_norm) = (None, None);
+        return;
+    };
+    out.error_energy = Some(spectrum.known(spectrum.tail_energy(rank)));
+    out.delta_norm = Some(spectrum.known(spectrum.cut(rank)));
+    out.norm_after = Some(if rank == 0 { Known::exact(0.0) } else { spectrum.known(spectrum.norm()) });
+}
+
+fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
+    let removed = match how.pattern {
+        Pattern::Unstructured => facts.magnitude.as_ref().map(|m| m.prune(how.remove).removed_energy),
+        _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
+    };
+    let (Some(magnitude), Some(removed)) = (&facts.magnitude, removed) else {
+        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+        return;
+    };
+    out.error_energy = Some(removed);
+    if removed.value == 0.0 {
+        return;
+    }
+    // ‖ΔW‖₂ ≤ ‖ΔW‖_F, and ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖₂, ‖Ŵ‖_F).
+    let delta = removed.value.max(0.0).sqrt();
+    out.delta_norm = Some(Known { value: delta, bound: upper(removed.bound) });
+    let left = (magnitude.sum_squares - removed.value).max(0.0).sqrt();
+    out.norm_after = out.norm_before.map(|n| Known {
+        value: (n.value + delta).min(left),
+        bound: upper(removed.bound).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
+    });
+}
+
+/// What an upper bound built from a value of this kind is.
+pub(super) fn upper(bound: Bound) -> Bound {
+    Bound::Upper.and(bound)
+}
+
+fn project_both(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize, how: Prune, layer: &Layer) {
+    let Some(spectrum) = facts.best_spectrum() else {
+        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+        return;
+    };
+    // The residual's entries are taken as Gaussian: removing the smallest share s takes s − 2tφ(t) of the energy.
+    let residual = spectrum.tail_energy(rank);
+    let share = match how.pattern {
+        Pattern::Unstructured | Pattern::PerRow => gaussian_removed_energy(how.remove),
+        Pattern::Groups(m) => gaussian_group_energy(how.pattern.removed(how.remove, layer) as usize, m),
+        // Large units of a Gaussian matrix hardly differ.
+        _ => how.remove,
+    };
+    let error = residual * share;
+    let delta = error.sqrt().min(spectrum.cut(rank) * (layer.full_rank() as f64).sqrt());
+    out.error_energy = Some(Known::estimate(error));
+    out.delta_norm = Some(Known::estimate(delta.min(error.sqrt())));
+    out.norm_after = Some(Known::estimate(spectrum.norm()));
+}
