@@ -37,6 +37,8 @@ pub enum Action {
     PreviousKnob,
     /// The next pattern of pruning, or way to share scales.
     NextPattern,
+    /// The next rule for ranks.
+    NextRule,
     /// Type a value for the active knob.
     TypeValue,
     /// Make the layers in scope dense again.
@@ -106,7 +108,8 @@ impl Action {
             Self::NextKnob => "next knob: rank, prune, bits",
             Self::PreviousKnob => "previous knob",
             Self::NextPattern => "next pattern of pruning; on bits: who shares a scale",
-            Self::TypeValue => "type a value: 64, 50%, 2:4, row 30%, int4 row, dense",
+            Self::NextRule => "next rule for ranks: energy, LoRD, noise edge, …",
+            Self::TypeValue => "type a value: 64, 50%, 2:4, row 30%, int4 row, energy 95%, dense",
             Self::Dense => "make the layers in scope dense again",
             Self::Pin => "pin: larger scopes leave the layer alone",
             Self::Undo => "undo",

@@ -58,6 +58,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[k(Code::Tab)], Action::NextKnob, KNOBS),
     bind(&[k(Code::BackTab)], Action::PreviousKnob, KNOBS),
     bind(&[c('n')], Action::NextPattern, KNOBS),
+    bind(&[c('R')], Action::NextRule, KNOBS),
     bind(&[c('=')], Action::TypeValue, KNOBS),
     bind(&[c('g')], Action::NextScope, KNOBS),
     bind(&[c('d')], Action::Dense, KNOBS),

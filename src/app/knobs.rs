@@ -171,6 +171,7 @@ impl App {
             return;
         }
         let knob = match value {
+            Value::Rule(_) => Knob::Rank,
             Value::Pattern(pattern, _) => {
                 self.pattern = pattern;
                 Knob::Prune
@@ -186,14 +187,22 @@ impl App {
             let (Some(layer), before) = (self.model.layer(*id), self.plan.entry(*id)) else { continue };
             let mut after = before;
             match knob {
-                Knob::Rank => after.treatment.rank = rank_of(value, layer),
+                Knob::Rank => {
+                    after.treatment.rank = match value {
+                        // Where it finds none the layer stays as it is.
+                        Value::Rule(rule) => {
+                            rule.rank(layer, self.facts.of(*id), before.treatment.form).or(before.treatment.rank)
+                        }
+                        value => rank_of(value, layer),
+                    };
+                }
                 Knob::Prune => {
                     let pattern = if let Value::Pattern(pattern, _) = value { pattern } else { self.pattern_of(*id) };
                     after.treatment.prune = match value {
                         Value::Share(s) | Value::Pattern(_, Some(s)) => pruned(pattern, s),
                         // A pattern alone: as much as before goes.
                         Value::Pattern(_, None) => before.treatment.prune.and_then(|p| pruned(pattern, p.remove)),
-                        Value::Rank(_) | Value::Bits(..) | Value::Dense => None,
+                        Value::Rank(_) | Value::Bits(..) | Value::Rule(_) | Value::Dense => None,
                     };
                 }
                 Knob::Bits => {
@@ -210,6 +219,9 @@ impl App {
         }
         let label = self.label(knob, value, targets.len());
         self.apply(changes, label, gesture.then_some((knob, self.gesture_key())));
+        if let Value::Rule(rule) = value {
+            self.say(self.ruled(rule, &targets));
+        }
     }
 
     /// Gestures are told apart by the scope and by what is selected.
@@ -257,6 +269,7 @@ impl App {
             (_, Value::Rank(r)) => r.to_string(),
             (_, Value::Share(s)) => format!("{:.0}%", s * 100.0),
             (_, Value::Pattern(p, share)) => p.name(share.unwrap_or(0.0)),
+            (_, Value::Rule(rule)) => rule.name(),
             (_, Value::Bits(bits, per)) => {
                 let words = [bits.map(|b| b.to_string()), per.map(Granularity::name)];
                 words.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -349,7 +362,7 @@ fn pruned(pattern: Pattern, share: f64) -> Option<Prune> {
 fn rank_of(value: Value, layer: &Layer) -> Option<usize> {
     let full = layer.full_rank();
     match value {
-        Value::Dense | Value::Pattern(..) | Value::Bits(..) => None,
+        Value::Dense | Value::Pattern(..) | Value::Bits(..) | Value::Rule(_) => None,
         Value::Rank(r) => Some(r.clamp(1, full.max(1))),
         Value::Share(s) => Some(((s * full as f64).round() as usize).clamp(1, full.max(1))),
     }

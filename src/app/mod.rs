@@ -10,6 +10,7 @@ pub mod metric;
 mod overlay;
 pub mod prompt;
 mod reports;
+mod rules;
 pub mod shape;
 mod spectrum_view;
 
@@ -25,6 +26,7 @@ pub use spectrum_view::{Axes, SpectrumView};
 use crate::engine::Progress;
 use crate::model::{LayerId, Model};
 pub use crate::plan::Plan;
+use crate::plan::rule::Chosen;
 use crate::plan::{Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::treat::{Granularity, Pattern, Preview, Refined};
@@ -70,6 +72,8 @@ pub struct App {
     pub pattern: Pattern,
     /// Which entries share a scale when they are rounded from now on.
     pub per: Granularity,
+    /// The rule for ranks that was last gone on to.
+    rule: Option<Chosen>,
     scope: Scope,
     /// The lens on screen.
     pub lens: LensId,
@@ -123,6 +127,7 @@ impl App {
             knob: Knob::Rank,
             pattern: Pattern::default(),
             per: Granularity::default(),
+            rule: None,
             scope: Scope::default(),
             lens: LensId::Spectrum,
             map_metric: 0,
@@ -224,6 +229,7 @@ impl App {
             Action::NextKnob => self.knob = self.knob.next(),
             Action::PreviousKnob => self.knob = self.knob.next().next(),
             Action::NextPattern => self.next_pattern(),
+            Action::NextRule => self.next_rule(),
             Action::TypeValue => self.typing = Some(Typing::Value(Prompt::default())),
             Action::Dense => self.make_dense(),
             Action::Pin => self.pin(),

@@ -2,6 +2,7 @@
 
 use super::message::{Code, Key};
 use crate::plan::Knob;
+use crate::plan::rule::{self, Chosen};
 use crate::treat::quantise::BITS;
 use crate::treat::{Granularity, Pattern};
 
@@ -70,11 +71,13 @@ pub enum Value {
     Pattern(Pattern, Option<f64>),
     /// Bits that entries are rounded to, and which of them share a scale; what is not given stays.
     Bits(Option<u8>, Option<Granularity>),
+    /// What a rule says of each layer.
+    Rule(Chosen),
 }
 
 /// Reads `64`, `50%`, `.5`, `dense`, `off`, `2:4`, `row 30%`, `block:16x16`, `int4`, `int3 group:64`. For the rank a whole
 /// number is a rank; for pruning a number above 1 is a percentage; for rounding it is bits. A pattern is of pruning and
-/// `int4` of rounding, whichever knob is active.
+/// `int4` of rounding, `energy 95%` a rule for ranks, whichever knob is active.
 pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
     let text = text.trim().trim_start_matches('=').trim();
     if matches!(text, "dense" | "off" | "d") {
@@ -83,6 +86,9 @@ pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
     let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     if knob == Knob::Bits || first.starts_with("int") {
         return bits(text, first, rest.trim());
+    }
+    if let Some(rule) = rule::parse(text) {
+        return rule.map(Value::Rule);
     }
     if let Some((pattern, own)) = Pattern::parse(first) {
         return match (own, rest.trim()) {
@@ -150,12 +156,27 @@ mod tests {
             (Knob::Prune, "int3 group:64", Value::Bits(Some(3), Some(Granularity::Group(64)))),
             (Knob::Bits, "row", Value::Bits(None, Some(Granularity::Row))),
             (Knob::Bits, "off", Value::Dense),
+            (Knob::Prune, "energy 95%", Value::Rule(rule::parse("energy 95%").unwrap().unwrap())),
+            (Knob::Rank, "gd", Value::Rule(rule::parse("gd").unwrap().unwrap())),
         ] {
             assert_eq!(value(knob, text), Ok(want), "{text}");
         }
-        for text in
-            ["", "x", "-1", "150%", "nan", "inf", "1e400", "2:4 30%", "row x", "4:2", "int9", "int1", "int4 column"]
-        {
+        for text in [
+            "",
+            "x",
+            "-1",
+            "150%",
+            "nan",
+            "inf",
+            "1e400",
+            "2:4 30%",
+            "row x",
+            "4:2",
+            "int9",
+            "int1",
+            "int4 column",
+            "gd 3",
+        ] {
             assert!(value(Knob::Prune, text).is_err(), "{text}");
         }
     }

@@ -227,6 +227,9 @@ pub struct PlanArgs {
     /// Keep this share of the full rank of every layer
     #[arg(long, value_name = "F")]
     pub keep_rank: Option<f64>,
+    /// Give each layer a rank by a rule: 'energy 95%', trp, 'lord 20%', gd, mp, effective, stable, break-even
+    #[arg(long, value_name = "RULE")]
+    pub rank_rule: Option<String>,
     /// Keep this rank of every layer
     #[arg(long, value_name = "K")]
     pub rank: Option<usize>,

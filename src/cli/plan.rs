@@ -8,7 +8,8 @@ use crate::engine::Settings;
 use crate::model::{Layer, LayerId, Model};
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Means, Unit, allocator};
 use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
-use crate::plan::{Entry, Granularity, Pattern, Plan, Prune, Quantise, Treatment, project};
+use crate::plan::rule::{self, Chosen, RULES};
+use crate::plan::{Entry, Factors, Granularity, Pattern, Plan, Prune, Quantise, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::probe::{PROBES, Probe, ProbeId};
 use crate::report::plan::{Summary, json, table};
@@ -85,6 +86,7 @@ enum Same {
     Prune(Prune),
     Share(f64),
     Rank(usize),
+    Rule(Chosen),
 }
 
 impl Wish {
@@ -107,10 +109,11 @@ impl Wish {
             }
         };
         let bits = bits(args)?;
-        let given = [args.prune.is_some(), args.keep_rank.is_some(), args.rank.is_some(), args.budget.is_some()];
+        let ranks = [args.keep_rank.is_some(), args.rank.is_some(), args.rank_rule.is_some()];
+        let given = [args.prune.is_some(), ranks[0], ranks[1], ranks[2], args.budget.is_some()];
         let asked = given.iter().filter(|g| **g).count();
         if asked > 1 {
-            return usage("one of --prune, --keep-rank, --rank and --budget".to_owned());
+            return usage("one of --prune, --keep-rank, --rank, --rank-rule and --budget".to_owned());
         }
         if let Some(remove) = args.prune.or(own.filter(|_| asked == 0)) {
             let remove = pattern.on_grid(share("--prune", remove)?);
@@ -128,13 +131,23 @@ impl Wish {
                 _ => Ok(Self::Same(Some(Same::Rank(rank)), bits)),
             };
         }
+        if let Some(text) = &args.rank_rule {
+            return match rule::parse(text) {
+                Some(Ok(rule)) => Ok(Self::Same(Some(Same::Rule(rule)), bits)),
+                Some(Err(why)) => usage(format!("--rank-rule {text}: {why}")),
+                None => {
+                    let known: Vec<String> = RULES.iter().map(|r| format!("{}: {}", r.name, r.words)).collect();
+                    usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  ")))
+                }
+            };
+        }
         let Some(keep) = args.budget else {
             if bits.is_some() {
                 return Ok(Self::Same(None, bits));
             }
             if args.plan.is_none() {
                 return usage(
-                    "what to do? --prune R, --keep-rank F, --rank K, --bits B, --budget F, or --plan PLAN.toml to look at"
+                    "what to do? --prune R, --keep-rank F, --rank K, --rank-rule RULE, --bits B, --budget F, or --plan PLAN.toml to look at"
                         .to_owned(),
                 );
             }
@@ -186,7 +199,7 @@ impl Wish {
                 rounds |= bits.is_some();
                 match same {
                     Some(Same::Prune(p)) => patterns |= p.pattern != Pattern::Unstructured,
-                    Some(Same::Share(_) | Same::Rank(_)) => ranks = true,
+                    Some(Same::Share(_) | Same::Rank(_) | Same::Rule(_)) => ranks = true,
                     None => {}
                 }
             }
@@ -259,12 +272,22 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Resul
                     Some(Same::Rank(rank)) => {
                         Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() }
                     }
+                    Some(Same::Rule(rule)) => {
+                        let rank = rule.rank(layer, facts.of(layer.id), Factors::Matrix);
+                        if rank.is_none() {
+                            eprintln!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
+                        }
+                        Treatment { rank, ..Treatment::default() }
+                    }
                     None => entry.treatment,
                 };
                 treatment.quantise = bits.or(treatment.quantise);
                 plan.set(layer.id, Entry { treatment, ..entry });
             }
-            made.allocator = Some("uniform".to_owned());
+            made.allocator = Some(match same {
+                Some(Same::Rule(rule)) => rule.name(),
+                _ => "uniform".to_owned(),
+            });
         }
         Wish::Budget(allocator, ask) => {
             let spread = allocator.plan(model, facts, plan, *ask).map_err(|e| match e {

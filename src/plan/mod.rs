@@ -4,6 +4,7 @@ pub mod allocate;
 pub mod budget;
 pub mod file;
 pub mod outcome;
+pub mod rule;
 
 use crate::model::LayerId;
 pub use crate::treat::size::{cost, rounded_share};

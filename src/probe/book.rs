@@ -3,6 +3,7 @@
 use super::{Fact, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
 use crate::known::Known;
 use crate::model::LayerId;
+use crate::treat::Factors;
 use std::sync::Arc;
 
 /// The facts of one layer, and why any is missing for good.
@@ -37,6 +38,14 @@ impl LayerFacts {
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
             ProbeId::Certificate => self.certificate.is_some(),
+        }
+    }
+
+    /// The exact spectrum of the matrix whose rank two factors of this form keep.
+    pub fn spectrum_of(&self, form: Factors) -> Option<&Spectrum> {
+        match form {
+            Factors::Matrix => self.spectrum.as_deref(),
+            Factors::Spatial => None,
         }
     }
 

@@ -134,7 +134,7 @@ mod tests {
             let said = found.lowest(k).0.value;
             assert!(said >= exact * (1.0 - 1e-12) && said <= exact + 10.0 * (k * k) as f64, "{k}: {said} {exact}");
         }
-        let many: Vec<f32> = (0..1200 * 1000).map(|i| ((i * 7919) % 2003) as f32 - 1001.0).collect();
+        let many: Vec<f32> = (0..1200 * 1000).map(|i| ((i as u64 * 7919) % 2003) as f32 - 1001.0).collect();
         let found = curve(1200, &many);
         assert!(!found.whole);
         let mut exact = 0.0;
