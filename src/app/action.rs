@@ -37,6 +37,10 @@ pub enum Action {
     PreviousKnob,
     /// The next pattern of pruning, or way to share scales.
     NextPattern,
+    /// Factors of the matrix, or spatial-wise ones of a convolution.
+    NextForm,
+    /// The next criterion of pruning.
+    NextCriterion,
     /// The next rule for ranks.
     NextRule,
     /// Type a value for the active knob.
@@ -108,6 +112,8 @@ impl Action {
             Self::NextKnob => "next knob: rank, prune, bits",
             Self::PreviousKnob => "previous knob",
             Self::NextPattern => "next pattern of pruning; on bits: who shares a scale",
+            Self::NextForm => "factors of a convolution: channel-wise or spatial-wise",
+            Self::NextCriterion => "next criterion: magnitude, relative importance, …",
             Self::NextRule => "next rule for ranks: energy, LoRD, noise edge, …",
             Self::TypeValue => "type a value: 64, 50%, 2:4, row 30%, int4 row, energy 95%, dense",
             Self::Dense => "make the layers in scope dense again",

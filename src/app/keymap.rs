@@ -58,6 +58,8 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[k(Code::Tab)], Action::NextKnob, KNOBS),
     bind(&[k(Code::BackTab)], Action::PreviousKnob, KNOBS),
     bind(&[c('n')], Action::NextPattern, KNOBS),
+    bind(&[c('f')], Action::NextForm, KNOBS),
+    bind(&[c('y')], Action::NextCriterion, KNOBS),
     bind(&[c('R')], Action::NextRule, KNOBS),
     bind(&[c('=')], Action::TypeValue, KNOBS),
     bind(&[c('g')], Action::NextScope, KNOBS),

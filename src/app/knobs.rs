@@ -7,7 +7,7 @@ use crate::plan::{Edit, Entry, Knob};
 use crate::probe::rounding::GRANULARITIES;
 use crate::treat::pattern::CYCLE;
 use crate::treat::quantise::BITS;
-use crate::treat::{Granularity, Pattern, Prune, Quantise};
+use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise};
 
 /// Which layers an edit touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -93,7 +93,7 @@ impl App {
             Knob::Prune => treatment.prune.map(|p| p.remove),
             Knob::Bits => treatment.quantise.map(|q| bits_share(q.bits)),
             Knob::Rank => {
-                let full = self.model.layer(id).map_or(1, Layer::full_rank).max(1);
+                let full = self.full_rank(id);
                 treatment.rank.map(|r| r as f64 / full as f64)
             }
         }
@@ -119,8 +119,8 @@ impl App {
     }
 
     fn smallest_step(&self) -> f64 {
-        let ranks = self.targets().into_iter().filter_map(|id| self.model.layer(id)).map(Layer::full_rank);
-        1.0 / ranks.min().unwrap_or(1).max(1) as f64
+        let ranks = self.targets().into_iter().map(|id| self.full_rank(id));
+        1.0 / ranks.min().unwrap_or(1) as f64
     }
 
     /// Moves the active knob by so many percent.
@@ -149,7 +149,7 @@ impl App {
 
     /// One step of the rank: 1 % of the full rank, at least one; beyond the full rank lies dense.
     fn next_rank(&self, lead: LayerId, steps: i32, many: bool) -> Option<Value> {
-        let full = self.model.layer(lead).map_or(1, Layer::full_rank).max(1) as i64;
+        let full = self.full_rank(lead) as i64;
         let step = ((full as f64 / 100.0).round() as i64).max(1);
         let at = self.plan.treatment(lead).rank.map(|r| r as i64);
         if at.is_none() && steps > 0 {
@@ -172,6 +172,14 @@ impl App {
         }
         let knob = match value {
             Value::Rule(_) => Knob::Rank,
+            Value::Form(form) => {
+                self.form = form;
+                Knob::Rank
+            }
+            Value::Criterion(criterion) => {
+                self.criterion = criterion;
+                Knob::Prune
+            }
             Value::Pattern(pattern, _) => {
                 self.pattern = pattern;
                 Knob::Prune
@@ -188,21 +196,42 @@ impl App {
             let mut after = before;
             match knob {
                 Knob::Rank => {
+                    let form = if let Value::Form(form) = value { form } else { self.form_of(*id) };
+                    after.treatment.form = if form.apply_to(layer) { form } else { Factors::Matrix };
                     after.treatment.rank = match value {
+                        // The same share of the rank there is then.
+                        Value::Form(_) => {
+                            let share = self.share(Knob::Rank, *id);
+                            let full = after.treatment.form.full_rank(layer);
+                            share.and_then(|s| rank_of(Value::Share(s), full))
+                        }
                         // Where it finds none the layer stays as it is.
                         Value::Rule(rule) => {
-                            rule.rank(layer, self.facts.of(*id), before.treatment.form).or(before.treatment.rank)
+                            rule.rank(layer, self.facts.of(*id), after.treatment.form).or(before.treatment.rank)
                         }
-                        value => rank_of(value, layer),
+                        value => rank_of(value, self.full_rank(*id)),
                     };
+                    if after.treatment.rank.is_none() {
+                        after.treatment.form = Factors::Matrix;
+                    }
                 }
                 Knob::Prune => {
-                    let pattern = if let Value::Pattern(pattern, _) = value { pattern } else { self.pattern_of(*id) };
+                    let pattern = match value {
+                        Value::Pattern(pattern, _) => pattern,
+                        Value::Criterion(c) => c.fitting(layer, self.pattern_of(*id)),
+                        _ => self.pattern_of(*id),
+                    };
+                    let by = if let Value::Criterion(c) = value { c } else { self.criterion_of(*id) };
+                    // What cannot choose here leaves it to magnitudes, as the knob's line says.
+                    let by = if by.applies(layer, pattern).is_ok() { by } else { Criterion::Magnitude };
+                    let pruned = |share| pruned(pattern, share).map(|p| Prune { criterion: by, ..p });
                     after.treatment.prune = match value {
-                        Value::Share(s) | Value::Pattern(_, Some(s)) => pruned(pattern, s),
-                        // A pattern alone: as much as before goes.
-                        Value::Pattern(_, None) => before.treatment.prune.and_then(|p| pruned(pattern, p.remove)),
-                        Value::Rank(_) | Value::Bits(..) | Value::Rule(_) | Value::Dense => None,
+                        Value::Share(s) | Value::Pattern(_, Some(s)) => pruned(s),
+                        // A pattern or a criterion alone: as much as before goes.
+                        Value::Pattern(_, None) | Value::Criterion(_) => {
+                            before.treatment.prune.and_then(|p| pruned(p.remove))
+                        }
+                        Value::Rank(_) | Value::Bits(..) | Value::Rule(_) | Value::Form(_) | Value::Dense => None,
                     };
                 }
                 Knob::Bits => {
@@ -270,6 +299,8 @@ impl App {
             (_, Value::Share(s)) => format!("{:.0}%", s * 100.0),
             (_, Value::Pattern(p, share)) => p.name(share.unwrap_or(0.0)),
             (_, Value::Rule(rule)) => rule.name(),
+            (_, Value::Form(form)) => form.words().to_owned(),
+            (_, Value::Criterion(criterion)) => criterion.name().to_owned(),
             (_, Value::Bits(bits, per)) => {
                 let words = [bits.map(|b| b.to_string()), per.map(Granularity::name)];
                 words.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -359,10 +390,11 @@ fn pruned(pattern: Pattern, share: f64) -> Option<Prune> {
 }
 
 /// The rank that a value means for a layer; `None` is dense.
-fn rank_of(value: Value, layer: &Layer) -> Option<usize> {
-    let full = layer.full_rank();
+fn rank_of(value: Value, full: usize) -> Option<usize> {
     match value {
-        Value::Dense | Value::Pattern(..) | Value::Bits(..) | Value::Rule(_) => None,
+        Value::Dense | Value::Pattern(..) | Value::Bits(..) | Value::Rule(_) | Value::Criterion(_) | Value::Form(_) => {
+            None
+        }
         Value::Rank(r) => Some(r.clamp(1, full.max(1))),
         Value::Share(s) => Some(((s * full as f64).round() as usize).clamp(1, full.max(1))),
     }

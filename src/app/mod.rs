@@ -29,7 +29,7 @@ pub use crate::plan::Plan;
 use crate::plan::rule::Chosen;
 use crate::plan::{Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
-use crate::treat::{Granularity, Pattern, Preview, Refined};
+use crate::treat::{Criterion, Factors, Granularity, Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +70,10 @@ pub struct App {
     pub knob: Knob,
     /// The pattern in which layers are pruned from now on.
     pub pattern: Pattern,
+    /// Of which matrix ranks are from now on, where a layer has such factors.
+    pub form: Factors,
+    /// By what it is chosen from now on what goes.
+    pub criterion: Criterion,
     /// Which entries share a scale when they are rounded from now on.
     pub per: Granularity,
     /// The rule for ranks that was last gone on to.
@@ -126,6 +130,8 @@ impl App {
             selected,
             knob: Knob::Rank,
             pattern: Pattern::default(),
+            form: Factors::default(),
+            criterion: Criterion::default(),
             per: Granularity::default(),
             rule: None,
             scope: Scope::default(),
@@ -229,6 +235,8 @@ impl App {
             Action::NextKnob => self.knob = self.knob.next(),
             Action::PreviousKnob => self.knob = self.knob.next().next(),
             Action::NextPattern => self.next_pattern(),
+            Action::NextForm => self.next_form(),
+            Action::NextCriterion => self.next_criterion(),
             Action::NextRule => self.next_rule(),
             Action::TypeValue => self.typing = Some(Typing::Value(Prompt::default())),
             Action::Dense => self.make_dense(),
@@ -399,7 +407,9 @@ impl App {
         let alone = treatment.rank.is_none() && treatment.quantise.is_none();
         let how = treatment.prune.filter(|_| alone && layer == self.selected)?;
         let threshold = match how.pattern {
-            Pattern::Unstructured => self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold,
+            Pattern::Unstructured if how.criterion == Criterion::Magnitude => {
+                self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold
+            }
             _ => 0.0,
         };
         Some(Effect::Preview { layer, treatment, threshold })
@@ -427,7 +437,8 @@ impl App {
             let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
             // A rank alone follows from the dense spectrum, all but its row and column sums.
             let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
-            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || sums)
+            let spatial = treatment.rank.is_some() && treatment.form == Factors::Spatial;
+            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || spatial || sums)
                 && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
                 && self.current_refinement(id).is_none()
                 && !failed;

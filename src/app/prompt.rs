@@ -4,7 +4,7 @@ use super::message::{Code, Key};
 use crate::plan::Knob;
 use crate::plan::rule::{self, Chosen};
 use crate::treat::quantise::BITS;
-use crate::treat::{Granularity, Pattern};
+use crate::treat::{Criterion, Factors, Granularity, Pattern};
 
 /// A line being typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +71,10 @@ pub enum Value {
     Pattern(Pattern, Option<f64>),
     /// Bits that entries are rounded to, and which of them share a scale; what is not given stays.
     Bits(Option<u8>, Option<Granularity>),
+    /// Of which matrix the rank is.
+    Form(Factors),
+    /// By what it is chosen what goes.
+    Criterion(Criterion),
     /// What a rule says of each layer.
     Rule(Chosen),
 }
@@ -89,6 +93,14 @@ pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
     }
     if let Some(rule) = rule::parse(text) {
         return rule.map(Value::Rule);
+    }
+    match text {
+        "spatial" => return Ok(Value::Form(Factors::Spatial)),
+        "channel" | "matrix" => return Ok(Value::Form(Factors::Matrix)),
+        _ => {}
+    }
+    if let Some(criterion) = Criterion::parse(text) {
+        return Ok(Value::Criterion(criterion));
     }
     if let Some((pattern, own)) = Pattern::parse(first) {
         return match (own, rest.trim()) {
@@ -157,6 +169,8 @@ mod tests {
             (Knob::Bits, "row", Value::Bits(None, Some(Granularity::Row))),
             (Knob::Bits, "off", Value::Dense),
             (Knob::Prune, "energy 95%", Value::Rule(rule::parse("energy 95%").unwrap().unwrap())),
+            (Knob::Rank, "leverage", Value::Criterion(Criterion::Leverage)),
+            (Knob::Prune, "spatial", Value::Form(Factors::Spatial)),
             (Knob::Rank, "gd", Value::Rule(rule::parse("gd").unwrap().unwrap())),
         ] {
             assert_eq!(value(knob, text), Ok(want), "{text}");

@@ -334,6 +334,8 @@ fn patterns_go_round_and_keep_their_share() {
     let mut s = script();
     s.keys("n");
     assert_eq!(s.here(), Treatment::default(), "nothing is removed yet");
+    assert_eq!((s.app.pattern, s.app.knob), (Pattern::PerRow, Knob::Prune));
+    s.keys("n");
     assert_eq!((s.app.pattern, s.app.knob), (Pattern::Groups(4), Knob::Prune));
     s.keys("l l");
     assert_eq!(s.here().prune, Some(Prune::of(0.5, Pattern::Groups(4))));

@@ -230,6 +230,9 @@ pub struct PlanArgs {
     /// Give each layer a rank by a rule: 'energy 95%', trp, 'lord 20%', gd, mp, effective, stable, break-even
     #[arg(long, value_name = "RULE")]
     pub rank_rule: Option<String>,
+    /// Of what ranks are: matrix, or spatial for the convolutions that have such factors
+    #[arg(long, value_name = "FORM", default_value = "matrix", value_parser = ["matrix", "spatial"])]
+    pub factors: String,
     /// Keep this rank of every layer
     #[arg(long, value_name = "K")]
     pub rank: Option<usize>,
@@ -254,7 +257,7 @@ pub struct PlanArgs {
     /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC
     #[arg(long, value_name = "PATTERN", default_value = "unstructured")]
     pub pattern: String,
-    /// By what entries are chosen
+    /// By what it is chosen what goes: magnitude, relative-importance, batch-norm-scale, leverage
     #[arg(long, value_name = "NAME", default_value = "magnitude")]
     pub criterion: String,
     /// With a budget every layer keeps at least this share of itself

@@ -9,10 +9,13 @@ use crate::model::{Layer, LayerId, Model};
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Means, Unit, allocator};
 use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
 use crate::plan::rule::{self, Chosen, RULES};
-use crate::plan::{Entry, Factors, Granularity, Pattern, Plan, Prune, Quantise, Treatment, project};
+use crate::plan::{
+    CRITERIA, Criterion, Entry, Factors, Granularity, Pattern, Plan, Prune, Quantise, Treatment, project,
+};
 use crate::probe::book::FactBook;
 use crate::probe::{PROBES, Probe, ProbeId};
 use crate::report::plan::{Summary, json, table};
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +44,8 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
         }
     }
     let facts = measure(common, &model, weights, &plan, &wish)?;
-    let made = apply(&model, &facts, &mut plan, &wish)?;
+    let form = if args.factors == "spatial" { Factors::Spatial } else { Factors::Matrix };
+    let made = apply(&model, &facts, &mut plan, &wish, form)?;
     if !args.layers.is_empty() {
         for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
             plan.set(layer.id, Entry { pinned: false, ..plan.entry(layer.id) });
@@ -92,8 +96,14 @@ enum Same {
 impl Wish {
     fn of(args: &PlanArgs) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
-        if args.criterion != "magnitude" {
-            return usage(format!("--criterion {}: not built yet; magnitude is", args.criterion));
+        let Some(criterion) = Criterion::parse(&args.criterion) else {
+            let known: Vec<String> = CRITERIA.iter().map(|w| format!("{}: {}", w.name, w.words)).collect();
+            let later = ["wanda", "obs"].contains(&args.criterion.as_str());
+            let why = if later { "not built yet; built are" } else { "not one of" };
+            return usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")));
+        };
+        if criterion != Criterion::Magnitude && args.prune.is_none() {
+            return usage(format!("--criterion {}: say how much goes with --prune R", args.criterion));
         }
         if args.calibration.is_some() || args.time.is_some() {
             return usage("--calibration and --time: measured plans are not built yet".to_owned());
@@ -117,10 +127,13 @@ impl Wish {
         }
         if let Some(remove) = args.prune.or(own.filter(|_| asked == 0)) {
             let remove = pattern.on_grid(share("--prune", remove)?);
+            // Left open, the pattern is the criterion's own.
+            let open = args.pattern == "unstructured" && criterion != Criterion::Magnitude;
+            let pattern = if open { criterion.way().pattern } else { pattern };
             if own.is_some_and(|own| (own - remove).abs() > 1e-9) {
                 return usage(format!("--pattern {} says what goes: leave out --prune", args.pattern));
             }
-            return Ok(Self::Same(Some(Same::Prune(Prune::of(remove, pattern))), bits));
+            return Ok(Self::Same(Some(Same::Prune(Prune { criterion, ..Prune::of(remove, pattern) })), bits));
         }
         if let Some(keep) = args.keep_rank {
             return Ok(Self::Same(Some(Same::Share(share("--keep-rank", keep)?)), bits));
@@ -212,6 +225,7 @@ impl Wish {
         out.extend(patterns.then_some(ProbeId::Structure));
         out.extend(rounds.then_some(ProbeId::Rounding));
         out.extend(ranks.then_some(ProbeId::Spectrum));
+        out.extend(ranks.then_some(ProbeId::Spatial));
         out
     }
 }
@@ -250,7 +264,7 @@ fn measure(
 }
 
 /// Puts what was asked for into the plan; how it was made.
-fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Result<Made, CliError> {
+fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish, form: Factors) -> Result<Made, CliError> {
     let mut made = Made { by: format!("slimscope {}", env!("CARGO_PKG_VERSION")), ..Made::default() };
     match wish {
         Wish::Nothing => {}
@@ -260,9 +274,14 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Resul
                 if entry.pinned {
                     continue;
                 }
-                let full = layer.full_rank();
+                let form = if form.apply_to(layer) { form } else { Factors::Matrix };
+                let full = form.full_rank(layer);
                 let mut treatment = match same {
                     Some(Same::Prune(prune)) => {
+                        if let Err(why) = prune.criterion.applies(layer, prune.pattern) {
+                            eprintln!("note: {}: {}: {why}: it stays as it is", prune.criterion.name(), layer.name);
+                            continue;
+                        }
                         Treatment { prune: (prune.remove > 0.0).then_some(*prune), ..Treatment::default() }
                     }
                     Some(Same::Share(share)) => {
@@ -273,7 +292,7 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Resul
                         Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() }
                     }
                     Some(Same::Rule(rule)) => {
-                        let rank = rule.rank(layer, facts.of(layer.id), Factors::Matrix);
+                        let rank = rule.rank(layer, facts.of(layer.id), form);
                         if rank.is_none() {
                             eprintln!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
                         }
@@ -282,6 +301,9 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Resul
                     None => entry.treatment,
                 };
                 treatment.quantise = bits.or(treatment.quantise);
+                if same.is_some() && treatment.rank.is_some() {
+                    treatment.form = form;
+                }
                 plan.set(layer.id, Entry { treatment, ..entry });
             }
             made.allocator = Some(match same {

@@ -246,11 +246,17 @@ impl PlanFile {
                 form: factors(named, layer).map_err(wrong)?,
                 quantise: named.quantise.as_ref().map(quantise).transpose().map_err(wrong)?,
             };
+            if let Some(how) = treatment.prune
+                && let Err(why) = how.criterion.applies(layer, how.pattern)
+            {
+                return Err(wrong(format!("criterion {}: {why}", how.criterion.name())));
+            }
             if let Some(why) = layer.why_not.as_ref().filter(|_| !treatment.is_dense()) {
                 return Err(wrong(format!("cannot be compressed: {why}")));
             }
-            if let Some(rank) = named.rank.filter(|r| *r == 0 || *r > layer.full_rank()) {
-                return Err(wrong(format!("rank {rank} is not between 1 and {}", layer.full_rank())));
+            let full = treatment.form.full_rank(layer);
+            if let Some(rank) = named.rank.filter(|r| *r == 0 || *r > full) {
+                return Err(wrong(format!("rank {rank} is not between 1 and {full}")));
             }
             plan.set(layer.id, Entry { treatment, pinned: named.pinned });
         }
@@ -261,7 +267,7 @@ impl PlanFile {
 /// What a file says is removed.
 fn prune(named: &PrunePlan) -> Result<Prune, String> {
     let Some(criterion) = Criterion::parse(&named.criterion) else {
-        let known: Vec<&str> = CRITERIA.iter().map(|c| c.1).collect();
+        let known: Vec<&str> = CRITERIA.iter().map(|c| c.name).collect();
         return Err(format!("criterion {} is none of {}", named.criterion, known.join(", ")));
     };
     let (pattern, own) = Pattern::parse(&named.pattern).ok_or_else(|| {
@@ -286,8 +292,8 @@ fn factors(named: &LayerPlan, layer: &Layer) -> Result<Factors, String> {
     match named.factors.as_deref() {
         None | Some("matrix") => Ok(Factors::Matrix),
         Some(SPATIAL) if named.rank.is_none() => Err("factors without a rank".to_owned()),
-        Some(SPATIAL) if layer.input_columns() == 1 => {
-            Err("spatial factors are of convolutions of several taps".to_owned())
+        Some(SPATIAL) if !Factors::Spatial.apply_to(layer) => {
+            Err("spatial factors are of convolutions over two axes, of several taps and without groups".to_owned())
         }
         Some(SPATIAL) => Ok(Factors::Spatial),
         Some(other) => Err(format!("factors = {other} is none of matrix, {SPATIAL}")),

@@ -7,6 +7,7 @@ pub mod outcome;
 pub mod rule;
 
 use crate::model::LayerId;
+pub use crate::treat::criterion::CRITERIA;
 pub use crate::treat::size::{cost, rounded_share};
 pub use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise, Treatment};
 pub use outcome::{LayerOutcome, Outcome, Totals, project};

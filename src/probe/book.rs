@@ -21,6 +21,8 @@ pub struct LayerFacts {
     pub sketch: Option<Arc<Sketch>>,
     /// Singular values.
     pub spectrum: Option<Arc<Spectrum>>,
+    /// Singular values of a convolution read spatial-wise.
+    pub spatial: Option<Arc<Spectrum>>,
     /// A proven upper bound on σ₁ of the matrix view.
     pub certificate: Option<Known>,
     /// Why a probe failed; the first failure is kept.
@@ -37,6 +39,7 @@ impl LayerFacts {
             ProbeId::Lipschitz => self.lipschitz.is_some(),
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
+            ProbeId::Spatial => self.spatial.is_some(),
             ProbeId::Certificate => self.certificate.is_some(),
         }
     }
@@ -45,8 +48,13 @@ impl LayerFacts {
     pub fn spectrum_of(&self, form: Factors) -> Option<&Spectrum> {
         match form {
             Factors::Matrix => self.spectrum.as_deref(),
-            Factors::Spatial => None,
+            Factors::Spatial => self.spatial.as_deref(),
         }
+    }
+
+    /// The same as well as it is known; a sketch there is of the matrix view alone.
+    pub fn best_spectrum_of(&self, form: Factors) -> Option<&Spectrum> {
+        if form == Factors::Matrix { self.best_spectrum() } else { self.spectrum_of(form) }
     }
 
     /// The spectrum as well as it is known: exact, or sketched.
@@ -81,6 +89,7 @@ impl FactBook {
             lipschitz: None,
             sketch: None,
             spectrum: None,
+            spatial: None,
             certificate: None,
             failure: None,
         };
@@ -96,6 +105,7 @@ impl FactBook {
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
             Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),
+            Fact::Spatial(f) => drop(facts.spatial.get_or_insert(f)),
             Fact::Certificate(f) => {
                 facts.certificate.get_or_insert(f);
             }

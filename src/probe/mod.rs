@@ -13,6 +13,7 @@ mod pq;
 pub mod rounding;
 mod row_curve;
 pub mod sketch;
+pub mod spatial;
 pub mod spectrum;
 mod steps;
 pub mod structure;
@@ -44,6 +45,8 @@ pub enum ProbeId {
     Sketch,
     /// All singular values.
     Spectrum,
+    /// Those of a convolution read spatial-wise.
+    Spatial,
     /// A proven upper bound on σ₁.
     Certificate,
 }
@@ -63,6 +66,8 @@ pub enum Fact {
     Sketch(Arc<Sketch>),
     /// See [`Spectrum`].
     Spectrum(Arc<Spectrum>),
+    /// Of a convolution read spatial-wise; see [`spatial`].
+    Spatial(Arc<Spectrum>),
     /// A proven upper bound on σ₁ of the matrix view.
     Certificate(Known),
 }
@@ -128,6 +133,7 @@ pub static PROBES: &[&dyn Probe] = &[
     &lipschitz::LipschitzProbe,
     &sketch::SketchProbe,
     &spectrum::SpectrumProbe { double: false },
+    &spatial::SpatialProbe,
     &certificate::CertificateProbe,
 ];
 

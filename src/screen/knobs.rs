@@ -4,7 +4,7 @@ use super::layout::{COMPACT, Layout};
 use crate::app::{Action, Reading, Scope, bits_at, keymap};
 use crate::known::Known;
 use crate::lens::Look;
-use crate::plan::{Knob, LayerOutcome, Pattern, Quantise, Treatment, cost, rounded_share};
+use crate::plan::{Criterion, Factors, Knob, LayerOutcome, Pattern, Quantise, Treatment, cost, rounded_share};
 use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::slider::Slider;
@@ -80,8 +80,9 @@ fn draw_knob(look: &Look, layout: &Layout, knob: Knob, buf: &mut Buffer) {
         Reading::Mixed(low, high) => f64::midpoint(low, high),
         Reading::Nothing => 0.0,
     };
-    let full = look.layer.full_rank().max(1) as f64;
-    let dead = (knob == Knob::Rank).then(|| look.layer.break_even_rank() as f64 / full);
+    let form = look.app.form_of(look.layer.id);
+    let full = form.full_rank(look.layer).max(1) as f64;
+    let dead = (knob == Knob::Rank).then(|| form.break_even_rank(look.layer) as f64 / full);
     let enabled = reading != Reading::Nothing;
     Slider { at, dead_from: dead.filter(|_| enabled), active, enabled }.draw(area, buf, theme);
     let ink = if active { Ink::Accent } else { Ink::Text };
@@ -101,16 +102,23 @@ fn mixed(low: f64, high: f64) -> Phrase {
 }
 
 fn rank_words(look: &Look, reading: Reading) -> Phrase {
-    let full = look.layer.full_rank();
+    let form = look.app.form_of(look.layer.id);
+    let full = form.full_rank(look.layer);
     match reading {
         Reading::Nothing => Phrase::new().caption("nothing to treat here"),
         Reading::Mixed(low, high) => mixed(low, high),
-        Reading::Same(None) => Phrase::new().group("dense").caption(&format!("full rank {full}")),
+        Reading::Same(None) => {
+            let phrase = Phrase::new().group("dense").caption(&format!("full rank {full}"));
+            if form == Factors::Spatial { phrase.caption(form.words()) } else { phrase }
+        }
         Reading::Same(Some(share)) => {
             let rank = look.app.plan.treatment(look.layer.id).rank.unwrap_or((share * full as f64).round() as usize);
-            let keep = cost(look.layer, Treatment::rank(rank), None).params as f64 / look.layer.params.max(1) as f64;
+            let keep = cost(look.layer, Treatment { form, ..Treatment::rank(rank) }, None).params as f64
+                / look.layer.params.max(1) as f64;
             let value = if look.app.targets().len() > 1 && !look.compact {
                 format!("{:.0}% of rank", share * 100.0)
+            } else if form == Factors::Spatial {
+                format!("r {rank}/{full} spatial")
             } else if look.compact {
                 format!("r {rank}/{full}")
             } else {
@@ -131,9 +139,7 @@ fn prune_words(look: &Look, reading: Reading) -> Phrase {
     match reading {
         Reading::Nothing => Phrase::new().caption(""),
         Reading::Mixed(low, high) => mixed(low, high),
-        Reading::Same(None) => {
-            Phrase::new().group("off").caption("remove 0%").caption(&look.app.pattern_of(look.layer.id).words())
-        }
+        Reading::Same(None) => Phrase::new().group("off").caption("remove 0%").caption(&goes(look)),
         Reading::Same(Some(share)) => {
             let treatment = look.app.plan.treatment(look.layer.id);
             let pattern = look.app.pattern_of(look.layer.id);
@@ -143,12 +149,20 @@ fn prune_words(look: &Look, reading: Reading) -> Phrase {
             };
             let phrase = Phrase::new().inked(amount, Ink::Text);
             match (treatment.rank.is_some(), pattern) {
-                (true, Pattern::Unstructured) => phrase.caption("of the rest W−W_r"),
-                (true, _) => phrase.caption(&pattern.words()).caption("in W−W_r"),
-                (false, _) => phrase.caption(&pattern.words()),
+                (true, Pattern::Unstructured) if look.app.criterion_of(look.layer.id) == Criterion::Magnitude => {
+                    phrase.caption("of the rest W−W_r")
+                }
+                (true, _) => phrase.caption(&goes(look)).caption("in W−W_r"),
+                (false, _) => phrase.caption(&goes(look)),
             }
         }
     }
+}
+
+/// `smallest |w|`: what goes from the selected layer, or would.
+fn goes(look: &Look) -> String {
+    let (by, pattern) = (look.app.criterion_of(look.layer.id), look.app.pattern_of(look.layer.id));
+    if by.applies(look.layer, pattern).is_ok() { by.goes(pattern) } else { pattern.words() }
 }
 
 fn bits_words(look: &Look, reading: Reading) -> Phrase {

@@ -36,7 +36,7 @@ pub fn treated(
         }
         return Ok(out);
     };
-    let mut base = low_rank::low_rank(matrix, rank, treatment.quantise, keep_going)?;
+    let mut base = low_rank::of_form(layer, matrix, treatment.form, rank, treatment.quantise, keep_going)?;
     if let Some(how) = treatment.prune {
         let mut rest = matrix.clone();
         rest.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);

@@ -1,8 +1,8 @@
 //! The exact consequences of a treatment: what a projection can only estimate.
 
-use super::low_rank::low_rank;
+use super::low_rank::{low_rank, of_form};
 use super::prune::{Pruned, prune};
-use super::{Prune, Treatment};
+use super::{Factors, Prune, Treatment};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
 use crate::numerics::svd::{self, singular_values};
@@ -53,8 +53,10 @@ pub fn refine(
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
     match (treatment.rank, treatment.prune) {
-        (Some(rank), None) if treatment.quantise.is_none() => truncate(layer, matrix, rank, treatment, dense, ask),
-        // Of a rounded rank alone nothing of the residual stays.
+        (Some(rank), None) if treatment.quantise.is_none() && treatment.form == Factors::Matrix => {
+            truncate(layer, matrix, rank, treatment, dense, ask)
+        }
+        // Of a rounded or spatial-wise rank alone nothing of the residual stays.
         (rank, how) => {
             let nothing = if rank.is_some() { 1.0 } else { 0.0 };
             sparsify(layer, matrix, rank, how.unwrap_or(Prune::unstructured(nothing)), treatment, ask)
@@ -105,7 +107,8 @@ fn sparsify(
     treatment: Treatment,
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
-    let base = rank.map(|r| low_rank(matrix, r, treatment.quantise, ask.keep_going)).transpose()?;
+    let low = |r| of_form(layer, matrix, treatment.form, r, treatment.quantise, ask.keep_going);
+    let base = rank.map(low).transpose()?;
     let mut sparse = matrix.clone();
     if let Some(base) = &base {
         sparse.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
@@ -128,7 +131,7 @@ fn sparsify(
     Ok(Refined {
         treatment,
         error_energy,
-        params: rank.map_or(0, |r| r as u64 * (layer.rows() + layer.cols()) as u64) + stored,
+        params: rank.map_or(0, |r| (r * treatment.form.shape(layer).iter().sum::<usize>()) as u64) + stored,
         sigma,
         delta_norm: if error_energy == 0.0 { Known::exact(0.0) } else { delta_norm },
         threshold,

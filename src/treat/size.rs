@@ -93,6 +93,13 @@ impl Factors {
             _ => layer.matrix,
         }
     }
+    /// Its word.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Matrix => "channel-wise",
+            Self::Spatial => "spatial-wise",
+        }
+    }
     /// Whether a layer has such factors: spatial-wise those convolutions over two axes, of more than one tap and without
     /// groups.
     pub fn apply_to(self, layer: &Layer) -> bool {
@@ -124,7 +131,7 @@ pub fn rounded_share(layer: &Layer, how: Quantise) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Kind;
+    use crate::model::layer::ConvGeometry;
     use crate::treat::Granularity;
 
     fn layer(rows: usize, cols: usize) -> Layer {
@@ -154,6 +161,38 @@ mod tests {
         assert_eq!(index(&l, Prune::of(0.5, Pattern::Blocks(16, 16)), 8192), 8);
         // Beyond 65,536 columns a column takes 32 bits.
         assert_eq!(index(&layer(1, 70_000), Prune::unstructured(0.99), 700), 2808);
+    }
+
+    #[test]
+    fn spatial_factors_break_even_where_they_should() {
+        // 64 filters of 32 × 3×3: channel-wise 52.36 of at most 64, spatial-wise 64 of at most 96.
+        let conv = Layer::alone(Kind::Conv2d, &[64, 32, 3, 3]);
+        let (channel, spatial) = (Factors::Matrix, Factors::Spatial);
+        assert_eq!((channel.break_even_rank(&conv), channel.full_rank(&conv)), (52, 64));
+        assert_eq!((spatial.break_even_rank(&conv), spatial.full_rank(&conv)), (64, 96));
+        assert_eq!(spatial.shape(&conv), [96, 192]);
+        assert!(spatial.apply_to(&conv) && !spatial.apply_to(&layer(3, 3)));
+        assert!(!spatial.apply_to(&Layer::alone(Kind::Conv2d, &[64, 32, 1, 1])));
+        let t = Treatment { form: spatial, ..Treatment::rank(64) };
+        assert_eq!(cost(&conv, t, None).params, 18_432);
+    }
+
+    #[test]
+    fn the_first_spatial_factor_runs_at_output_rows_and_input_columns() {
+        // 8×10 to 4×5 by stride 2: 3×1 at 4×10 places, 1×3 at 4×5.
+        let geometry = ConvGeometry {
+            output: [4, 5],
+            input: [8, 10],
+            stride: [2, 2],
+            padding: [1, 1],
+            dilation: [1, 1],
+            groups: 1,
+            circular: false,
+        };
+        let conv = Layer { conv: Some(geometry), uses: Some(20), ..Layer::alone(Kind::Conv2d, &[6, 2, 3, 3]) };
+        let t = Treatment { form: Factors::Spatial, ..Treatment::rank(4) };
+        assert_eq!(cost(&conv, t, None).macs, Some(4 * 6 * 40 + 4 * 18 * 20));
+        assert_eq!(cost(&conv, Treatment::rank(4), None).macs, Some(4 * (18 + 6) * 20));
     }
 
     #[test]

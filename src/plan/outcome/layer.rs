@@ -7,7 +7,7 @@ use crate::model::Layer;
 use crate::model::cost::Cost;
 use crate::probe::book::LayerFacts;
 use crate::treat::size::cost;
-use crate::treat::{Pattern, Prune, Refined, Treatment};
+use crate::treat::{Criterion, Factors, Pattern, Prune, Refined, Treatment};
 
 /// Projects one treatment of one layer.
 pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
@@ -61,9 +61,10 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
         return out;
     }
     match (treatment.rank, treatment.prune) {
+        (Some(rank), None) if treatment.form == Factors::Spatial => project_spatial(&mut out, facts, rank),
         (Some(rank), None) => project_rank(&mut out, facts, rank),
         (None, Some(how)) => project_prune(&mut out, layer, facts, how),
-        (Some(rank), Some(how)) => project_both(&mut out, facts, rank, how, layer),
+        (Some(rank), Some(how)) => project_both(&mut out, facts, treatment, (rank, how), layer),
         (None, None) => {}
     }
     if let Some(how) = treatment.quantise {
@@ -87,8 +88,10 @@ fn cost_after(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
         }
     };
     let nonzeros = treatment.prune.map(|how| {
-        // The residual W − W_r has no zeros to begin with, and unread weights are taken to have none.
-        if treatment.rank.is_some() {
+        // The residual W − W_r has no zeros to begin with, and unread weights are taken to have none. What chooses single
+        // entries by their importance takes zeros first, as magnitudes do.
+        let rows = matches!(how.criterion, Criterion::BatchNormScale | Criterion::Leverage);
+        if treatment.rank.is_some() || rows {
             return left(how);
         }
         let measured = match how.pattern {
@@ -125,7 +128,26 @@ fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
     out.norm_after = Some(if rank == 0 { Known::exact(0.0) } else { spectrum.known(spectrum.norm()) });
 }
 
+/// Spatial-wise: the error is what its own spectrum leaves; norms of the matrix view follow from it as bounds.
+fn project_spatial(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
+    let Some(spectrum) = facts.spectrum_of(Factors::Spatial) else {
+        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+        return;
+    };
+    let error = spectrum.tail_energy(rank);
+    out.error_energy = Some(Known::exact(error));
+    out.delta_norm = Some(if error == 0.0 { Known::exact(0.0) } else { Known::upper(error.sqrt()) });
+    // ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖_F, ‖Ŵ‖_F).
+    let left = (spectrum.energy() - error).max(0.0).sqrt();
+    out.norm_after =
+        out.norm_before.map(|n| Known { value: (n.value + error.sqrt()).min(left), bound: upper(n.bound) });
+}
+
 fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
+    if how.criterion != Criterion::Magnitude {
+        project_criterion(out, layer, facts, how);
+        return;
+    }
     let removed = match how.pattern {
         Pattern::Unstructured => facts.magnitude.as_ref().map(|m| m.prune(how.remove).removed_energy),
         _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
@@ -142,10 +164,38 @@ fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how:
     let delta = removed.value.max(0.0).sqrt();
     out.delta_norm = Some(Known { value: delta, bound: upper(removed.bound) });
     let left = (magnitude.sum_squares - removed.value).max(0.0).sqrt();
+    // What is left of whole rows or columns is a part of W.
+    let more = if matches!(how.pattern, Pattern::Rows | Pattern::Columns) { 0.0 } else { delta };
     out.norm_after = out.norm_before.map(|n| Known {
-        value: (n.value + delta).min(left),
+        value: (n.value + more).min(left),
         bound: upper(removed.bound).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
     });
+}
+
+/// Other criteria: exact where the order is known beforehand; else no less than what magnitudes would lose, which err least.
+fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
+    (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+    let Some(magnitude) = &facts.magnitude else { return };
+    let known = if let (Some(gains), Criterion::BatchNormScale) = (&layer.gains, how.criterion) {
+        let mut order: Vec<usize> = (0..gains.len().min(magnitude.row_squares.len())).collect();
+        order.sort_by(|&a, &b| gains[a].abs().total_cmp(&gains[b].abs()).then(a.cmp(&b)));
+        order.truncate(how.pattern.removed(how.remove, layer) as usize);
+        Some(Known::exact(order.iter().map(|&row| magnitude.row_squares[row]).sum()))
+    } else {
+        let least = match how.pattern {
+            Pattern::Unstructured => Some(magnitude.prune(how.remove).removed_energy),
+            _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
+        };
+        least.filter(|l| l.bound == Bound::Exact).map(|l| Known::lower(l.value))
+    };
+    out.error_energy = known;
+    if let Some(exact) = known.filter(|k| k.bound == Bound::Exact) {
+        out.delta_norm = Some(Known::upper(exact.value.max(0.0).sqrt()));
+    }
+    // Of whole rows a part of W is left; else no more than all entries.
+    let rows = how.pattern == Pattern::Rows;
+    out.norm_after = out.norm_before.filter(|_| rows).map(|n| Known { bound: upper(n.bound), ..n });
+    out.norm_after = out.norm_after.or(Some(Known::upper(magnitude.frobenius())));
 }
 
 /// What an upper bound built from a value of this kind is.
@@ -153,8 +203,15 @@ pub(super) fn upper(bound: Bound) -> Bound {
     Bound::Upper.and(bound)
 }
 
-fn project_both(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize, how: Prune, layer: &Layer) {
-    let Some(spectrum) = facts.best_spectrum() else {
+fn project_both(
+    out: &mut LayerOutcome,
+    facts: &LayerFacts,
+    treatment: Treatment,
+    (rank, how): (usize, Prune),
+    layer: &Layer,
+) {
+    let entries = how.criterion == Criterion::RelativeImportance;
+    let Some(spectrum) = facts.best_spectrum_of(treatment.form).filter(|_| !entries) else {
         (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
         return;
     };
@@ -170,5 +227,8 @@ fn project_both(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize, how: Pr
     let delta = error.sqrt().min(spectrum.cut(rank) * (layer.full_rank() as f64).sqrt());
     out.error_energy = Some(Known::estimate(error));
     out.delta_norm = Some(Known::estimate(delta.min(error.sqrt())));
-    out.norm_after = Some(Known::estimate(spectrum.norm()));
+    out.norm_after = match treatment.form {
+        Factors::Matrix => Some(Known::estimate(spectrum.norm())),
+        Factors::Spatial => out.norm_before.map(|n| Known::estimate(n.value)),
+    };
 }

@@ -34,7 +34,7 @@ pub(super) fn project(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts,
             (Known::estimate(error), scales_stay(prune, how).then_some(most))
         }
         (Some(rank), prune) => {
-            let Some(spectrum) = facts.best_spectrum() else { return };
+            let Some(spectrum) = facts.best_spectrum_of(treatment.form) else { return };
             let relative = if energy > 0.0 { rounded / energy } else { 0.0 };
             let sigma = &spectrum.sigma[..rank.min(spectrum.sigma.len())];
             let factors = of_factors(sigma, treatment.form.shape(layer), how);

@@ -184,12 +184,11 @@ proptest! {
         let out = project_layer(&layer, &known, t, None);
         let energy = known.magnitude.as_ref().unwrap().sum_squares;
         let (projected, found) = (out.error_energy.unwrap(), refined.error_energy);
-        match (rank, prune) {
-            (None, None) => {
-                prop_assert_eq!(projected.bound, Bound::Exact);
-                prop_assert!((projected.value - found).abs() <= 1e-4 * found + 1e-9 * energy, "{} {found}", projected.value);
-            }
-            _ => prop_assert_eq!(projected.bound, Bound::Estimate),
+        if rank.is_none() && prune.is_none() {
+            prop_assert_eq!(projected.bound, Bound::Exact);
+            prop_assert!((projected.value - found).abs() <= 1e-4 * found + 1e-9 * energy, "{} {found}", projected.value);
+        } else {
+            prop_assert_eq!(projected.bound, Bound::Estimate);
         }
         // What is said to be no more than so much is no more.
         let delta = out.delta_norm.unwrap();
@@ -226,5 +225,81 @@ fn rounded_factors_err_about_as_much_as_is_said() {
             let said = project_layer(&layer, &known, t, None).error_energy.unwrap().value - tail;
             assert!((0.6..1.7).contains(&(said / found)), "{per:?} {bits} bits, rank {rank}: {said} {found}");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn criteria_show_while_scrubbing_what_a_run_finds(
+        rows in 2usize..30, cols in 2usize..30, seed in 0u32..1000, which in 0usize..5, share in 0.05f64..0.95,
+    ) {
+        use crate::known::Bound;
+        use crate::treat::Criterion::{BatchNormScale, Leverage, RelativeImportance};
+        let matrix = heavy(rows, cols, seed);
+        let mut layer = layer(rows, cols);
+        layer.gains = Some((0..rows).map(|i| ((i * 31 + seed as usize) % 17) as f32 - 8.0).collect());
+        let (criterion, pattern) = [
+            (RelativeImportance, Pattern::Unstructured),
+            (RelativeImportance, Pattern::PerRow),
+            (RelativeImportance, Pattern::Groups(4)),
+            (BatchNormScale, Pattern::Rows),
+            (Leverage, Pattern::Rows),
+        ][which];
+        prop_assume!(criterion.applies(&layer, pattern).is_ok());
+        let how = Prune { criterion, ..Prune::of(pattern.on_grid(share), pattern) };
+        prop_assume!(how.remove > 0.0);
+        let t = Treatment::prune(how);
+        let refined = refine(&layer, &matrix, t, None, &GO).unwrap();
+        let known = facts(&layer, &matrix);
+        let out = project_layer(&layer, &known, t, None);
+        let energy = known.magnitude.as_ref().unwrap().sum_squares;
+        prop_assert_eq!(out.after.params, refined.params, "{:?}", how);
+        if let Some(error) = out.error_energy {
+            match error.bound {
+                Bound::Exact => prop_assert!((error.value - refined.error_energy).abs() <= 1e-6 * energy, "{how:?}"),
+                Bound::Lower => prop_assert!(error.value <= refined.error_energy + 1e-6 * energy, "{how:?}"),
+                _ => prop_assert!(false, "{how:?} {error:?}"),
+            }
+        }
+        let norm = out.norm_after.unwrap();
+        if norm.bound == Bound::Upper {
+            prop_assert!(refined.sigma[0] <= norm.value * (1.0 + 1e-5));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn spatial_factors_show_while_scrubbing_what_a_run_finds(
+        outputs in 1usize..7, inputs in 1usize..6, height in 1usize..4, width in 1usize..4, seed in 0u32..1000, rank in 1usize..12,
+    ) {
+        use crate::known::Bound;
+        use crate::treat::Factors;
+        prop_assume!(height * width > 1);
+        let layer = Layer::alone(Kind::Conv2d, &[outputs, inputs, height, width]);
+        let matrix = heavy(outputs, inputs * height * width, seed);
+        let t = Treatment { form: Factors::Spatial, ..Treatment::rank(rank.min(Factors::Spatial.full_rank(&layer))) };
+        let known = facts(&layer, &matrix);
+        let out = project_layer(&layer, &known, t, None);
+        let refined = refine(&layer, &matrix, t, None, &GO).unwrap();
+        let energy = known.magnitude.as_ref().unwrap().sum_squares;
+        let (error, found) = (out.error_energy.unwrap(), refined.error_energy);
+        prop_assert_eq!(error.bound, Bound::Exact);
+        prop_assert!((error.value - found).abs() <= 2e-6 * energy.max(1e-6), "{} {found}", error.value);
+        let whole = crate::treat::treated(&layer, &matrix, t, GO.keep_going).unwrap();
+        let lost: f64 = whole.data.iter().zip(&matrix.data).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        prop_assert!((lost - found).abs() <= 2e-6 * energy.max(1e-6));
+        prop_assert_eq!(out.after.params, refined.params);
+        prop_assert_eq!(refined.params, (t.rank.unwrap() * (inputs * height + outputs * width)) as u64);
+        if out.norm_after.unwrap().bound == Bound::Upper {
+            prop_assert!(refined.sigma[0] <= out.norm_after.unwrap().value * (1.0 + 1e-5) + 1e-9);
+        }
+        prop_assert!(refined.delta_norm.value <= out.delta_norm.unwrap().value * (1.0 + 1e-4) + 3e-6 * energy.sqrt());
+        let after = project_layer(&layer, &known, t, Some(&refined));
+        prop_assert_eq!(after.after, out.after);
     }
 }
