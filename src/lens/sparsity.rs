@@ -222,7 +222,7 @@ fn at_knob(look: &Look) -> Phrase {
 /// `by layer =.27  by row =.30`.
 fn sides(look: &Look) -> Phrase {
     let Some([layer, row]) = both_scopes(look) else { return Phrase::new() };
-    let words = if look.compact { ["layer", "row"] } else { ["threshold by layer", "by row"] };
+    let words = if look.compact { ["layer", "row"] } else { ["by layer", "by row"] };
     Phrase::new().caption(words[0]).and(known(layer, ratio)).caption(words[1]).and(known(row, ratio))
 }
 

@@ -218,6 +218,9 @@ fn layer_words(look: &Look) -> Phrase {
     let mut phrase = Phrase::new()
         .caption(&look.short_name())
         .and(format!("{} params", params(look, out.before.params, out.after.params)));
+    if look.compact && out.before.params == out.after.params && out.before.bytes != out.after.bytes {
+        phrase = phrase.group(change(out.before.bytes, out.after.bytes, &BYTES, arrow));
+    }
     if !look.compact {
         let size = change(out.before.bytes, out.after.bytes, &BYTES, arrow);
         phrase = phrase.group(size);

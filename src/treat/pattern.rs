@@ -130,7 +130,7 @@ impl Pattern {
     pub fn short(self, share: f64) -> String {
         match self {
             Self::Unstructured => "p".to_owned(),
-            Self::PerRow => "p/row".to_owned(),
+            Self::PerRow => "pr".to_owned(),
             Self::Groups(_) => self.name(share),
             Self::Rows => "row".to_owned(),
             Self::Columns => "col".to_owned(),

@@ -183,7 +183,7 @@ fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, 
         Some(Known::exact(order.iter().map(|&row| magnitude.row_squares[row]).sum()))
     } else {
         let least = match how.pattern {
-            Pattern::Unstructured => Some(magnitude.prune(how.remove).removed_energy),
+            Pattern::Unstructured => Some(Known::exact(magnitude.prune(how.remove).range.0)),
             _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
         };
         least.filter(|l| l.bound == Bound::Exact).map(|l| Known::lower(l.value))
