@@ -489,11 +489,16 @@ fn a_plan_rounds_follows_rules_and_other_criteria() {
     let ruled = json(&bytelm, &["--rank-rule", "energy 95%"]);
     assert_eq!(ruled["allocator"], "energy 95%");
     assert!(of(&ruled, "model.layers.0.mlp.down_proj")["rank"] == 113, "{ruled}");
-    let rows = json(&cnn, &["--criterion", "batch-norm-scale", "--prune", ".25"]);
+    // Where nothing follows it says so and stays as it is.
+    let out = slimscope(&["plan", &cnn, "--format", "json", "--criterion", "batch-norm-scale", "--prune", ".25"]);
+    assert!(String::from_utf8_lossy(&out.stderr).contains("fc1: it is no convolution"));
+    let rows: Value = serde_json::from_slice(&out.stdout).unwrap();
     let conv = of(&rows, "conv2");
     assert_eq!((&conv["criterion"], &conv["pattern"]), (&"batch-norm-scale".into(), &"row".into()));
     assert_eq!(conv["relative_error"]["bound"], "exact");
-    assert_eq!(of(&rows, "fc1")["treatment"], "dense", "where nothing follows it stays as it is");
+    assert_eq!(of(&rows, "fc1")["treatment"], "dense");
+    let shares = of(&json(&cnn, &["--criterion", "relative-importance", "--prune", ".5"]), "fc1");
+    assert_eq!(shares["relative_error"]["bound"], "estimate");
     let spatial = json(&cnn, &["--factors", "spatial", "--rank", "8"]);
     assert_eq!(of(&spatial, "conv2")["relative_error"]["bound"], "exact");
     assert!(std::fs::read_to_string(file).unwrap().contains("factors = \"spatial\""));

@@ -200,10 +200,11 @@ impl Wish {
     /// What has to be known of each layer.
     fn probes(&self, plan: &Plan, model: &Model) -> Vec<ProbeId> {
         let given = model.layers.iter().map(|l| plan.treatment(l.id));
-        let (mut patterns, mut ranks, mut rounds) = (false, false, false);
+        let (mut patterns, mut ranks, mut rounds, mut shares) = (false, false, false, false);
         for t in given {
             rounds |= t.quantise.is_some();
             patterns |= t.prune.is_some_and(|p| p.pattern != Pattern::Unstructured);
+            shares |= t.prune.is_some_and(|p| p.criterion == Criterion::RelativeImportance);
             ranks |= t.rank.is_some();
         }
         match self {
@@ -211,7 +212,10 @@ impl Wish {
             Self::Same(same, bits) => {
                 rounds |= bits.is_some();
                 match same {
-                    Some(Same::Prune(p)) => patterns |= p.pattern != Pattern::Unstructured,
+                    Some(Same::Prune(p)) => {
+                        patterns |= p.pattern != Pattern::Unstructured;
+                        shares |= p.criterion == Criterion::RelativeImportance;
+                    }
                     Some(Same::Share(_) | Same::Rank(_) | Same::Rule(_)) => ranks = true,
                     None => {}
                 }
@@ -224,6 +228,7 @@ impl Wish {
         let mut out = vec![ProbeId::Magnitude, ProbeId::Lipschitz];
         out.extend(patterns.then_some(ProbeId::Structure));
         out.extend(rounds.then_some(ProbeId::Rounding));
+        out.extend(shares.then_some(ProbeId::Importance));
         out.extend(ranks.then_some(ProbeId::Spectrum));
         out.extend(ranks.then_some(ProbeId::Spatial));
         out

@@ -3,7 +3,7 @@
 use crate::known::Known;
 use crate::model::Layer;
 use crate::numerics::density::Density;
-use crate::probe::{Fact, Lipschitz, Magnitude, Rounding, Sketch, Spectrum, Structure, spatial};
+use crate::probe::{Fact, Importance, Lipschitz, Magnitude, Rounding, Sketch, Spectrum, Structure, spatial};
 use crate::treat::Factors;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ enum Record {
     Certificate(Known),
     Rounding(Rounding),
     Spatial { sigma: Vec<f64> },
+    Importance(Importance),
 }
 
 /// The bytes of what one probe told.
@@ -41,6 +42,7 @@ fn record(fact: &Fact) -> Record {
         Fact::Spectrum(s) => Record::Spectrum { sigma: s.sigma.clone(), accuracy: s.accuracy },
         Fact::Rounding(r) => Record::Rounding((**r).clone()),
         Fact::Spatial(s) => Record::Spatial { sigma: s.sigma.clone() },
+        Fact::Importance(i) => Record::Importance((**i).clone()),
         Fact::Certificate(k) => Record::Certificate(*k),
     }
 }
@@ -63,6 +65,7 @@ fn fact(layer: &Layer, record: Record) -> Option<Fact> {
         Record::Rounding(r) => (r.shape == layer.matrix).then(|| Fact::Rounding(Arc::new(r)))?,
         Record::Spatial { sigma } => (sigma.len() == Factors::Spatial.full_rank(layer))
             .then(|| Fact::Spatial(Arc::new(spatial::found(layer, sigma))))?,
+        Record::Importance(i) => (i.shape == layer.matrix).then(|| Fact::Importance(Arc::new(i)))?,
         Record::Certificate(k) => Fact::Certificate(k),
     })
 }

@@ -23,7 +23,7 @@ impl Lens for SparsityLens {
     fn remark(&self, look: &Look) -> String {
         let bins = if look.compact { "|w|  √count" } else { "|w| on log bins, heights √count" };
         match scope(look) {
-            Some(scope) if look.compact => format!("threshold: {scope}"),
+            Some(scope) if look.compact => format!("|w|  by {scope}"),
             Some(scope) => format!("threshold: {scope}   {bins}"),
             None => bins.to_owned(),
         }
@@ -212,18 +212,20 @@ fn at_knob(look: &Look) -> Phrase {
                 .and_inked(format!("remove {}", how.short()), Ink::Accent)
                 .caption("err")
                 .and(known(look.outcome.relative_error(), ratio))
-                .append(sides(look))
+                .append(other_scope(look))
                 .caption("energy kept")
                 .and(known(kept, percent))
         }
     }
 }
 
-/// `by layer =.27  by row =.30`.
-fn sides(look: &Look) -> Phrase {
+/// `by row =.30`: the error of the scope that is not in force.
+fn other_scope(look: &Look) -> Phrase {
     let Some([layer, row]) = both_scopes(look) else { return Phrase::new() };
-    let words = if look.compact { ["layer", "row"] } else { ["by layer", "by row"] };
-    Phrase::new().caption(words[0]).and(known(layer, ratio)).caption(words[1]).and(known(row, ratio))
+    match scope(look) {
+        Some("row") => Phrase::new().caption("by layer").and(known(layer, ratio)),
+        _ => Phrase::new().caption("by row").and(known(row, ratio)),
+    }
 }
 
 /// What one minus a bound is.

@@ -1,6 +1,6 @@
 //! What is known so far, layer by layer.
 
-use super::{Fact, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
+use super::{Fact, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
 use crate::known::Known;
 use crate::model::LayerId;
 use crate::treat::Factors;
@@ -15,6 +15,8 @@ pub struct LayerFacts {
     pub structure: Option<Arc<Structure>>,
     /// What rounding entries to a few bits costs.
     pub rounding: Option<Arc<Rounding>>,
+    /// What pruning by relative importance costs.
+    pub importance: Option<Arc<Importance>>,
     /// Operator norms.
     pub lipschitz: Option<Arc<Lipschitz>>,
     /// A first look at the spectrum.
@@ -36,6 +38,7 @@ impl LayerFacts {
             ProbeId::Magnitude => self.magnitude.is_some(),
             ProbeId::Structure => self.structure.is_some(),
             ProbeId::Rounding => self.rounding.is_some(),
+            ProbeId::Importance => self.importance.is_some(),
             ProbeId::Lipschitz => self.lipschitz.is_some(),
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
@@ -86,6 +89,7 @@ impl FactBook {
             magnitude: None,
             structure: None,
             rounding: None,
+            importance: None,
             lipschitz: None,
             sketch: None,
             spectrum: None,
@@ -102,6 +106,7 @@ impl FactBook {
             Fact::Magnitude(f) => drop(facts.magnitude.get_or_insert(f)),
             Fact::Structure(f) => drop(facts.structure.get_or_insert(f)),
             Fact::Rounding(f) => drop(facts.rounding.get_or_insert(f)),
+            Fact::Importance(f) => drop(facts.importance.get_or_insert(f)),
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
             Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),

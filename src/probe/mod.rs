@@ -4,6 +4,7 @@ pub mod bins;
 pub mod book;
 mod certificate;
 pub mod groups;
+pub mod importance;
 pub mod lipschitz;
 pub mod magnitude;
 mod marchenko_pastur;
@@ -22,6 +23,7 @@ use crate::known::Known;
 use crate::model::{Layer, Stored};
 use std::sync::Arc;
 
+pub use importance::Importance;
 pub use lipschitz::Lipschitz;
 pub use magnitude::Magnitude;
 pub use rounding::Rounding;
@@ -39,6 +41,8 @@ pub enum ProbeId {
     Structure,
     /// What rounding entries to a few bits costs.
     Rounding,
+    /// What pruning by relative importance costs.
+    Importance,
     /// Operator norms and bounds on them that need no singular values.
     Lipschitz,
     /// σ₁ from below and the density of the spectrum.
@@ -60,6 +64,8 @@ pub enum Fact {
     Structure(Arc<Structure>),
     /// See [`Rounding`].
     Rounding(Arc<Rounding>),
+    /// See [`Importance`].
+    Importance(Arc<Importance>),
     /// See [`Lipschitz`].
     Lipschitz(Arc<Lipschitz>),
     /// See [`Sketch`].
@@ -130,6 +136,7 @@ pub static PROBES: &[&dyn Probe] = &[
     &magnitude::MagnitudeProbe,
     &structure::StructureProbe,
     &rounding::RoundingProbe,
+    &importance::ImportanceProbe,
     &lipschitz::LipschitzProbe,
     &sketch::SketchProbe,
     &spectrum::SpectrumProbe { double: false },

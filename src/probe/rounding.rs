@@ -51,7 +51,7 @@ impl Probe for RoundingProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        5.0 * layer.rows() as f64 * layer.cols() as f64
+        12.0 * layer.rows() as f64 * layer.cols() as f64
     }
     fn decodes(&self, layer: &Layer) -> bool {
         layer.orientation == Orientation::InOut || layer.dtype == DType::F64

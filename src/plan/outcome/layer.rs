@@ -172,7 +172,8 @@ fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how:
     });
 }
 
-/// Other criteria: exact where the order is known beforehand; else no less than what magnitudes would lose, which err least.
+/// Other criteria: exact where the order is known beforehand; relative importance from a sample; else no less than what
+/// magnitudes would lose, which err least.
 fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
     (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
     let Some(magnitude) = &facts.magnitude else { return };
@@ -188,7 +189,16 @@ fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, 
         };
         least.filter(|l| l.bound == Bound::Exact).map(|l| Known::lower(l.value))
     };
-    out.error_energy = known;
+    // Near what a sample of rows says, and never below what magnitudes would lose.
+    let about = facts.importance.as_ref().filter(|_| how.criterion == Criterion::RelativeImportance);
+    let about = about.and_then(|i| i.removed(how.pattern, how.remove)).map(|share| share * magnitude.sum_squares);
+    out.error_energy = match (known, about) {
+        (Some(least), Some(about)) => Some(Known::estimate(about.max(least.value))),
+        (known, about) => known.or(about.map(Known::estimate)),
+    };
+    if let Some(about) = about {
+        out.delta_norm = Some(Known::estimate(about.sqrt()));
+    }
     if let Some(exact) = known.filter(|k| k.bound == Bound::Exact) {
         out.delta_norm = Some(Known::upper(exact.value.max(0.0).sqrt()));
     }

@@ -145,7 +145,7 @@ proptest! {
             prop_assert_eq!(out.after.params, refined.params, "{:?}", pattern);
             let slack = if projected.bound == crate::known::Bound::Exact { 1e-5 } else { 0.05 };
             prop_assert!((projected.value - refined.error_energy).abs() <= slack * energy, "{pattern:?} {projected:?} {}", refined.error_energy);
-        } else if pattern != Pattern::Rows && pattern != Pattern::Columns && !matches!(pattern, Pattern::Blocks(..)) {
+        } else if refined.error_energy > 1e-9 * energy && pattern != Pattern::Rows && pattern != Pattern::Columns && !matches!(pattern, Pattern::Blocks(..)) {
             // Nonzeros of the residual are counted; those that happen to be zero before are rare.
             prop_assert!(out.after.params.abs_diff(refined.params) <= 2);
         }
@@ -260,7 +260,10 @@ proptest! {
             match error.bound {
                 Bound::Exact => prop_assert!((error.value - refined.error_energy).abs() <= 1e-6 * energy, "{how:?}"),
                 Bound::Lower => prop_assert!(error.value <= refined.error_energy + 1e-6 * energy, "{how:?}"),
-                _ => prop_assert!(false, "{how:?} {error:?}"),
+                _ => {
+                    prop_assert_eq!(criterion, RelativeImportance);
+                    prop_assert!((error.value - refined.error_energy).abs() <= 0.1 * energy, "{how:?} {error:?} {}", refined.error_energy);
+                }
             }
         }
         let norm = out.norm_after.unwrap();
