@@ -104,7 +104,7 @@ fn saturated(c: &mut Criterion) {
         if !busy {
             drive.settle();
         }
-        drive.press(&keys("<tab>").unwrap());
+        drive.press(&keys("<s-tab>").unwrap());
         let mut buf = Buffer::empty(area);
         let mut down = false;
         group.bench_function(if busy { "pool saturated" } else { "pool idle" }, |b| {

@@ -459,6 +459,55 @@ fn a_plan_is_made_written_looked_at_and_opened() {
 }
 
 #[test]
+fn a_plan_rounds_follows_rules_and_other_criteria() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plan.toml");
+    let file = file.to_str().unwrap();
+    let (bytelm, cnn) = (sample("bytelm"), sample("fashion_cnn"));
+    let json = |model: &str, args: &[&str]| -> Value {
+        let made: Value =
+            serde_json::from_str(&stdout(&[&["plan", model, "--format", "json", "-o", file], args].concat())).unwrap();
+        let seen: Value = serde_json::from_str(&stdout(&["plan", model, "--format", "json", "--plan", file])).unwrap();
+        assert_eq!(made["layers"], seen["layers"], "the file says the same: {args:?}");
+        made
+    };
+    let of = |plan: &Value, name: &str| -> Value {
+        plan["layers"].as_array().unwrap().iter().find(|l| l["layer"] == name).unwrap().clone()
+    };
+    let rounded = of(&json(&bytelm, &["--bits", "4", "--bits-per", "group:32"]), "model.layers.0.self_attn.q_proj");
+    assert_eq!((&rounded["treatment"], &rounded["bits"]), (&"quantise".into(), &4.into()));
+    assert_eq!(rounded["bits_per"], "group:32");
+    assert_eq!(rounded["params_after"], 25_600);
+    // Half a byte an entry, two bytes for every 32.
+    assert_eq!(rounded["bytes_after"], 12_800 + 1_600);
+    assert_eq!(rounded["relative_error"]["bound"], "exact");
+    let both = json(&bytelm, &["--bits", "3", "--prune", ".5"]);
+    let layer = of(&both, "model.layers.0.self_attn.q_proj");
+    assert_eq!((&layer["treatment"], &layer["index_bytes"]), (&"prune+quantise".into(), &3_200.into()));
+    assert_eq!(layer["relative_error"]["bound"], "estimate");
+    assert!(both["after"]["index_bytes"].as_u64().unwrap() > 100_000);
+    let ruled = json(&bytelm, &["--rank-rule", "energy 95%"]);
+    assert_eq!(ruled["allocator"], "energy 95%");
+    assert!(of(&ruled, "model.layers.0.mlp.down_proj")["rank"] == 113, "{ruled}");
+    // Where nothing follows it says so and stays as it is.
+    let out = slimscope(&["plan", &cnn, "--format", "json", "--criterion", "batch-norm-scale", "--prune", ".25"]);
+    assert!(String::from_utf8_lossy(&out.stderr).contains("fc1: it is no convolution"));
+    let rows: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let conv = of(&rows, "conv2");
+    assert_eq!((&conv["criterion"], &conv["pattern"]), (&"batch-norm-scale".into(), &"row".into()));
+    assert_eq!(conv["relative_error"]["bound"], "exact");
+    assert_eq!(of(&rows, "fc1")["treatment"], "dense");
+    let shares = of(&json(&cnn, &["--criterion", "relative-importance", "--prune", ".5"]), "fc1");
+    assert_eq!(shares["relative_error"]["bound"], "estimate");
+    let spatial = json(&cnn, &["--factors", "spatial", "--rank", "8"]);
+    assert_eq!(of(&spatial, "conv2")["relative_error"]["bound"], "exact");
+    assert!(std::fs::read_to_string(file).unwrap().contains("factors = \"spatial\""));
+    let entries = json(&cnn, &["--pattern", "per-row", "--prune", ".5"]);
+    assert_eq!(of(&entries, "conv2")["pattern"], "per-row");
+    assert_eq!(of(&entries, "conv2")["relative_error"]["bound"], "exact");
+}
+
+#[test]
 fn plans_that_cannot_be_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("plan.toml");
@@ -473,7 +522,12 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
         (2, "what to do?", vec!["plan", &bytelm]),
         (2, "GLOB=dense", vec!["plan", &bytelm, "--prune", ".3", "--pin", "lm_head"]),
         (1, "no layer that can be compressed", vec!["plan", &bytelm, "--prune", ".3", "--pin", "nothing=dense"]),
-        (2, "unstructured, N:M", vec!["plan", &bytelm, "--prune", ".3", "--pattern", "4:4"]),
+        (2, "per-row, N:M", vec!["plan", &bytelm, "--prune", ".3", "--pattern", "4:4"]),
+        (2, "--plan PLAN.toml --bits", vec!["plan", &bytelm, "--budget", ".5", "--bits", "4"]),
+        (2, "tensor, row or group:N", vec!["plan", &bytelm, "--bits", "4", "--bits-per", "column"]),
+        (2, "break-even:", vec!["plan", &bytelm, "--rank-rule", "best"]),
+        (2, "leave out", vec!["plan", &bytelm, "--rank-rule", "gd 20%"]),
+        (2, "say how much", vec!["plan", &bytelm, "--criterion", "leverage"]),
         (2, "not built yet", vec!["plan", &bytelm, "--prune", ".3", "--criterion", "wanda"]),
         (2, "one of", vec!["plan", &bytelm, "--prune", ".3", "--rank", "4"]),
         (2, "a share", vec!["plan", &bytelm, "--budget", "50"]),

@@ -88,7 +88,7 @@ fn the_readme_shows_a_real_frame_and_the_real_keys() {
 fn the_pictures_are_of_this_program() {
     for (name, script) in [
         ("spectrum", "j j j j j j = 6 4 <enter>"),
-        ("map", "g g g <tab> = 5 0 <enter> <tab> g J J j j = 2 5 % <enter> 4"),
+        ("map", "g g g <tab> = 5 0 <enter> <s-tab> g J J j j = 2 5 % <enter> 4"),
         ("sparsity", "2 j j j j <tab> = 6 0 <enter>"),
         ("lipschitz", "3 j j <tab> = 7 0 <enter>"),
     ] {

@@ -80,7 +80,7 @@ fn sparsity() {
 
 #[test]
 fn lipschitz_of_a_chain() {
-    lens("lipschitz", "fashion_mlp", "3 <tab> L L L L L j <tab> H H H");
+    lens("lipschitz", "fashion_mlp", "3 <tab> L L L L L j <s-tab> H H H");
 }
 
 #[test]

@@ -31,10 +31,18 @@ pub enum Action {
     SameRole(i32),
     /// Move the active knob by so many steps of 1 %.
     Scrub(i32),
-    /// The other knob.
+    /// The next knob.
     NextKnob,
-    /// The next pattern of pruning.
+    /// The knob before.
+    PreviousKnob,
+    /// The next pattern of pruning, or way to share scales.
     NextPattern,
+    /// Factors of the matrix, or spatial-wise ones of a convolution.
+    NextForm,
+    /// The next criterion of pruning.
+    NextCriterion,
+    /// The next rule for ranks.
+    NextRule,
     /// Type a value for the active knob.
     TypeValue,
     /// Make the layers in scope dense again.
@@ -115,13 +123,17 @@ impl Action {
             Self::Last => "last layer",
             Self::SameRole(n) if n < 0 => "same role, previous block",
             Self::SameRole(_) => "same role, next block",
-            Self::Scrub(-1) => "knob left by 1 %",
-            Self::Scrub(1) => "knob right by 1 %",
+            Self::Scrub(-1) => "knob left by 1 % or a bit",
+            Self::Scrub(1) => "knob right by 1 % or a bit",
             Self::Scrub(n) if n < 0 => "knob left by 10 %",
             Self::Scrub(_) => "knob right by 10 %",
-            Self::NextKnob => "other knob: rank or prune; on the frontier the budget",
-            Self::NextPattern => "next pattern: entries, N:4, N:8, N:16, rows, columns, blocks",
-            Self::TypeValue => "type a value: 64, 50%, .5, 2:4, row 30%, dense",
+            Self::NextKnob => "next knob: rank, prune, bits; on the frontier the budget",
+            Self::PreviousKnob => "previous knob",
+            Self::NextPattern => "next pattern of pruning; on bits: who shares a scale",
+            Self::NextForm => "factors of a convolution: channel-wise or spatial-wise",
+            Self::NextCriterion => "next criterion: magnitude, relative importance, …",
+            Self::NextRule => "next rule for ranks: energy, LoRD, noise edge, …",
+            Self::TypeValue => "type a value: 64, 50%, 2:4, row 30%, int4 row, energy 95%, dense",
             Self::Dense => "make the layers in scope dense again",
             Self::Pin => "pin: larger scopes leave the layer alone",
             Self::Undo => "undo",

@@ -1,11 +1,13 @@
-//! The two knobs: which layers they move, where they stand, and what a step does.
+//! The knobs: which layers they move, where they stand, and what a step does.
 
 use super::App;
 use super::prompt::Value;
 use crate::model::{Layer, LayerId};
 use crate::plan::{Edit, Entry, Knob};
+use crate::probe::rounding::GRANULARITIES;
 use crate::treat::pattern::CYCLE;
-use crate::treat::{Pattern, Prune};
+use crate::treat::quantise::BITS;
+use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise};
 
 /// Which layers an edit touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
@@ -50,7 +52,8 @@ impl Scope {
 pub enum Reading {
     /// No layer in scope can be treated.
     Nothing,
-    /// All the same; `None` is dense (rank) or off (prune). For the rank a share of the full rank.
+    /// All the same; `None` is dense (rank) or off (prune, bits). For the rank a share of the full rank, for bits
+    /// [`bits_share`].
     Same(Option<f64>),
     /// Different: smallest and largest share.
     Mixed(f64, f64),
@@ -89,8 +92,9 @@ impl App {
         let treatment = self.plan.treatment(id);
         match knob {
             Knob::Prune => treatment.prune.map(|p| p.remove),
+            Knob::Bits => treatment.quantise.map(|q| bits_share(q.bits)),
             Knob::Rank => {
-                let full = self.model.layer(id).map_or(1, Layer::full_rank).max(1);
+                let full = self.full_rank(id);
                 treatment.rank.map(|r| r as f64 / full as f64)
             }
         }
@@ -100,7 +104,7 @@ impl App {
     pub fn reading(&self, knob: Knob) -> Reading {
         let shares: Vec<Option<f64>> = self.targets().into_iter().map(|id| self.share(knob, id)).collect();
         let Some(first) = shares.first().copied() else { return Reading::Nothing };
-        let rest = if knob == Knob::Rank { 1.0 } else { 0.0 };
+        let rest = if knob == Knob::Prune { 0.0 } else { 1.0 };
         let value = |s: &Option<f64>| s.unwrap_or(rest);
         let low = shares.iter().map(value).fold(f64::INFINITY, f64::min);
         let high = shares.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
@@ -116,21 +120,37 @@ impl App {
     }
 
     fn smallest_step(&self) -> f64 {
-        let ranks = self.targets().into_iter().filter_map(|id| self.model.layer(id)).map(Layer::full_rank);
-        1.0 / ranks.min().unwrap_or(1).max(1) as f64
+        let ranks = self.targets().into_iter().map(|id| self.full_rank(id));
+        1.0 / ranks.min().unwrap_or(1) as f64
     }
 
-    /// The other knob; on the frontier the budget is one of them.
+    /// The next knob; on the frontier the budget is one of them.
     pub(super) fn next_knob(&mut self) {
+        let next = self.knob.next();
         if self.lens != super::LensId::Frontier {
-            self.knob = self.knob.other();
+            self.knob = next;
         } else if self.frontier.active {
             self.frontier.active = false;
             self.knob = Knob::Rank;
-        } else if self.knob == Knob::Rank {
-            self.knob = self.knob.other();
-        } else {
+        } else if next == Knob::Rank {
             self.frontier.active = true;
+        } else {
+            self.knob = next;
+        }
+    }
+
+    /// The one before.
+    pub(super) fn previous_knob(&mut self) {
+        let last = Knob::Rank.next().next();
+        if self.lens != super::LensId::Frontier {
+            self.knob = self.knob.next().next();
+        } else if self.frontier.active {
+            self.frontier.active = false;
+            self.knob = last;
+        } else if self.knob == Knob::Rank {
+            self.frontier.active = true;
+        } else {
+            self.knob = self.knob.next().next();
         }
     }
 
@@ -147,13 +167,20 @@ impl App {
                 Some(self.pattern_of(lead).step(at, steps)).filter(|s| *s > 0.0).map(Value::Share)
             }
             Knob::Rank => self.next_rank(lead, steps, targets.len() > 1),
+            Knob::Bits => {
+                let beyond = i32::from(*BITS.end()) + 1;
+                let at = self.plan.treatment(lead).quantise.map_or(beyond, |q| i32::from(q.bits));
+                // A coarse step is two bits.
+                let next = (at + steps.signum() * if steps.abs() > 1 { 2 } else { 1 }).max(i32::from(*BITS.start()));
+                u8::try_from(next).ok().filter(|b| BITS.contains(b)).map(|b| Value::Bits(Some(b), None))
+            }
         };
         self.set(next.unwrap_or(Value::Dense), true);
     }
 
     /// One step of the rank: 1 % of the full rank, at least one; beyond the full rank lies dense.
     fn next_rank(&self, lead: LayerId, steps: i32, many: bool) -> Option<Value> {
-        let full = self.model.layer(lead).map_or(1, Layer::full_rank).max(1) as i64;
+        let full = self.full_rank(lead) as i64;
         let step = ((full as f64 / 100.0).round() as i64).max(1);
         let at = self.plan.treatment(lead).rank.map(|r| r as i64);
         if at.is_none() && steps > 0 {
@@ -174,25 +201,77 @@ impl App {
             self.say(self.why_nothing());
             return;
         }
-        let knob = if let Value::Pattern(pattern, _) = value {
-            self.pattern = pattern;
-            Knob::Prune
-        } else {
-            self.knob
+        let knob = match value {
+            Value::Rule(_) => Knob::Rank,
+            Value::Form(form) => {
+                self.form = form;
+                Knob::Rank
+            }
+            Value::Criterion(criterion) => {
+                self.criterion = criterion;
+                Knob::Prune
+            }
+            Value::Pattern(pattern, _) => {
+                self.pattern = pattern;
+                Knob::Prune
+            }
+            Value::Bits(_, per) => {
+                self.per = per.unwrap_or(self.per);
+                Knob::Bits
+            }
+            _ => self.knob,
         };
         let mut changes = Vec::with_capacity(targets.len());
         for id in &targets {
             let (Some(layer), before) = (self.model.layer(*id), self.plan.entry(*id)) else { continue };
             let mut after = before;
             match knob {
-                Knob::Rank => after.treatment.rank = rank_of(value, layer),
+                Knob::Rank => {
+                    let form = if let Value::Form(form) = value { form } else { self.form_of(*id) };
+                    after.treatment.form = if form.apply_to(layer) { form } else { Factors::Matrix };
+                    after.treatment.rank = match value {
+                        // The same share of the rank there is then.
+                        Value::Form(_) => {
+                            let share = self.share(Knob::Rank, *id);
+                            let full = after.treatment.form.full_rank(layer);
+                            share.and_then(|s| rank_of(Value::Share(s), full))
+                        }
+                        // Where it finds none the layer stays as it is.
+                        Value::Rule(rule) => {
+                            rule.rank(layer, self.facts.of(*id), after.treatment.form).or(before.treatment.rank)
+                        }
+                        value => rank_of(value, self.full_rank(*id)),
+                    };
+                    if after.treatment.rank.is_none() {
+                        after.treatment.form = Factors::Matrix;
+                    }
+                }
                 Knob::Prune => {
-                    let pattern = if let Value::Pattern(pattern, _) = value { pattern } else { self.pattern_of(*id) };
+                    let pattern = match value {
+                        Value::Pattern(pattern, _) => pattern,
+                        Value::Criterion(c) => c.fitting(layer, self.pattern_of(*id)),
+                        _ => self.pattern_of(*id),
+                    };
+                    let by = if let Value::Criterion(c) = value { c } else { self.criterion_of(*id) };
+                    // What cannot choose here leaves it to magnitudes, as the knob's line says.
+                    let by = if by.applies(layer, pattern).is_ok() { by } else { Criterion::Magnitude };
+                    let pruned = |share| pruned(pattern, share).map(|p| Prune { criterion: by, ..p });
                     after.treatment.prune = match value {
-                        Value::Share(s) | Value::Pattern(_, Some(s)) => pruned(pattern, s),
-                        // A pattern alone: as much as before goes.
-                        Value::Pattern(_, None) => before.treatment.prune.and_then(|p| pruned(pattern, p.remove)),
-                        Value::Rank(_) | Value::Dense => None,
+                        Value::Share(s) | Value::Pattern(_, Some(s)) => pruned(s),
+                        // A pattern or a criterion alone: as much as before goes.
+                        Value::Pattern(_, None) | Value::Criterion(_) => {
+                            before.treatment.prune.and_then(|p| pruned(p.remove))
+                        }
+                        Value::Rank(_) | Value::Bits(..) | Value::Rule(_) | Value::Form(_) | Value::Dense => None,
+                    };
+                }
+                Knob::Bits => {
+                    let before = before.treatment.quantise;
+                    after.treatment.quantise = match value {
+                        Value::Bits(bits, per) => bits
+                            .or(before.map(|q| q.bits))
+                            .map(|bits| Quantise { bits, per: per.or(before.map(|q| q.per)).unwrap_or(self.per) }),
+                        _ => None,
                     };
                 }
             }
@@ -200,6 +279,9 @@ impl App {
         }
         let label = self.label(knob, value, targets.len());
         self.apply(changes, label, gesture.then_some((knob, self.gesture_key())));
+        if let Value::Rule(rule) = value {
+            self.say(self.ruled(rule, &targets));
+        }
     }
 
     /// Gestures are told apart by the scope and by what is selected.
@@ -212,8 +294,25 @@ impl App {
         self.plan.treatment(id).prune.map_or(self.pattern, |p| p.pattern)
     }
 
-    /// Goes on to the next pattern for all layers in scope.
+    /// Which entries of a layer share a scale, or would.
+    pub fn per_of(&self, id: LayerId) -> Granularity {
+        self.plan.treatment(id).quantise.map_or(self.per, |q| q.per)
+    }
+
+    /// Goes on to the next way to share scales for all layers in scope.
+    fn next_granularity(&mut self) {
+        let now = self.per_of(self.selected);
+        let at = GRANULARITIES.iter().position(|g| *g == now).map_or(0, |i| (i + 1) % GRANULARITIES.len());
+        self.set(Value::Bits(None, Some(GRANULARITIES[at])), false);
+        self.say(format!("scales: {}", GRANULARITIES[at].describe()));
+    }
+
+    /// Goes on to the next pattern for all layers in scope; on the knob of bits to the next way to share scales.
     pub(super) fn next_pattern(&mut self) {
+        if self.knob == Knob::Bits {
+            self.next_granularity();
+            return;
+        }
         let lead = self.targets();
         let lead = lead.iter().copied().find(|id| *id == self.selected).or(lead.first().copied());
         let now = lead.map_or(self.pattern, |id| self.pattern_of(id));
@@ -231,6 +330,13 @@ impl App {
             (_, Value::Rank(r)) => r.to_string(),
             (_, Value::Share(s)) => format!("{:.0}%", s * 100.0),
             (_, Value::Pattern(p, share)) => p.name(share.unwrap_or(0.0)),
+            (_, Value::Rule(rule)) => rule.name(),
+            (_, Value::Form(form)) => form.words().to_owned(),
+            (_, Value::Criterion(criterion)) => criterion.name().to_owned(),
+            (_, Value::Bits(bits, per)) => {
+                let words = [bits.map(|b| b.to_string()), per.map(Granularity::name)];
+                words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+            }
         };
         let of = if layers == 1 {
             self.model.layer(self.selected).map_or_else(String::new, |l| l.label.clone())
@@ -251,7 +357,7 @@ impl App {
         }
     }
 
-    /// Makes all layers in scope dense, both knobs.
+    /// Makes all layers in scope dense, all knobs.
     pub(super) fn make_dense(&mut self) {
         let entry = |id: &LayerId| {
             let before = self.plan.entry(*id);
@@ -313,6 +419,17 @@ fn more(steps: usize) -> String {
     if steps == 0 { String::new() } else { format!(" ({steps} more)") }
 }
 
+/// Where so many bits stand on their slider: 2 at the left end, off at the right one.
+pub fn bits_share(bits: u8) -> f64 {
+    f64::from(bits.saturating_sub(*BITS.start())) / f64::from(BITS.end() + 1 - BITS.start())
+}
+
+/// The bits nearest to a place of the slider; `None` is off.
+pub fn bits_at(share: f64) -> Option<u8> {
+    let bits = BITS.start() + (share.clamp(0.0, 1.0) * f64::from(BITS.end() + 1 - BITS.start())).round() as u8;
+    BITS.contains(&bits).then_some(bits)
+}
+
 /// What removing a share in a pattern is; nothing removed is `None`.
 fn pruned(pattern: Pattern, share: f64) -> Option<Prune> {
     let remove = pattern.on_grid(share.clamp(0.0, 1.0));
@@ -320,10 +437,11 @@ fn pruned(pattern: Pattern, share: f64) -> Option<Prune> {
 }
 
 /// The rank that a value means for a layer; `None` is dense.
-fn rank_of(value: Value, layer: &Layer) -> Option<usize> {
-    let full = layer.full_rank();
+fn rank_of(value: Value, full: usize) -> Option<usize> {
     match value {
-        Value::Dense | Value::Pattern(..) => None,
+        Value::Dense | Value::Pattern(..) | Value::Bits(..) | Value::Rule(_) | Value::Criterion(_) | Value::Form(_) => {
+            None
+        }
         Value::Rank(r) => Some(r.clamp(1, full.max(1))),
         Value::Share(s) => Some(((s * full as f64).round() as usize).clamp(1, full.max(1))),
     }

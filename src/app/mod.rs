@@ -12,13 +12,14 @@ mod overlay;
 pub mod prompt;
 mod reports;
 mod sessions;
+mod rules;
 pub mod shape;
 mod spectrum_view;
 mod view;
 
 pub use action::Action;
 pub use frontier::{Frontier, Measure, Snapshot};
-pub use knobs::{Reading, Scope};
+pub use knobs::{Reading, Scope, bits_at};
 pub use lens_id::LensId;
 pub use list::{List, Row, Sort};
 pub use message::{Code, Effect, Key, Msg, Target};
@@ -30,9 +31,10 @@ pub use spectrum_view::{Axes, SpectrumView};
 use crate::engine::Progress;
 use crate::model::{LayerId, Model};
 pub use crate::plan::Plan;
+use crate::plan::rule::Chosen;
 use crate::plan::{Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
-use crate::treat::{Pattern, Preview, Refined};
+use crate::treat::{Criterion, Factors, Granularity, Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +75,14 @@ pub struct App {
     pub knob: Knob,
     /// The pattern in which layers are pruned from now on.
     pub pattern: Pattern,
+    /// Of which matrix ranks are from now on, where a layer has such factors.
+    pub form: Factors,
+    /// By what it is chosen from now on what goes.
+    pub criterion: Criterion,
+    /// Which entries share a scale when they are rounded from now on.
+    pub per: Granularity,
+    /// The rule for ranks that was last gone on to.
+    rule: Option<Chosen>,
     scope: Scope,
     /// The lens on screen.
     pub lens: LensId,
@@ -133,6 +143,10 @@ impl App {
             selected,
             knob: Knob::Rank,
             pattern: Pattern::default(),
+            form: Factors::default(),
+            criterion: Criterion::default(),
+            per: Granularity::default(),
+            rule: None,
             scope: Scope::default(),
             lens: LensId::Spectrum,
             map_metric: 0,
@@ -242,7 +256,11 @@ impl App {
             Action::Scrub(n) if self.budgeting() => self.scrub_budget(n, effects),
             Action::Scrub(n) => self.scrub(n),
             Action::NextKnob => self.next_knob(),
+            Action::PreviousKnob => self.previous_knob(),
             Action::NextPattern => self.next_pattern(),
+            Action::NextForm => self.next_form(),
+            Action::NextCriterion => self.next_criterion(),
+            Action::NextRule => self.next_rule(),
             Action::TypeValue => self.typing = Some(Typing::Value(Prompt::default())),
             Action::Dense => self.make_dense(),
             Action::Pin => self.pin(),
@@ -397,6 +415,9 @@ impl App {
                 let value = match knob {
                     Knob::Rank if share >= 1.0 => prompt::Value::Dense,
                     Knob::Prune if share <= 0.0 => prompt::Value::Dense,
+                    Knob::Bits => {
+                        knobs::bits_at(share).map_or(prompt::Value::Dense, |b| prompt::Value::Bits(Some(b), None))
+                    }
                     _ => prompt::Value::Share((share * 200.0).round() / 200.0),
                 };
                 self.set(value, true);
@@ -434,9 +455,12 @@ impl App {
 
     /// The estimate worth having until the exact run is there: of the selected layer, pruned and nothing else.
     fn previewed(&self, layer: LayerId, treatment: Treatment) -> Option<Effect> {
-        let how = treatment.prune.filter(|_| treatment.rank.is_none() && layer == self.selected)?;
+        let alone = treatment.rank.is_none() && treatment.quantise.is_none();
+        let how = treatment.prune.filter(|_| alone && layer == self.selected)?;
         let threshold = match how.pattern {
-            Pattern::Unstructured => self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold,
+            Pattern::Unstructured if how.criterion == Criterion::Magnitude => {
+                self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold
+            }
             _ => 0.0,
         };
         Some(Effect::Preview { layer, treatment, threshold })
@@ -464,7 +488,8 @@ impl App {
             let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
             // A rank alone follows from the dense spectrum, all but its row and column sums.
             let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
-            let wanted = (treatment.prune.is_some() || sums)
+            let spatial = treatment.rank.is_some() && treatment.form == Factors::Spatial;
+            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || spatial || sums)
                 && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
                 && self.current_refinement(id).is_none()
                 && !failed;

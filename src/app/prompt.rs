@@ -2,7 +2,9 @@
 
 use super::message::{Code, Key};
 use crate::plan::Knob;
-use crate::treat::Pattern;
+use crate::plan::rule::{self, Chosen};
+use crate::treat::quantise::BITS;
+use crate::treat::{Criterion, Factors, Granularity, Pattern};
 
 /// A line being typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,16 +69,39 @@ pub enum Value {
     Share(f64),
     /// A pattern of pruning, with the share that it removes where one was given.
     Pattern(Pattern, Option<f64>),
+    /// Bits that entries are rounded to, and which of them share a scale; what is not given stays.
+    Bits(Option<u8>, Option<Granularity>),
+    /// Of which matrix the rank is.
+    Form(Factors),
+    /// By what it is chosen what goes.
+    Criterion(Criterion),
+    /// What a rule says of each layer.
+    Rule(Chosen),
 }
 
-/// Reads `64`, `50%`, `.5`, `dense`, `off`, `2:4`, `row 30%`, `block:16x16`. For the rank a whole number is a rank; for
-/// pruning a number above 1 is a percentage. A pattern is of pruning, whichever knob is active.
+/// Reads `64`, `50%`, `.5`, `dense`, `off`, `2:4`, `row 30%`, `block:16x16`, `int4`, `int3 group:64`. For the rank a whole
+/// number is a rank; for pruning a number above 1 is a percentage; for rounding it is bits. A pattern is of pruning and
+/// `int4` of rounding, `energy 95%` a rule for ranks, whichever knob is active.
 pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
     let text = text.trim().trim_start_matches('=').trim();
     if matches!(text, "dense" | "off" | "d") {
         return Ok(Value::Dense);
     }
     let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    if knob == Knob::Bits || first.starts_with("int") {
+        return bits(text, first, rest.trim());
+    }
+    if let Some(rule) = rule::parse(text) {
+        return rule.map(Value::Rule);
+    }
+    match text {
+        "spatial" => return Ok(Value::Form(Factors::Spatial)),
+        "channel" | "matrix" => return Ok(Value::Form(Factors::Matrix)),
+        _ => {}
+    }
+    if let Some(criterion) = Criterion::parse(text) {
+        return Ok(Value::Criterion(criterion));
+    }
     if let Some((pattern, own)) = Pattern::parse(first) {
         return match (own, rest.trim()) {
             (own, "") => Ok(Value::Pattern(pattern, own)),
@@ -103,6 +128,21 @@ pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
     if share > 1.0 { Err(format!("{text} is more than everything")) } else { Ok(Value::Share(share)) }
 }
 
+/// Reads `int4`, `int4 row`, `4 group:64`, `row`.
+fn bits(text: &str, first: &str, rest: &str) -> Result<Value, String> {
+    let number = first.strip_prefix("int").unwrap_or(first);
+    let wrong = || format!("\"{text}\" is no rounding: type int4, int4 row, int3 group:64, tensor or off");
+    if let Some(per) = Granularity::parse(first).filter(|_| rest.is_empty()) {
+        return Ok(Value::Bits(None, Some(per)));
+    }
+    let bits = number.parse().ok().filter(|b| BITS.contains(b)).ok_or_else(wrong)?;
+    match (rest, Granularity::parse(rest)) {
+        ("", _) => Ok(Value::Bits(Some(bits), None)),
+        (_, per @ Some(_)) => Ok(Value::Bits(Some(bits), per)),
+        _ => Err(wrong()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,10 +162,35 @@ mod tests {
             (Knob::Rank, "2:4", Value::Pattern(Pattern::Groups(4), Some(0.5))),
             (Knob::Prune, "row 30%", Value::Pattern(Pattern::Rows, Some(0.3))),
             (Knob::Prune, "block:8x4", Value::Pattern(Pattern::Blocks(8, 4), None)),
+            (Knob::Rank, "int4", Value::Bits(Some(4), None)),
+            (Knob::Bits, "3", Value::Bits(Some(3), None)),
+            (Knob::Bits, "int8 tensor", Value::Bits(Some(8), Some(Granularity::Tensor))),
+            (Knob::Prune, "int3 group:64", Value::Bits(Some(3), Some(Granularity::Group(64)))),
+            (Knob::Bits, "row", Value::Bits(None, Some(Granularity::Row))),
+            (Knob::Bits, "off", Value::Dense),
+            (Knob::Prune, "energy 95%", Value::Rule(rule::parse("energy 95%").unwrap().unwrap())),
+            (Knob::Rank, "leverage", Value::Criterion(Criterion::Leverage)),
+            (Knob::Prune, "spatial", Value::Form(Factors::Spatial)),
+            (Knob::Rank, "gd", Value::Rule(rule::parse("gd").unwrap().unwrap())),
         ] {
             assert_eq!(value(knob, text), Ok(want), "{text}");
         }
-        for text in ["", "x", "-1", "150%", "nan", "inf", "1e400", "2:4 30%", "row x", "4:2"] {
+        for text in [
+            "",
+            "x",
+            "-1",
+            "150%",
+            "nan",
+            "inf",
+            "1e400",
+            "2:4 30%",
+            "row x",
+            "4:2",
+            "int9",
+            "int1",
+            "int4 column",
+            "gd 3",
+        ] {
             assert!(value(Knob::Prune, text).is_err(), "{text}");
         }
     }

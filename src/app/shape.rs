@@ -33,8 +33,8 @@ impl Shape {
         }
         let compact = w < 100 || h < 32;
         let (knobs, foot) = match (compact, h) {
-            (true, _) => (3, 3),
-            (false, ..=35) => (5, 3),
+            (true, _) => (4, 3),
+            (false, ..=35) => (6, 3),
             (false, _) => (7, 4),
         };
         let list = match w {

@@ -60,7 +60,7 @@ impl SpectrumView {
 impl App {
     /// The number (from 1) of the singular value under the cursor: the user's choice, else the last one kept.
     pub fn spectrum_cursor(&self) -> usize {
-        let full = self.model.layer(self.selected).map_or(1, crate::model::Layer::full_rank).max(1);
+        let full = self.full_rank(self.selected);
         let at = match (self.spectrum.cursor, self.plan.treatment(self.selected).rank) {
             (Some(share), _) => (share * full as f64).round() as usize,
             (None, Some(rank)) => rank,
@@ -70,7 +70,7 @@ impl App {
     }
 
     pub(super) fn move_spectrum_cursor(&mut self, steps: i32) {
-        let full = self.model.layer(self.selected).map_or(1, crate::model::Layer::full_rank).max(1);
+        let full = self.full_rank(self.selected);
         let at = self.spectrum_cursor() as i64;
         let step =
             if steps.abs() == 1 { i64::from(steps) } else { i64::from(steps.signum()) * (full as i64 / 10).max(1) };
@@ -80,7 +80,7 @@ impl App {
 
     /// Puts the cursor where the pointer is on the plot's axis across.
     pub(super) fn point_spectrum(&mut self, share: f64) {
-        let full = self.model.layer(self.selected).map_or(1, crate::model::Layer::full_rank).max(1) as f64;
+        let full = self.full_rank(self.selected) as f64;
         let number = if self.spectrum.axes.log_x() { full.powf(share) } else { 1.0 + (full - 1.0) * share };
         self.spectrum.cursor = Some(number.round().clamp(1.0, full) / full);
     }

@@ -110,7 +110,7 @@ fn values_are_typed_and_mistakes_told() {
     assert_eq!(s.here().prune.map(|p| p.remove), Some(0.64));
     s.keys("= o f f <enter>");
     assert!(s.here().is_dense());
-    s.keys("<tab> = 5 0 % <enter>");
+    s.keys("<s-tab> = 5 0 % <enter>");
     assert_eq!(s.here().rank, Some(80));
     s.keys("= 9 9 9 9 <enter>");
     assert_eq!(s.here().rank, Some(160));
@@ -149,7 +149,7 @@ fn scopes_move_many_layers_and_leave_pinned_ones_alone() {
     assert_eq!(s.app.reading(Knob::Prune), Reading::Same(Some(0.3)));
     s.keys("u");
     assert!(matches!(s.app.reading(Knob::Prune), Reading::Mixed(low, high) if low == 0.0 && high == 0.1));
-    s.keys("<tab> = 5 0 % <enter>");
+    s.keys("<s-tab> = 5 0 % <enter>");
     let ranks: std::collections::BTreeSet<_> =
         s.app.targets().iter().map(|id| s.app.plan.treatment(*id).rank).collect();
     assert_eq!(ranks.into_iter().collect::<Vec<_>>(), [Some(80)], "the same share of each full rank");
@@ -334,6 +334,8 @@ fn patterns_go_round_and_keep_their_share() {
     let mut s = script();
     s.keys("n");
     assert_eq!(s.here(), Treatment::default(), "nothing is removed yet");
+    assert_eq!((s.app.pattern, s.app.knob), (Pattern::PerRow, Knob::Prune));
+    s.keys("n");
     assert_eq!((s.app.pattern, s.app.knob), (Pattern::Groups(4), Knob::Prune));
     s.keys("l l");
     assert_eq!(s.here().prune, Some(Prune::of(0.5, Pattern::Groups(4))));

@@ -236,7 +236,7 @@ pub enum Group {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops."
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops."
 )]
 pub struct PlanArgs {
     /// The checkpoint
@@ -250,9 +250,21 @@ pub struct PlanArgs {
     /// Keep this share of the full rank of every layer
     #[arg(long, value_name = "F")]
     pub keep_rank: Option<f64>,
+    /// Give each layer a rank by a rule: 'energy 95%', trp, 'lord 20%', gd, mp, effective, stable, break-even
+    #[arg(long, value_name = "RULE")]
+    pub rank_rule: Option<String>,
+    /// Of what ranks are: matrix, or spatial for the convolutions that have such factors
+    #[arg(long, value_name = "FORM", default_value = "matrix", value_parser = ["matrix", "spatial"])]
+    pub factors: String,
     /// Keep this rank of every layer
     #[arg(long, value_name = "K")]
     pub rank: Option<usize>,
+    /// Round the stored entries to so many bits, 2 to 8; alone or with what is removed or kept
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub bits: Option<u8>,
+    /// Which entries share a scale: tensor, row, group:N
+    #[arg(long, value_name = "SCOPE", default_value = "row")]
+    pub bits_per: String,
     /// Keep this share of the whole model
     #[arg(long, value_name = "F")]
     pub budget: Option<f64>,
@@ -265,10 +277,10 @@ pub struct PlanArgs {
     /// By what the budget is met
     #[arg(long, value_enum, default_value_t = Treat::Prune)]
     pub by: Treat,
-    /// What is removed together: unstructured, N:M, row, column, block:RxC
+    /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC
     #[arg(long, value_name = "PATTERN", default_value = "unstructured")]
     pub pattern: String,
-    /// By what entries are chosen
+    /// By what it is chosen what goes: magnitude, relative-importance, batch-norm-scale, leverage
     #[arg(long, value_name = "NAME", default_value = "magnitude")]
     pub criterion: String,
     /// With a budget every layer keeps at least this share of itself

@@ -9,10 +9,14 @@ use crate::engine::Settings;
 use crate::model::{Layer, LayerId, Model};
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Groups, Means, Unit, allocator};
 use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
-use crate::plan::{Entry, Pattern, Plan, Prune, Treatment, project};
+use crate::plan::rule::{self, Chosen, RULES};
+use crate::plan::{
+    CRITERIA, Criterion, Entry, Factors, Granularity, Pattern, Plan, Prune, Quantise, Treatment, project,
+};
 use crate::probe::book::FactBook;
 use crate::probe::{PROBES, Probe, ProbeId};
 use crate::report::plan::{Summary, json, table};
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,7 +46,8 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
         }
     }
     let facts = measure(common, &model, weights, &plan, &wish)?;
-    let (made, binding) = apply(&model, &facts, &mut plan, &wish)?;
+    let form = if args.factors == "spatial" { Factors::Spatial } else { Factors::Matrix };
+    let (made, binding) = apply(&model, &facts, &mut plan, &wish, form)?;
     if !args.layers.is_empty() {
         for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
             plan.set(layer.id, Entry { pinned: false, ..plan.entry(layer.id) });
@@ -85,7 +90,7 @@ enum Wish {
     /// Nothing beyond the plan that was given.
     Nothing,
     /// The same for every layer.
-    Same(Same),
+    Same(Option<Same>, Option<Quantise>),
     /// A budget.
     Budget(&'static crate::plan::budget::Allocator, Ask),
 }
@@ -94,19 +99,26 @@ enum Same {
     Prune(Prune),
     Share(f64),
     Rank(usize),
+    Rule(Chosen),
 }
 
 impl Wish {
     fn of(args: &PlanArgs) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
-        if args.criterion != "magnitude" {
-            return usage(format!("--criterion {}: not built yet; magnitude is", args.criterion));
+        let Some(criterion) = Criterion::parse(&args.criterion) else {
+            let known: Vec<String> = CRITERIA.iter().map(|w| format!("{}: {}", w.name, w.words)).collect();
+            let later = ["wanda", "obs"].contains(&args.criterion.as_str());
+            let why = if later { "not built yet; built are" } else { "not one of" };
+            return usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")));
+        };
+        if criterion != Criterion::Magnitude && args.prune.is_none() {
+            return usage(format!("--criterion {}: say how much goes with --prune R", args.criterion));
         }
         if args.calibration.is_some() || args.time.is_some() {
             return usage("--calibration and --time: measured plans are not built yet".to_owned());
         }
         let (pattern, own) = Pattern::parse(&args.pattern).ok_or_else(|| {
-            CliError::Usage(format!("--pattern {}: unstructured, N:M, row, column or block:RxC", args.pattern))
+            CliError::Usage(format!("--pattern {}: unstructured, per-row, N:M, row, column or block:RxC", args.pattern))
         })?;
         let share = |name: &str, s: f64| {
             if s > 0.0 && s <= 1.0 {
@@ -115,33 +127,59 @@ impl Wish {
                 Err(CliError::Usage(format!("{name} {s}: a share above 0, at most 1")))
             }
         };
-        let given = [args.prune.is_some(), args.keep_rank.is_some(), args.rank.is_some(), args.budget.is_some()];
+        let bits = bits(args)?;
+        let ranks = [args.keep_rank.is_some(), args.rank.is_some(), args.rank_rule.is_some()];
+        let given = [args.prune.is_some(), ranks[0], ranks[1], ranks[2], args.budget.is_some()];
         let asked = given.iter().filter(|g| **g).count();
         if asked > 1 {
-            return usage("one of --prune, --keep-rank, --rank and --budget".to_owned());
+            return usage("one of --prune, --keep-rank, --rank, --rank-rule and --budget".to_owned());
         }
         if let Some(remove) = args.prune.or(own.filter(|_| asked == 0)) {
             let remove = pattern.on_grid(share("--prune", remove)?);
+            // Left open, the pattern is the criterion's own.
+            let open = args.pattern == "unstructured" && criterion != Criterion::Magnitude;
+            let pattern = if open { criterion.way().pattern } else { pattern };
             if own.is_some_and(|own| (own - remove).abs() > 1e-9) {
                 return usage(format!("--pattern {} says what goes: leave out --prune", args.pattern));
             }
-            return Ok(Self::Same(Same::Prune(Prune::of(remove, pattern))));
+            return Ok(Self::Same(Some(Same::Prune(Prune { criterion, ..Prune::of(remove, pattern) })), bits));
         }
         if let Some(keep) = args.keep_rank {
-            return Ok(Self::Same(Same::Share(share("--keep-rank", keep)?)));
+            return Ok(Self::Same(Some(Same::Share(share("--keep-rank", keep)?)), bits));
         }
         if let Some(rank) = args.rank {
-            return if rank > 0 { Ok(Self::Same(Same::Rank(rank))) } else { usage("--rank 0: at least 1".to_owned()) };
+            return match rank {
+                0 => usage("--rank 0: at least 1".to_owned()),
+                _ => Ok(Self::Same(Some(Same::Rank(rank)), bits)),
+            };
+        }
+        if let Some(text) = &args.rank_rule {
+            return match rule::parse(text) {
+                Some(Ok(rule)) => Ok(Self::Same(Some(Same::Rule(rule)), bits)),
+                Some(Err(why)) => usage(format!("--rank-rule {text}: {why}")),
+                None => {
+                    let known: Vec<String> = RULES.iter().map(|r| format!("{}: {}", r.name, r.words)).collect();
+                    usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  ")))
+                }
+            };
         }
         let Some(keep) = args.budget else {
+            if bits.is_some() {
+                return Ok(Self::Same(None, bits));
+            }
             if args.plan.is_none() && args.replay.is_none() {
                 return usage(
-                    "what to do? --prune R, --keep-rank F, --rank K, --budget F, or --plan PLAN.toml to look at"
+                    "what to do? --prune R, --keep-rank F, --rank K, --rank-rule RULE, --bits B, --budget F, or --plan PLAN.toml to look at"
                         .to_owned(),
                 );
             }
             return Ok(Self::Nothing);
         };
+        if bits.is_some() {
+            return usage(
+                "--budget spreads what is removed or kept: round its plan with --plan PLAN.toml --bits B".to_owned(),
+            );
+        }
         let Some(chosen) = allocator(&args.allocator) else {
             let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
             return usage(format!("--allocator {}: not one of\n  {}", args.allocator, known.join("\n  ")));
@@ -176,15 +214,27 @@ impl Wish {
     /// What has to be known of each layer.
     fn probes(&self, plan: &Plan, model: &Model) -> Vec<ProbeId> {
         let given = model.layers.iter().map(|l| plan.treatment(l.id));
-        let (mut patterns, mut ranks, mut more) = (false, false, Vec::new());
+        let (mut patterns, mut ranks, mut rounds, mut shares) = (false, false, false, false);
+        let mut more = Vec::new();
         for t in given {
+            rounds |= t.quantise.is_some();
             patterns |= t.prune.is_some_and(|p| p.pattern != Pattern::Unstructured);
+            shares |= t.prune.is_some_and(|p| p.criterion == Criterion::RelativeImportance);
             ranks |= t.rank.is_some();
         }
         match self {
             Self::Nothing => {}
-            Self::Same(Same::Prune(p)) => patterns |= p.pattern != Pattern::Unstructured,
-            Self::Same(Same::Share(_) | Same::Rank(_)) => ranks = true,
+            Self::Same(same, bits) => {
+                rounds |= bits.is_some();
+                match same {
+                    Some(Same::Prune(p)) => {
+                        patterns |= p.pattern != Pattern::Unstructured;
+                        shares |= p.criterion == Criterion::RelativeImportance;
+                    }
+                    Some(Same::Share(_) | Same::Rank(_) | Same::Rule(_)) => ranks = true,
+                    None => {}
+                }
+            }
             Self::Budget(allocator, ask) => {
                 patterns |= matches!(ask.means, Means::Prune(p) | Means::Either(p, _) if p != Pattern::Unstructured);
                 ranks |= matches!(ask.means, Means::Rank(_) | Means::Either(..));
@@ -193,10 +243,20 @@ impl Wish {
         }
         let mut out = vec![ProbeId::Magnitude, ProbeId::Lipschitz];
         out.extend(patterns.then_some(ProbeId::Structure));
+        out.extend(rounds.then_some(ProbeId::Rounding));
+        out.extend(shares.then_some(ProbeId::Importance));
         out.extend(ranks.then_some(ProbeId::Spectrum));
         out.extend(more);
+        out.extend(ranks.then_some(ProbeId::Spatial));
         out
     }
+}
+
+/// What entries are to be rounded to.
+fn bits(args: &PlanArgs) -> Result<Option<Quantise>, CliError> {
+    let per = Granularity::parse(&args.bits_per)
+        .ok_or_else(|| CliError::Usage(format!("--bits-per {}: tensor, row or group:N", args.bits_per)))?;
+    Ok(args.bits.map(|bits| Quantise { bits, per }))
 }
 
 /// Measures what a plan's outcome hangs on.
@@ -226,31 +286,59 @@ fn measure(
 }
 
 /// Puts what was asked for into the plan; how it was made.
-fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish) -> Result<(Made, Vec<String>), CliError> {
+fn apply(
+    model: &Model,
+    facts: &FactBook,
+    plan: &mut Plan,
+    wish: &Wish,
+    form: Factors,
+) -> Result<(Made, Vec<String>), CliError> {
     let mut made = Made { by: format!("slimscope {}", env!("CARGO_PKG_VERSION")), ..Made::default() };
     let mut binding = Vec::new();
     match wish {
         Wish::Nothing => {}
-        Wish::Same(same) => {
+        Wish::Same(same, bits) => {
             for layer in model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none()) {
                 let entry = plan.entry(layer.id);
                 if entry.pinned {
                     continue;
                 }
-                let full = layer.full_rank();
-                let treatment = match same {
-                    Same::Prune(prune) => {
+                let form = if form.apply_to(layer) { form } else { Factors::Matrix };
+                let full = form.full_rank(layer);
+                let mut treatment = match same {
+                    Some(Same::Prune(prune)) => {
+                        if let Err(why) = prune.criterion.applies(layer, prune.pattern) {
+                            eprintln!("note: {}: {}: {why}: it stays as it is", prune.criterion.name(), layer.name);
+                            continue;
+                        }
                         Treatment { prune: (prune.remove > 0.0).then_some(*prune), ..Treatment::default() }
                     }
-                    Same::Share(share) => {
+                    Some(Same::Share(share)) => {
                         let rank = ((share * full as f64).round() as usize).clamp(1, full);
                         Treatment { rank: (rank < full).then_some(rank), ..Treatment::default() }
                     }
-                    Same::Rank(rank) => Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() },
+                    Some(Same::Rank(rank)) => {
+                        Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() }
+                    }
+                    Some(Same::Rule(rule)) => {
+                        let rank = rule.rank(layer, facts.of(layer.id), form);
+                        if rank.is_none() {
+                            eprintln!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
+                        }
+                        Treatment { rank, ..Treatment::default() }
+                    }
+                    None => entry.treatment,
                 };
+                treatment.quantise = bits.or(treatment.quantise);
+                if same.is_some() && treatment.rank.is_some() {
+                    treatment.form = form;
+                }
                 plan.set(layer.id, Entry { treatment, ..entry });
             }
-            made.allocator = Some("uniform".to_owned());
+            made.allocator = Some(match same {
+                Some(Same::Rule(rule)) => rule.name(),
+                _ => "uniform".to_owned(),
+            });
         }
         Wish::Budget(allocator, ask) => {
             let spread = allocator.plan(model, facts, plan, *ask).map_err(|e| match e {

@@ -3,7 +3,8 @@
 use crate::known::Known;
 use crate::model::Layer;
 use crate::numerics::density::Density;
-use crate::probe::{Fact, Lipschitz, Magnitude, Sketch, Spectrum, Structure};
+use crate::probe::{Fact, Importance, Lipschitz, Magnitude, Rounding, Sketch, Spectrum, Structure, spatial};
+use crate::treat::Factors;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ enum Record {
     Sketch { norm: Known, density: Density },
     Spectrum { sigma: Vec<f64>, accuracy: f64 },
     Certificate(Known),
+    Rounding(Rounding),
+    Spatial { sigma: Vec<f64> },
+    Importance(Importance),
 }
 
 /// The bytes of what one probe told.
@@ -36,6 +40,9 @@ fn record(fact: &Fact) -> Record {
         Fact::Lipschitz(l) => Record::Lipschitz((**l).clone()),
         Fact::Sketch(s) => Record::Sketch { norm: s.norm, density: s.density.clone() },
         Fact::Spectrum(s) => Record::Spectrum { sigma: s.sigma.clone(), accuracy: s.accuracy },
+        Fact::Rounding(r) => Record::Rounding((**r).clone()),
+        Fact::Spatial(s) => Record::Spatial { sigma: s.sigma.clone() },
+        Fact::Importance(i) => Record::Importance((**i).clone()),
         Fact::Certificate(k) => Record::Certificate(*k),
     }
 }
@@ -55,6 +62,10 @@ fn fact(layer: &Layer, record: Record) -> Option<Fact> {
         }
         Record::Spectrum { sigma, accuracy } => (sigma.len() == layer.full_rank())
             .then(|| Fact::Spectrum(Arc::new(Spectrum::from_sigma(sigma, rows, cols, epsilon, accuracy))))?,
+        Record::Rounding(r) => (r.shape == layer.matrix).then(|| Fact::Rounding(Arc::new(r)))?,
+        Record::Spatial { sigma } => (sigma.len() == Factors::Spatial.full_rank(layer))
+            .then(|| Fact::Spatial(Arc::new(spatial::found(layer, sigma))))?,
+        Record::Importance(i) => (i.shape == layer.matrix).then(|| Fact::Importance(Arc::new(i)))?,
         Record::Certificate(k) => Fact::Certificate(k),
     })
 }

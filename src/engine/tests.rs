@@ -50,7 +50,7 @@ fn until_idle(inbox: &mpsc::Receiver<Report>, requests: u64) -> Vec<Report> {
 }
 
 /// Facts of a linear layer that come unasked: magnitudes, norms, patterns, sketch, spectrum.
-const FACTS: usize = 5;
+const FACTS: usize = 7;
 
 fn settings() -> Settings {
     Settings { threads: 2, debounce: Duration::from_millis(20), ..Settings::default() }

@@ -64,7 +64,11 @@ pub static SPARSITY: &[Entry] = &[
     ),
     (
         "n",
-        "goes through the patterns: single entries, N of every 4, 8 or 16 inputs, rows, columns (input channels of a convolution), blocks. Units of least energy an entry go first; what stays of a row, column or block is stored densely.",
+        "goes through the patterns: single entries, the same share of each row, N of every 4, 8 or 16 inputs, rows, columns (input channels of a convolution), blocks. Units of least energy an entry go first; what stays of a row, column or block is stored densely.",
+    ),
+    (
+        "by layer, by row",
+        "relative error of removing as much with one threshold for the whole layer, or with one for each row (per-row). The same number of entries goes; one threshold never errs more. ≈ where only some rows were sorted.",
     ),
     (
         "rows, columns",

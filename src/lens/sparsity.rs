@@ -21,7 +21,12 @@ impl Lens for SparsityLens {
         LensId::Sparsity
     }
     fn remark(&self, look: &Look) -> String {
-        if look.compact { "|w|  √count".to_owned() } else { "|w| on log bins, heights √count".to_owned() }
+        let bins = if look.compact { "|w|  √count" } else { "|w| on log bins, heights √count" };
+        match scope(look) {
+            Some(scope) if look.compact => format!("|w|  by {scope}"),
+            Some(scope) => format!("threshold: {scope}   {bins}"),
+            None => bins.to_owned(),
+        }
     }
     fn keys(&self) -> &'static [Action] {
         &[Action::Scrub(1), Action::NextKnob, Action::SameRole(1), Action::Expand]
@@ -51,6 +56,27 @@ fn split(look: &Look, area: Rect) -> (Rect, Rect) {
     let lines = if look.compact { 2 } else { 4 };
     let top = area.height.saturating_sub(lines);
     (Rect { height: top, ..area }, Rect { y: area.y + top, height: area.height - top, ..area })
+}
+
+/// Within what the threshold in force is the same; `None` where units of more entries go, or nothing.
+fn scope(look: &Look) -> Option<&'static str> {
+    match look.app.plan.treatment(look.layer.id).prune?.pattern {
+        Pattern::Unstructured => Some("layer"),
+        Pattern::PerRow => Some("row"),
+        _ => None,
+    }
+}
+
+/// Relative errors of removing as much as the knob says with one threshold for the layer, and with one for each row.
+fn both_scopes(look: &Look) -> Option<[Option<Known>; 2]> {
+    let treatment = look.app.plan.treatment(look.layer.id);
+    let how = treatment.prune.filter(|_| treatment.rank.is_none() && scope(look).is_some())?;
+    let magnitude = look.facts.magnitude.as_deref()?;
+    let relative =
+        |k: Known| k.map(|e| if magnitude.sum_squares > 0.0 { (e / magnitude.sum_squares).sqrt() } else { 0.0 });
+    let layer = magnitude.prune(how.remove).removed_energy;
+    let row = look.facts.structure.as_deref().and_then(|s| s.prune(look.layer, Prune::of(how.remove, Pattern::PerRow)));
+    Some([Some(relative(layer)), row.map(|r| relative(r.energy))])
 }
 
 /// The share removed under the plan, where pruning applies to the weights themselves, one by one: then there is a
@@ -186,9 +212,19 @@ fn at_knob(look: &Look) -> Phrase {
                 .and_inked(format!("remove {}", how.short()), Ink::Accent)
                 .caption("err")
                 .and(known(look.outcome.relative_error(), ratio))
+                .append(other_scope(look))
                 .caption("energy kept")
                 .and(known(kept, percent))
         }
+    }
+}
+
+/// `by row =.30`: the error of the scope that is not in force.
+fn other_scope(look: &Look) -> Phrase {
+    let Some([layer, row]) = both_scopes(look) else { return Phrase::new() };
+    match scope(look) {
+        Some("row") => Phrase::new().caption("by layer").and(known(layer, ratio)),
+        _ => Phrase::new().caption("by row").and(known(row, ratio)),
     }
 }
 
@@ -253,9 +289,12 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
         line("remove", share),
         line("relative error", known(error, ratio)),
         line("energy kept", known(kept, percent)),
-        Phrase::new(),
-        title("Remove, smallest first"),
     ];
+    if let Some([layer, row]) = both_scopes(look) {
+        lines.push(line("threshold, layer", format!("err {}", known(layer, ratio))));
+        lines.push(line("threshold, row", format!("err {}", known(row, ratio))));
+    }
+    lines.extend([Phrase::new(), title("Remove, smallest first")]);
     lines.extend(m.prune_error.iter().map(|(s, e)| line(&format!("{:.0}%", s * 100.0), format!("err ={}", ratio(*e)))));
     lines.extend([Phrase::new(), title("Keep N of M inputs")]);
     lines.extend(PATTERNS.map(|(n, of)| line(&format!("{n}:{of}"), format!("err {}", group_error(look, n, of)))));

@@ -5,7 +5,7 @@ mod numbers;
 use super::explain::{self, Entry};
 use super::{Lens, Look, state};
 use crate::app::{Action, LensId};
-use crate::plan::Knob;
+use crate::plan::{Factors, Knob};
 use crate::probe::Spectrum;
 use crate::treat::Refined;
 use crate::widgets::number::{number, percent, tick};
@@ -24,13 +24,17 @@ impl Lens for SpectrumLens {
     fn remark(&self, look: &Look) -> String {
         let view = &look.app.spectrum;
         let what = if view.cumulative { "energy" } else { "σ" };
-        format!("{what}  {}", view.axes.word())
+        let form = look.app.form_of(look.layer.id);
+        let of = if form == Factors::Spatial { " spatial-wise" } else { "" };
+        format!("{what}{of}  {}", view.axes.word())
     }
     fn keys(&self) -> &'static [Action] {
         &[Action::Cursor(1), Action::Axes, Action::Cumulative, Action::Overlay, Action::Expand]
     }
     fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer) {
-        let Some(spectrum) = look.facts.best_spectrum().filter(|s| !s.sigma.is_empty()) else {
+        let Some(spectrum) =
+            look.facts.best_spectrum_of(look.app.form_of(look.layer.id)).filter(|s| !s.sigma.is_empty())
+        else {
             state::absent(look, "singular values", area, buf);
             return;
         };
@@ -120,7 +124,7 @@ fn picture_of(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
         curves,
         marks: marks(look, spectrum, kept),
         level: (!view.cumulative).then(|| noise(spectrum)).flatten(),
-        dead_from: Some(look.layer.break_even_rank().max(1) as f64),
+        dead_from: Some(look.app.form_of(look.layer.id).break_even_rank(look.layer).max(1) as f64),
         dead_label: "no gain",
         cursor: values.get(cursor - 1).map(|v| (cursor as f64, *v)),
         points: Vec::new(),

@@ -58,6 +58,7 @@ pub fn build(model: &mut Model) {
         let geometry = sequential.as_ref().and_then(|s| s.geometry(&layer.name));
         set_cost(layer, geometry);
     }
+    super::norms::attach(model, &mut layers);
     model.layers = layers;
     model.not_weights = not_weights;
 }
@@ -136,6 +137,8 @@ fn layer(
         uses: None,
         conv: None,
         tied_to: None,
+        norm: None,
+        gains: None,
         why_not: None,
     };
     layer.why_not = why_not(&layer);
@@ -223,6 +226,8 @@ fn optimiser_state(id: TensorId, tensor: &Tensor) -> Layer {
         uses: None,
         conv: None,
         tied_to: None,
+        norm: None,
+        gains: None,
         why_not: Some("optimiser state: not a weight".to_owned()),
     }
 }

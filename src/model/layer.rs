@@ -2,6 +2,7 @@
 
 use super::{DType, TensorId};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Position of a layer in [`super::Model::layers`]; module order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -215,6 +216,10 @@ pub struct Layer {
     pub conv: Option<ConvGeometry>,
     /// The layer that this one shares its tensor with and that counts it.
     pub tied_to: Option<LayerId>,
+    /// The gain of the batch normalisation that follows a convolution, where there is one.
+    pub norm: Option<TensorId>,
+    /// Its numbers, one for each output; read when the checkpoint is opened.
+    pub gains: Option<Arc<[f32]>>,
     /// Why it cannot be compressed; `None` when it can.
     pub why_not: Option<String>,
 }
@@ -280,6 +285,8 @@ impl Layer {
             uses: Some(1),
             conv: None,
             tied_to: None,
+            norm: None,
+            gains: None,
             why_not: None,
         }
     }

@@ -9,8 +9,10 @@ pub mod encode;
 pub mod layer;
 pub mod matrix;
 pub mod naming;
+mod norms;
 mod order;
 mod roles;
+pub mod spatial;
 mod stored;
 
 use std::collections::BTreeMap;

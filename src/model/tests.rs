@@ -4,7 +4,7 @@ use super::*;
 use serde_json::{Value, json};
 
 /// A model of these tensors, in this file order.
-fn model_of(tensors: &[(&str, &[usize], DType)], config: Value) -> Model {
+pub(super) fn model_of(tensors: &[(&str, &[usize], DType)], config: Value) -> Model {
     let mut at = 0;
     let tensors = tensors
         .iter()
@@ -339,8 +339,8 @@ fn a_sequential_config_gives_order_geometry_and_work() {
     assert_eq!(m.macs(), 8 * 9 * 16 + 320);
     // Of rank r: r filters, then a 1×1 convolution, both at output resolution.
     assert_eq!(
-        cost::cost(conv, Some(2), None),
-        cost::Cost { params: 2 * 17, bytes: 2 * 17 * 4, macs: Some(2 * 17 * 16) }
+        crate::treat::size::cost(conv, crate::treat::Treatment::rank(2), None),
+        cost::Cost { params: 2 * 17, bytes: 2 * 17 * 4, macs: Some(2 * 17 * 16), index: 0 }
     );
 }
 

@@ -8,6 +8,7 @@ pub mod gram;
 pub mod interrupt;
 pub mod isa;
 pub mod lanczos;
+pub mod leverage;
 pub mod norms;
 pub mod subspace;
 pub mod svd;

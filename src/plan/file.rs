@@ -92,7 +92,7 @@ pub struct PrunePlan {
     /// By what it is chosen.
     #[serde(default = "magnitude")]
     pub criterion: String,
-    /// What goes together: `unstructured`, `2:4`, `row`, `column`, `block:16x16`.
+    /// What goes together: `unstructured`, `per-row`, `2:4`, `row`, `column`, `block:16x16`.
     #[serde(default = "unstructured")]
     pub pattern: String,
 }
@@ -253,11 +253,17 @@ impl LayerPlan {
             form: factors(self, layer)?,
             quantise: self.quantise.as_ref().map(quantise).transpose()?,
         };
+        if let Some(how) = treatment.prune
+            && let Err(why) = how.criterion.applies(layer, how.pattern)
+        {
+            return Err(format!("criterion {}: {why}", how.criterion.name()));
+        }
         if let Some(why) = layer.why_not.as_ref().filter(|_| !treatment.is_dense()) {
             return Err(format!("cannot be compressed: {why}"));
         }
-        if let Some(rank) = self.rank.filter(|r| *r == 0 || *r > layer.full_rank()) {
-            return Err(format!("rank {rank} is not between 1 and {}", layer.full_rank()));
+        let full = treatment.form.full_rank(layer);
+        if let Some(rank) = self.rank.filter(|r| *r == 0 || *r > full) {
+            return Err(format!("rank {rank} is not between 1 and {full}"));
         }
         Ok(Entry { treatment, pinned: self.pinned })
     }
@@ -266,11 +272,12 @@ impl LayerPlan {
 /// What a file says is removed.
 fn prune(named: &PrunePlan) -> Result<Prune, String> {
     let Some(criterion) = Criterion::parse(&named.criterion) else {
-        let known: Vec<&str> = CRITERIA.iter().map(|c| c.1).collect();
+        let known: Vec<&str> = CRITERIA.iter().map(|c| c.name).collect();
         return Err(format!("criterion {} is none of {}", named.criterion, known.join(", ")));
     };
-    let (pattern, own) = Pattern::parse(&named.pattern)
-        .ok_or_else(|| format!("pattern {} is none of unstructured, N:M, row, column, block:RxC", named.pattern))?;
+    let (pattern, own) = Pattern::parse(&named.pattern).ok_or_else(|| {
+        format!("pattern {} is none of unstructured, per-row, N:M, row, column, block:RxC", named.pattern)
+    })?;
     if !(named.remove > 0.0 && named.remove <= 1.0) {
         return Err(format!("remove = {} is not between 0 and 1", named.remove));
     }
@@ -290,8 +297,8 @@ fn factors(named: &LayerPlan, layer: &Layer) -> Result<Factors, String> {
     match named.factors.as_deref() {
         None | Some("matrix") => Ok(Factors::Matrix),
         Some(SPATIAL) if named.rank.is_none() => Err("factors without a rank".to_owned()),
-        Some(SPATIAL) if layer.input_columns() == 1 => {
-            Err("spatial factors are of convolutions of several taps".to_owned())
+        Some(SPATIAL) if !Factors::Spatial.apply_to(layer) => {
+            Err("spatial factors are of convolutions over two axes, of several taps and without groups".to_owned())
         }
         Some(SPATIAL) => Ok(Factors::Spatial),
         Some(other) => Err(format!("factors = {other} is none of matrix, {SPATIAL}")),

@@ -5,15 +5,18 @@ pub mod budget;
 pub mod file;
 mod history;
 pub mod outcome;
+pub mod rule;
 
 use crate::model::LayerId;
-pub use crate::treat::{Pattern, Prune, Treatment};
+pub use crate::treat::criterion::CRITERIA;
+pub use crate::treat::size::{cost, rounded_share};
+pub use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise, Treatment};
 pub use history::News;
 use history::Step;
 pub use outcome::{LayerOutcome, Outcome, Totals, project};
 use std::time::Duration;
 
-/// The two quantities that a key or the mouse moves.
+/// The quantities that a key or the mouse moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Knob {
@@ -21,14 +24,20 @@ pub enum Knob {
     Rank,
     /// Share of the entries removed.
     Prune,
+    /// Bits that entries are rounded to.
+    Bits,
 }
 
 impl Knob {
-    /// The other one.
-    pub fn other(self) -> Self {
+    /// All of them, from the top of the screen.
+    pub const ALL: [Self; 3] = [Self::Rank, Self::Prune, Self::Bits];
+
+    /// The next one.
+    pub fn next(self) -> Self {
         match self {
             Self::Rank => Self::Prune,
-            Self::Prune => Self::Rank,
+            Self::Prune => Self::Bits,
+            Self::Bits => Self::Rank,
         }
     }
     /// Its word on screen.
@@ -36,6 +45,7 @@ impl Knob {
         match self {
             Self::Rank => "rank",
             Self::Prune => "prune",
+            Self::Bits => "bits",
         }
     }
 }

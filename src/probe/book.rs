@@ -1,8 +1,9 @@
 //! What is known so far, layer by layer.
 
-use super::{Fact, Lipschitz, Magnitude, ProbeId, Sketch, Spectrum, Structure};
+use super::{Fact, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
 use crate::known::Known;
 use crate::model::LayerId;
+use crate::treat::Factors;
 use std::sync::Arc;
 
 /// The facts of one layer, and why any is missing for good.
@@ -12,12 +13,18 @@ pub struct LayerFacts {
     pub magnitude: Option<Arc<Magnitude>>,
     /// What goes when entries are removed in patterns.
     pub structure: Option<Arc<Structure>>,
+    /// What rounding entries to a few bits costs.
+    pub rounding: Option<Arc<Rounding>>,
+    /// What pruning by relative importance costs.
+    pub importance: Option<Arc<Importance>>,
     /// Operator norms.
     pub lipschitz: Option<Arc<Lipschitz>>,
     /// A first look at the spectrum.
     pub sketch: Option<Arc<Sketch>>,
     /// Singular values.
     pub spectrum: Option<Arc<Spectrum>>,
+    /// Singular values of a convolution read spatial-wise.
+    pub spatial: Option<Arc<Spectrum>>,
     /// A proven upper bound on σ₁ of the matrix view.
     pub certificate: Option<Known>,
     /// Why a probe failed; the first failure is kept.
@@ -30,11 +37,27 @@ impl LayerFacts {
         match probe {
             ProbeId::Magnitude => self.magnitude.is_some(),
             ProbeId::Structure => self.structure.is_some(),
+            ProbeId::Rounding => self.rounding.is_some(),
+            ProbeId::Importance => self.importance.is_some(),
             ProbeId::Lipschitz => self.lipschitz.is_some(),
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
+            ProbeId::Spatial => self.spatial.is_some(),
             ProbeId::Certificate => self.certificate.is_some(),
         }
+    }
+
+    /// The exact spectrum of the matrix whose rank two factors of this form keep.
+    pub fn spectrum_of(&self, form: Factors) -> Option<&Spectrum> {
+        match form {
+            Factors::Matrix => self.spectrum.as_deref(),
+            Factors::Spatial => self.spatial.as_deref(),
+        }
+    }
+
+    /// The same as well as it is known; a sketch there is of the matrix view alone.
+    pub fn best_spectrum_of(&self, form: Factors) -> Option<&Spectrum> {
+        if form == Factors::Matrix { self.best_spectrum() } else { self.spectrum_of(form) }
     }
 
     /// The spectrum as well as it is known: exact, or sketched.
@@ -65,9 +88,12 @@ impl FactBook {
         static NOTHING: LayerFacts = LayerFacts {
             magnitude: None,
             structure: None,
+            rounding: None,
+            importance: None,
             lipschitz: None,
             sketch: None,
             spectrum: None,
+            spatial: None,
             certificate: None,
             failure: None,
         };
@@ -79,9 +105,12 @@ impl FactBook {
         match fact {
             Fact::Magnitude(f) => drop(facts.magnitude.get_or_insert(f)),
             Fact::Structure(f) => drop(facts.structure.get_or_insert(f)),
+            Fact::Rounding(f) => drop(facts.rounding.get_or_insert(f)),
+            Fact::Importance(f) => drop(facts.importance.get_or_insert(f)),
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
             Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),
+            Fact::Spatial(f) => drop(facts.spatial.get_or_insert(f)),
             Fact::Certificate(f) => {
                 facts.certificate.get_or_insert(f);
             }

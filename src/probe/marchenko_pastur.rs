@@ -38,7 +38,7 @@ fn median(descending: &[f64]) -> Option<f64> {
 }
 
 /// Median of the Marchenko–Pastur law of eigenvalues x = λ/(Nσ²), density √((b−x)(x−a))/(2πβx).
-fn median_of_law(beta: f64) -> f64 {
+pub fn median_of_law(beta: f64) -> f64 {
     let (a, b) = ((1.0 - beta.sqrt()).powi(2), (1.0 + beta.sqrt()).powi(2));
     // With x = (a+b)/2 − (b−a)/2·cosθ the square roots at both ends become smooth and Simpson converges fast.
     let (middle, half) = (f64::midpoint(a, b), (b - a) / 2.0);

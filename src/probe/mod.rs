@@ -4,13 +4,17 @@ pub mod bins;
 pub mod book;
 mod certificate;
 pub mod groups;
+pub mod importance;
 pub mod lipschitz;
 pub mod magnitude;
 mod marchenko_pastur;
 mod patterns;
 mod power_law;
 mod pq;
+pub mod rounding;
+mod row_curve;
 pub mod sketch;
+pub mod spatial;
 pub mod spectrum;
 mod steps;
 pub mod structure;
@@ -19,8 +23,11 @@ use crate::known::Known;
 use crate::model::{Layer, Stored};
 use std::sync::Arc;
 
+pub use importance::Importance;
 pub use lipschitz::Lipschitz;
 pub use magnitude::Magnitude;
+pub use rounding::Rounding;
+pub use row_curve::RowCurve;
 pub use sketch::Sketch;
 pub use spectrum::Spectrum;
 pub use structure::Structure;
@@ -32,12 +39,18 @@ pub enum ProbeId {
     Magnitude,
     /// Another: what goes when entries are removed in patterns.
     Structure,
+    /// What rounding entries to a few bits costs.
+    Rounding,
+    /// What pruning by relative importance costs.
+    Importance,
     /// Operator norms and bounds on them that need no singular values.
     Lipschitz,
     /// σ₁ from below and the density of the spectrum.
     Sketch,
     /// All singular values.
     Spectrum,
+    /// Those of a convolution read spatial-wise.
+    Spatial,
     /// A proven upper bound on σ₁.
     Certificate,
 }
@@ -49,12 +62,18 @@ pub enum Fact {
     Magnitude(Arc<Magnitude>),
     /// See [`Structure`].
     Structure(Arc<Structure>),
+    /// See [`Rounding`].
+    Rounding(Arc<Rounding>),
+    /// See [`Importance`].
+    Importance(Arc<Importance>),
     /// See [`Lipschitz`].
     Lipschitz(Arc<Lipschitz>),
     /// See [`Sketch`].
     Sketch(Arc<Sketch>),
     /// See [`Spectrum`].
     Spectrum(Arc<Spectrum>),
+    /// Of a convolution read spatial-wise; see [`spatial`].
+    Spatial(Arc<Spectrum>),
     /// A proven upper bound on σ₁ of the matrix view.
     Certificate(Known),
 }
@@ -116,9 +135,12 @@ pub trait Probe: Sync {
 pub static PROBES: &[&dyn Probe] = &[
     &magnitude::MagnitudeProbe,
     &structure::StructureProbe,
+    &rounding::RoundingProbe,
+    &importance::ImportanceProbe,
     &lipschitz::LipschitzProbe,
     &sketch::SketchProbe,
     &spectrum::SpectrumProbe { double: false },
+    &spatial::SpatialProbe,
     &certificate::CertificateProbe,
 ];
 

@@ -1,6 +1,6 @@
 //! All singular values, and everything that follows from them alone.
 
-pub use super::marchenko_pastur::MarchenkoPastur;
+pub use super::marchenko_pastur::{MarchenkoPastur, median_of_law};
 pub use super::power_law::PowerLaw;
 use super::{Ask, Fact, Probe, ProbeError, ProbeId, marchenko_pastur, power_law};
 use crate::known::Known;

@@ -1,6 +1,7 @@
 //! What removing entries in patterns costs: N of every M, rows, columns, blocks.
 
 use super::groups::{self, Counter, Places};
+use super::row_curve::{self, RowCurve};
 use super::steps::Steps;
 use super::{Ask, Fact, Probe, ProbeError, ProbeId};
 use crate::known::Known;
@@ -25,6 +26,8 @@ pub struct Structure {
     pub nonzeros: u64,
     /// Sorted groups, for each M.
     pub groups: Vec<Places>,
+    /// The same number of every row.
+    pub per_row: RowCurve,
     /// Rows.
     pub rows: Steps,
     /// Columns; of a convolution, input channels.
@@ -52,6 +55,13 @@ impl Structure {
             Pattern::Groups(m) => {
                 let (energy, nonzeros) = self.groups.iter().find(|g| g.m == m)?.lowest(removed as usize);
                 return Some(Removal { energy: Known::exact(energy), stored: self.nonzeros - nonzeros });
+            }
+            Pattern::PerRow => {
+                let (energy, gone) = self.per_row.lowest(removed);
+                // Without zeros the number is certain, whatever the rows sorted say.
+                let all = removed * layer.rows() as u64;
+                let gone = if self.nonzeros == entries { all } else { gone.round() as u64 };
+                return Some(Removal { energy, stored: self.nonzeros.saturating_sub(gone) });
             }
             Pattern::Rows => &self.rows,
             Pattern::Columns => &self.columns,
@@ -82,7 +92,7 @@ impl Probe for StructureProbe {
         layer.measurable()
     }
     fn cost(&self, layer: &Layer) -> f64 {
-        2.6 * layer.rows() as f64 * layer.cols() as f64
+        2.6 * layer.rows() as f64 * layer.cols() as f64 + RowCurve::cost(layer.rows(), layer.cols())
     }
     fn decodes(&self, layer: &Layer) -> bool {
         layer.orientation == Orientation::InOut || layer.dtype == DType::F64
@@ -135,6 +145,7 @@ pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure
     let mut groups = Counter::default();
     let mut tiles = BLOCKS.map(|b| Tiles::new(b, shape));
     let (mut by_row, mut by_column) = (vec![0f64; rows], vec![0f64; cols]);
+    let mut per_row = row_curve::Counter::new(rows, cols);
     let mut nonzeros = 0u64;
     let together = (BLOCK / cols.max(1)).max(1);
     let mut buffer = vec![0f32; together.min(rows) * cols];
@@ -150,6 +161,7 @@ pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure
             held += Isa::Best.run(Row { entries: row, squares: &mut squares, columns: &mut by_column });
             by_row[from + r] = squares.iter().sum();
             tiles.iter_mut().for_each(|t| t.add(from + r, &squares));
+            per_row.add(from + r, row);
         }
         nonzeros += held;
         groups.add(block, cols, held == block.len() as u64, Isa::Best);
@@ -169,6 +181,7 @@ pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure
     let width = layer.input_columns();
     let inputs = by_column.chunks(width).map(|c| (c.iter().sum(), (rows * c.len()) as u32));
     Ok(Structure {
+        per_row: per_row.finish(sum_squares, nonzeros),
         sum_squares,
         nonzeros,
         groups,

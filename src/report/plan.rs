@@ -4,7 +4,7 @@ use super::table::Table;
 use crate::model::{Layer, Model};
 use crate::plan::file::Made;
 use crate::plan::{LayerOutcome, Outcome, Plan, Treatment};
-use crate::widgets::number::{BYTES, change, count, grouped, known, number, percent, ratio};
+use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
 use serde_json::{Value, json as object};
 
 /// A plan and what follows from it.
@@ -49,38 +49,45 @@ pub fn json(summary: &Summary) -> Value {
     let layers: Vec<Value> = summary
         .layers()
         .map(|(layer, treatment, out)| {
-            let word = match (treatment.rank, treatment.prune) {
-                (None, None) => "dense",
-                (Some(_), None) => "rank",
-                (None, Some(_)) => "prune",
-                (Some(_), Some(_)) => "rank+prune",
-            };
             object!({
                 "layer": layer.name,
-                "treatment": word,
+                "treatment": word(treatment),
                 "remove": treatment.prune.map(|p| p.remove),
                 "pattern": treatment.prune.map(|p| p.pattern.name(p.remove)),
-                "criterion": treatment.prune.map(|_| "magnitude"),
+                "criterion": treatment.prune.map(|p| p.criterion.name()),
                 "rank": treatment.rank,
+                "bits": treatment.quantise.map(|q| q.bits),
+                "bits_per": treatment.quantise.map(|q| q.per.name()),
                 "params_after": out.after.params,
                 "bytes_after": out.after.bytes,
+                "index_bytes": out.after.index,
                 "relative_error": out.relative_error(),
                 "spectral_error": out.delta_norm,
             })
         })
         .collect();
+    let mut after = sizes(t.params.1, t.bytes.1, t.macs.1);
+    after["index_bytes"] = t.index.into();
     object!({
         "model": summary.model.name,
         "fingerprint": summary.fingerprint,
         "allocator": summary.made.allocator,
         "budget": summary.made.budget.as_ref().map(|b| object!({"of": b.of, "keep": b.keep})),
         "before": sizes(t.params.0, t.bytes.0, t.macs.0),
-        "after": sizes(t.params.1, t.bytes.1, t.macs.1),
+        "after": after,
         "keep": {"params": share(t.params.0, t.params.1), "bytes": share(t.bytes.0, t.bytes.1), "macs": share(t.macs.0, t.macs.1)},
         "relative_error": t.error,
         "binding": summary.binding(),
         "layers": layers,
     })
+}
+
+/// What is done to a layer, in the words that scripts rely on.
+fn word(treatment: Treatment) -> String {
+    let parts =
+        [treatment.rank.map(|_| "rank"), treatment.prune.map(|_| "prune"), treatment.quantise.map(|_| "quantise")];
+    let words: Vec<&str> = parts.into_iter().flatten().collect();
+    if words.is_empty() { "dense".to_owned() } else { words.join("+") }
 }
 
 /// A table for people, and the totals below it.
@@ -92,6 +99,11 @@ pub fn table(summary: &Summary) -> Vec<String> {
             (Some(r), None) => format!("rank {r}"),
             (None, Some(p)) => format!("remove {}", p.short()),
             (Some(r), Some(p)) => format!("rank {r}, remove {} of the rest", p.short()),
+        };
+        let words = match treatment.quantise {
+            Some(how) if treatment.is_rounded_alone() => how.short(),
+            Some(how) => format!("{words}, {}", how.short()),
+            None => words,
         };
         let pin = if summary.plan.entry(layer.id).pinned { " (pinned)" } else { "" };
         table.row(vec![
@@ -107,11 +119,12 @@ pub fn table(summary: &Summary) -> Vec<String> {
     let mut lines = table.lines();
     lines.push(String::new());
     lines.push(format!(
-        "keeps {} of the parameters ({} of {}), {}, {} of the MACs; mean err {}",
+        "keeps {} of the parameters ({} of {}), {}{}, {} of the MACs; mean err {}",
         percent(t.keep()),
         grouped(t.params.1),
         grouped(t.params.0),
         change(t.bytes.0, t.bytes.1, &BYTES, " → "),
+        if t.index > 0 { format!(" + {} of index", bytes(t.index)) } else { String::new() },
         percent(share(t.macs.0, t.macs.1)),
         known(t.error, ratio),
     ));

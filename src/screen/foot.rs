@@ -110,8 +110,9 @@ fn prompt(look: &Look) -> Option<Phrase> {
         }
         Some(Typing::Value(p)) => {
             let what = match look.app.knob {
-                Knob::Rank => format!("a rank (of {}), a share, or dense", look.layer.full_rank()),
+                Knob::Rank => format!("a rank (of {}), a share, or dense", look.app.full_rank(look.layer.id)),
                 Knob::Prune => "the share to remove: 50, 50%, .5, or off".to_owned(),
+                Knob::Bits => "int4, int4 row, int3 group:64, or off".to_owned(),
             };
             let typed = format!("{} = {}▏", look.app.knob.word(), p.text);
             return Some(Phrase::new().inked(typed, Ink::Accent).caption(&what).caption("enter  esc"));

@@ -1,12 +1,11 @@
-//! The two knobs and what they do to the layers in scope.
+//! The knobs and what they do to the layers in scope.
 
-use super::layout::Layout;
-use crate::app::{Action, Reading, Scope, keymap};
+use super::layout::{COMPACT, Layout};
+use crate::app::{Action, Reading, Scope, bits_at, keymap};
 use crate::known::Known;
 use crate::lens::Look;
-use crate::model::cost::cost;
-use crate::plan::{Knob, LayerOutcome, Pattern};
-use crate::widgets::number::{BYTES, change, count, grouped, known, number, percent, ratio};
+use crate::plan::{Criterion, Factors, Knob, LayerOutcome, Pattern, Quantise, Treatment, cost, rounded_share};
+use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::slider::Slider;
 use crate::widgets::{Ink, Phrase, put};
@@ -14,7 +13,7 @@ use ratatui::buffer::Buffer;
 
 pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let area = layout.knobs;
-    let line = if area.height == 3 {
+    let line = if area.height == COMPACT {
         area.bottom() - 1
     } else {
         let keys: Vec<String> = [
@@ -35,10 +34,10 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
         Panel { title: "Knobs", remark: &scopes(look), keys: &keys }.draw(area, buf, look.theme);
         area.bottom() - 2
     };
-    for knob in [Knob::Rank, Knob::Prune] {
+    for knob in Knob::ALL {
         draw_knob(look, layout, knob, buf);
     }
-    let inset = if area.height == 3 { 1 } else { 2 };
+    let inset = if area.height == COMPACT { 1 } else { 2 };
     consequences(look).draw(
         buf,
         area.x + inset,
@@ -75,14 +74,15 @@ fn draw_knob(look: &Look, layout: &Layout, knob: Knob, buf: &mut Buffer) {
     let area = layout.slider(knob);
     let active = app.knob == knob && !app.budgeting();
     let reading = app.reading(knob);
-    let rest = if knob == Knob::Rank { 1.0 } else { 0.0 };
+    let rest = if knob == Knob::Prune { 0.0 } else { 1.0 };
     let at = match reading {
         Reading::Same(share) => share.unwrap_or(rest),
         Reading::Mixed(low, high) => f64::midpoint(low, high),
         Reading::Nothing => 0.0,
     };
-    let full = look.layer.full_rank().max(1) as f64;
-    let dead = (knob == Knob::Rank).then(|| look.layer.break_even_rank() as f64 / full);
+    let form = look.app.form_of(look.layer.id);
+    let full = form.full_rank(look.layer).max(1) as f64;
+    let dead = (knob == Knob::Rank).then(|| form.break_even_rank(look.layer) as f64 / full);
     let enabled = reading != Reading::Nothing;
     Slider { at, dead_from: dead.filter(|_| enabled), active, enabled }.draw(area, buf, theme);
     let ink = if active { Ink::Accent } else { Ink::Text };
@@ -92,6 +92,7 @@ fn draw_knob(look: &Look, layout: &Layout, knob: Knob, buf: &mut Buffer) {
     let words = match knob {
         Knob::Rank => rank_words(look, reading),
         Knob::Prune => prune_words(look, reading),
+        Knob::Bits => bits_words(look, reading),
     };
     words.draw(buf, area.right() + 2, area.y, layout.knobs.right() - 1, 2, theme);
 }
@@ -101,16 +102,23 @@ fn mixed(low: f64, high: f64) -> Phrase {
 }
 
 fn rank_words(look: &Look, reading: Reading) -> Phrase {
-    let full = look.layer.full_rank();
+    let form = look.app.form_of(look.layer.id);
+    let full = form.full_rank(look.layer);
     match reading {
         Reading::Nothing => Phrase::new().caption("nothing to treat here"),
         Reading::Mixed(low, high) => mixed(low, high),
-        Reading::Same(None) => Phrase::new().group("dense").caption(&format!("full rank {full}")),
+        Reading::Same(None) => {
+            let phrase = Phrase::new().group("dense").caption(&format!("full rank {full}"));
+            if form == Factors::Spatial { phrase.caption(form.words()) } else { phrase }
+        }
         Reading::Same(Some(share)) => {
             let rank = look.app.plan.treatment(look.layer.id).rank.unwrap_or((share * full as f64).round() as usize);
-            let keep = cost(look.layer, Some(rank), None).params as f64 / look.layer.params.max(1) as f64;
+            let keep = cost(look.layer, Treatment { form, ..Treatment::rank(rank) }, None).params as f64
+                / look.layer.params.max(1) as f64;
             let value = if look.app.targets().len() > 1 && !look.compact {
                 format!("{:.0}% of rank", share * 100.0)
+            } else if form == Factors::Spatial {
+                format!("r {rank}/{full} spatial")
             } else if look.compact {
                 format!("r {rank}/{full}")
             } else {
@@ -131,9 +139,7 @@ fn prune_words(look: &Look, reading: Reading) -> Phrase {
     match reading {
         Reading::Nothing => Phrase::new().caption(""),
         Reading::Mixed(low, high) => mixed(low, high),
-        Reading::Same(None) => {
-            Phrase::new().group("off").caption("remove 0%").caption(&look.app.pattern_of(look.layer.id).words())
-        }
+        Reading::Same(None) => Phrase::new().group("off").caption("remove 0%").caption(&goes(look)),
         Reading::Same(Some(share)) => {
             let treatment = look.app.plan.treatment(look.layer.id);
             let pattern = look.app.pattern_of(look.layer.id);
@@ -143,9 +149,43 @@ fn prune_words(look: &Look, reading: Reading) -> Phrase {
             };
             let phrase = Phrase::new().inked(amount, Ink::Text);
             match (treatment.rank.is_some(), pattern) {
-                (true, Pattern::Unstructured) => phrase.caption("of the rest W−W_r"),
-                (true, _) => phrase.caption(&pattern.words()).caption("in W−W_r"),
-                (false, _) => phrase.caption(&pattern.words()),
+                (true, Pattern::Unstructured) if look.app.criterion_of(look.layer.id) == Criterion::Magnitude => {
+                    phrase.caption("of the rest W−W_r")
+                }
+                (true, _) => phrase.caption(&goes(look)).caption("in W−W_r"),
+                (false, _) => phrase.caption(&goes(look)),
+            }
+        }
+    }
+}
+
+/// `smallest |w|`: what goes from the selected layer, or would.
+fn goes(look: &Look) -> String {
+    let (by, pattern) = (look.app.criterion_of(look.layer.id), look.app.pattern_of(look.layer.id));
+    if by.applies(look.layer, pattern).is_ok() { by.goes(pattern) } else { pattern.words() }
+}
+
+fn bits_words(look: &Look, reading: Reading) -> Phrase {
+    let per = look.app.per_of(look.layer.id);
+    match reading {
+        Reading::Nothing => Phrase::new().caption(""),
+        Reading::Mixed(low, high) => {
+            let bits = |share| bits_at(share).map_or("off".to_owned(), |b| b.to_string());
+            Phrase::new().group(format!("mixed ({} to {} bits)", bits(low), bits(high)))
+        }
+        Reading::Same(None) => {
+            Phrase::new().group("off").caption("not rounded").caption(&format!("per {}", per.name()))
+        }
+        Reading::Same(Some(share)) => {
+            let own = look.app.plan.treatment(look.layer.id).quantise;
+            let how = own.or(bits_at(share).map(|bits| Quantise { bits, per }));
+            let Some(how) = how else { return Phrase::new() };
+            let share = rounded_share(look.layer, how) * 100.0;
+            let phrase = Phrase::new().inked(how.short(), Ink::Text);
+            match (look.compact, share >= 100.0) {
+                (_, true) => phrase.inked(format!("{share:.0}% of the bytes: no gain"), Ink::Warn),
+                (true, _) => phrase.group(format!("{share:.0}% of bytes")),
+                (false, _) => phrase.group(format!("alone keeps {share:.0}% of the bytes")),
             }
         }
     }
@@ -178,9 +218,15 @@ fn layer_words(look: &Look) -> Phrase {
     let mut phrase = Phrase::new()
         .caption(&look.short_name())
         .and(format!("{} params", params(look, out.before.params, out.after.params)));
+    if look.compact && out.before.params == out.after.params && out.before.bytes != out.after.bytes {
+        phrase = phrase.group(change(out.before.bytes, out.after.bytes, &BYTES, arrow));
+    }
     if !look.compact {
         let size = change(out.before.bytes, out.after.bytes, &BYTES, arrow);
         phrase = phrase.group(size);
+        if out.after.index > 0 {
+            phrase = phrase.and_inked(format!("+{} index", bytes(out.after.index)), Ink::Quiet);
+        }
         if let Some(macs) = out.after.macs {
             phrase = phrase.group(format!("{} MACs", count(macs)));
         }

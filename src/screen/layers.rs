@@ -3,7 +3,7 @@
 use crate::app::{Action, App, Row, Sort, Typing, keymap};
 use crate::lens::Look;
 use crate::model::Layer;
-use crate::plan::{Pattern, Treatment};
+use crate::plan::{Factors, Pattern, Quantise, Treatment};
 use crate::widgets::number::{count, known, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::spark::spark;
@@ -187,9 +187,11 @@ fn treatment_words(app: &App, layer: &Layer, t: Treatment, room: u16) -> String 
         return "kept".to_owned();
     }
     let keep = app.outcome.layers.get(layer.id.0).map_or(1.0, super::super::plan::outcome::LayerOutcome::keep);
+    let bits = t.quantise.map(|q| format!("{}b", q.bits));
     let words = match (t.rank, t.prune) {
-        (None, None) => "dense".to_owned(),
-        (Some(r), None) if room >= 11 => format!("r {r:<4} {:.0}%", keep * 100.0),
+        (None, None) => t.quantise.map_or("dense".to_owned(), Quantise::short),
+        (Some(r), None) if t.form == Factors::Spatial => format!("s {r:<4} {:.0}%", keep * 100.0),
+        (Some(r), None) if room >= 11 && bits.is_none() => format!("r {r:<4} {:.0}%", keep * 100.0),
         (Some(r), None) => format!("r {r}"),
         (None, Some(p)) => match p.pattern {
             Pattern::Groups(_) => p.short(),
@@ -201,7 +203,11 @@ fn treatment_words(app: &App, layer: &Layer, t: Treatment, room: u16) -> String 
         (Some(r), Some(p)) if room >= 11 => format!("r {r} {}", p.pattern.short(p.remove)),
         (Some(r), Some(_)) => format!("r,p{r}"),
     };
-    format!("{words}{pin}")
+    match bits.filter(|_| !t.is_rounded_alone()) {
+        // Where both do not fit the bits stay.
+        Some(bits) => format!("{} {bits}{pin}", fit(&words, (room as usize).saturating_sub(1 + bits.len()))),
+        None => format!("{words}{pin}"),
+    }
 }
 
 /// The row of the list under a row of the screen.

@@ -4,6 +4,9 @@ use crate::app::{App, Shape};
 use crate::plan::Knob;
 use ratatui::layout::Rect;
 
+/// Rows of the knobs where they have no frame.
+pub const COMPACT: u16 = 4;
+
 /// Rectangles of the frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
@@ -44,12 +47,9 @@ impl Layout {
 
     /// The row of a knob.
     pub fn knob_row(&self, knob: Knob) -> u16 {
-        let second = u16::from(knob == Knob::Prune);
-        match self.knobs.height {
-            3 => self.knobs.y + second,
-            5 => self.knobs.y + 1 + second,
-            _ => self.knobs.y + 1 + 2 * second,
-        }
+        let place = Knob::ALL.iter().position(|k| *k == knob).unwrap_or(0) as u16;
+        // Without a frame where there is little room.
+        self.knobs.y + place + u16::from(self.knobs.height > COMPACT)
     }
 
     /// Where a knob's slider is drawn.

@@ -106,7 +106,7 @@ pub fn hit(app: &App, theme: Theme, x: u16, y: u16) -> Target {
     if let Some(lens) = head::tab_at(&look, &layout, x, y) {
         return Target::Lens(lens);
     }
-    for knob in [Knob::Rank, Knob::Prune] {
+    for knob in Knob::ALL {
         let slider = layout.slider(knob);
         if slider.contains(at) {
             return Target::Slider(knob, Slider::hit(slider, x));

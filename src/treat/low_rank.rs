@@ -1,9 +1,26 @@
 //! The best approximation of a given rank (Eckart–Young).
 
+use super::Factors;
 use super::quantise::{Quantise, quantise};
-use crate::model::Matrix;
+use crate::model::spatial::{spatial, unspatial};
+use crate::model::{Layer, Matrix};
 use crate::numerics::KeepGoing;
 use crate::numerics::svd::{SvdError, factors, truncated};
+
+/// [`low_rank`] of the matrix that a form of factors reads the layer as, read back.
+pub fn of_form(
+    layer: &Layer,
+    matrix: &Matrix,
+    form: Factors,
+    rank: usize,
+    rounded: Option<Quantise>,
+    keep_going: KeepGoing<'_>,
+) -> Result<Matrix, SvdError> {
+    match form {
+        Factors::Matrix => low_rank(matrix, rank, rounded, keep_going),
+        Factors::Spatial => Ok(unspatial(layer, &low_rank(&spatial(layer, matrix), rank, rounded, keep_going)?)),
+    }
+}
 
 /// `W_r`: the matrix with all but its `rank` largest singular values set to zero. When its factors are rounded, their
 /// product.

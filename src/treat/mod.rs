@@ -7,6 +7,7 @@ pub mod preview;
 pub mod prune;
 pub mod quantise;
 pub mod refine;
+pub mod size;
 
 use crate::model::{Layer, Matrix};
 use crate::numerics::KeepGoing;
@@ -35,7 +36,7 @@ pub fn treated(
         }
         return Ok(out);
     };
-    let mut base = low_rank::low_rank(matrix, rank, treatment.quantise, keep_going)?;
+    let mut base = low_rank::of_form(layer, matrix, treatment.form, rank, treatment.quantise, keep_going)?;
     if let Some(how) = treatment.prune {
         let mut rest = matrix.clone();
         rest.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
@@ -87,6 +88,10 @@ impl Treatment {
     /// Whether nothing is done.
     pub fn is_dense(&self) -> bool {
         self.rank.is_none() && self.prune.is_none() && self.quantise.is_none()
+    }
+    /// Whether entries are rounded and nothing else is done.
+    pub fn is_rounded_alone(&self) -> bool {
+        self.quantise.is_some() && self.rank.is_none() && self.prune.is_none()
     }
     /// Single entries that go from a matrix of `entries`: `round(ratio · entries)`.
     pub fn removed(ratio: f64, entries: u64) -> u64 {

@@ -10,6 +10,8 @@ pub enum Pattern {
     /// Each entry by itself.
     #[default]
     Unstructured,
+    /// Each entry by itself, the same number of every row: a threshold a row.
+    PerRow,
     /// The same number of every so many consecutive input columns of a row (N:M with this M). Columns that fill no
     /// group stay.
     Groups(usize),
@@ -22,8 +24,9 @@ pub enum Pattern {
 }
 
 /// Patterns in the order in which a key goes through them.
-pub const CYCLE: [Pattern; 7] = [
+pub const CYCLE: [Pattern; 8] = [
     Pattern::Unstructured,
+    Pattern::PerRow,
     Pattern::Groups(4),
     Pattern::Groups(8),
     Pattern::Groups(16),
@@ -36,11 +39,13 @@ pub const CYCLE: [Pattern; 7] = [
 pub const LARGEST_GROUP: usize = 64;
 
 impl Pattern {
-    /// Number of units of a matrix among which the choice is made; of a group pattern, places in a group.
+    /// Number of units of a matrix among which the choice is made; of a group pattern, places in a group; per row, entries
+    /// of a row.
     pub fn units(self, layer: &Layer) -> u64 {
         let (rows, cols) = (layer.rows(), layer.cols());
         match self {
             Self::Unstructured => rows as u64 * cols as u64,
+            Self::PerRow => cols as u64,
             Self::Groups(m) => m as u64,
             Self::Rows => rows as u64,
             Self::Columns => (cols / layer.input_columns().max(1)) as u64,
@@ -48,9 +53,14 @@ impl Pattern {
         }
     }
 
-    /// Units removed at a share: the nearest number. A group keeps at least one place.
+    /// Units removed at a share: the nearest number; per row the next lower one, as others count. A group keeps at least
+    /// one place.
     pub fn removed(self, share: f64, layer: &Layer) -> u64 {
         let units = self.units(layer);
+        if self == Self::PerRow {
+            // 0.29 · 100 is 28.999…
+            return ((share * units as f64 + 1e-9).floor().max(0.0) as u64).min(units);
+        }
         let most = if matches!(self, Self::Groups(_)) { units.saturating_sub(1) } else { units };
         ((share * units as f64).round().max(0.0) as u64).min(most)
     }
@@ -85,6 +95,7 @@ impl Pattern {
     pub fn name(self, share: f64) -> String {
         match self {
             Self::Unstructured => "unstructured".to_owned(),
+            Self::PerRow => "per-row".to_owned(),
             Self::Groups(m) => format!("{}:{m}", m - (self.on_grid(share) * m as f64).round() as usize),
             Self::Rows => "row".to_owned(),
             Self::Columns => "column".to_owned(),
@@ -100,6 +111,7 @@ impl Pattern {
         };
         Some(match name {
             "unstructured" => (Self::Unstructured, None),
+            "per-row" => (Self::PerRow, None),
             "row" => (Self::Rows, None),
             "column" => (Self::Columns, None),
             _ => {
@@ -118,6 +130,7 @@ impl Pattern {
     pub fn short(self, share: f64) -> String {
         match self {
             Self::Unstructured => "p".to_owned(),
+            Self::PerRow => "pr".to_owned(),
             Self::Groups(_) => self.name(share),
             Self::Rows => "row".to_owned(),
             Self::Columns => "col".to_owned(),
@@ -129,6 +142,7 @@ impl Pattern {
     pub fn words(self) -> String {
         match self {
             Self::Unstructured => "smallest |w|".to_owned(),
+            Self::PerRow => "smallest |w| of each row".to_owned(),
             Self::Groups(m) => format!("of every {m} inputs"),
             Self::Rows => "of the rows".to_owned(),
             Self::Columns => "of the inputs".to_owned(),
@@ -139,7 +153,8 @@ impl Pattern {
     /// Said when it is chosen.
     pub fn describe(self) -> String {
         match self {
-            Self::Unstructured => "single entries, smallest |w| first".to_owned(),
+            Self::Unstructured => "single entries, smallest |w| of the layer first".to_owned(),
+            Self::PerRow => "single entries, the same share of each row, smallest |w| first".to_owned(),
             Self::Groups(m) => format!("N:{m}, the largest N of every {m} inputs stay"),
             Self::Rows => "rows: output features, those of least energy first".to_owned(),
             Self::Columns => "columns: input features, those of least energy first".to_owned(),
@@ -172,6 +187,7 @@ impl Prune {
     pub fn short(self) -> String {
         match self.pattern {
             Pattern::Unstructured => percent(self.remove),
+            Pattern::PerRow => format!("{} a row", percent(self.remove)),
             Pattern::Groups(_) => self.pattern.name(self.remove),
             Pattern::Rows => format!("rows {}", percent(self.remove)),
             Pattern::Columns => format!("inputs {}", percent(self.remove)),
@@ -194,6 +210,7 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         for (pattern, share) in [
             (Pattern::Unstructured, 0.3),
+            (Pattern::PerRow, 0.3),
             (Pattern::Groups(4), 0.5),
             (Pattern::Groups(16), 0.9375),
             (Pattern::Rows, 0.2),

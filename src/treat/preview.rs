@@ -10,7 +10,7 @@ use crate::numerics::subspace::{Subspace, WIDTH};
 use crate::numerics::{KeepGoing, Stopped};
 use crate::probe::Spectrum;
 use crate::probe::sketch::sparse;
-use crate::treat::{Pattern, Treatment};
+use crate::treat::{Criterion, Pattern, Treatment};
 use std::sync::Arc;
 
 /// An estimate of the pruned spectrum, better and better.
@@ -88,7 +88,11 @@ fn pattern_applied(
     treatment: Treatment,
     keep_going: KeepGoing<'_>,
 ) -> Result<Option<Matrix>, Stopped> {
-    let Some(how) = treatment.prune.filter(|p| p.pattern != Pattern::Unstructured) else { return Ok(None) };
+    let Some(how) =
+        treatment.prune.filter(|p| p.pattern != Pattern::Unstructured || p.criterion != Criterion::Magnitude)
+    else {
+        return Ok(None);
+    };
     let [rows, cols] = entries.shape();
     let mut data = vec![0f32; rows * cols];
     entries.rows_into(0, &mut data);

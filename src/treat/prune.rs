@@ -1,5 +1,6 @@
-//! Pruning of a matrix by magnitude, exactly: which entries go, and what that costs.
+//! Pruning of a matrix, exactly: which entries go, and what that costs.
 
+use super::criterion::{Criterion, Scores};
 use super::pattern::{Pattern, Prune};
 use crate::model::{Layer, Matrix};
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
@@ -21,15 +22,18 @@ pub struct Pruned {
     pub cols: Vec<u32>,
 }
 
-/// Sets what the pattern chooses to zero, the units of least energy first; of equal ones those that come first in the
-/// matrix.
+/// Sets what the pattern chooses to zero, what the criterion holds for least first; of equals those that come first in the
+/// matrix. Where the criterion cannot choose nothing goes: who makes a plan asks it before.
 pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Pruned, Stopped> {
     let removed = how.pattern.removed(how.remove, layer);
     let mut out = Pruned::default();
     let mut kept = None;
+    let scored = how.criterion != Criterion::Magnitude;
     match how.pattern {
+        _ if scored => (out.threshold, out.energy, kept) = by_scores(matrix, layer, how, removed, keep_going)?,
         Pattern::Unstructured => (out.threshold, out.energy) = entries(matrix, removed, keep_going)?,
-        Pattern::Groups(m) => out.energy = groups(matrix, m, removed as usize, keep_going)?,
+        Pattern::PerRow => out.energy = groups(matrix, None, matrix.cols, removed as usize, keep_going)?,
+        Pattern::Groups(m) => out.energy = groups(matrix, None, m, removed as usize, keep_going)?,
         Pattern::Rows => {
             let shape = [1, matrix.cols];
             (out.energy, kept) = units(matrix, shape, removed, keep_going).map(|(e, k)| (e, Some(k)))?;
@@ -120,18 +124,79 @@ fn threshold(data: &[f32], k: u64, keep_going: KeepGoing<'_>) -> Result<(u32, u6
     Ok((prefix, left))
 }
 
-/// Removes the `removed` smallest of every `m` consecutive entries of a row; their energy.
-fn groups(matrix: &mut Matrix, m: usize, removed: usize, keep_going: KeepGoing<'_>) -> Result<f64, Stopped> {
+/// Prunes by the scores of a criterion: the largest magnitude removed, the energy, and of rows the entries that stay.
+fn by_scores(
+    matrix: &mut Matrix,
+    layer: &Layer,
+    how: Prune,
+    removed: u64,
+    keep_going: KeepGoing<'_>,
+) -> Result<(f32, f64, Option<u64>), Stopped> {
+    let way = how.criterion.way();
+    if (way.applies)(layer, how.pattern).is_err() {
+        return Ok((0.0, 0.0, None));
+    }
+    match ((way.scores)(layer, matrix, keep_going)?, how.pattern) {
+        (Scores::Entries(scores), Pattern::Unstructured) => {
+            let (line, mut ties) = threshold(&scores, removed, keep_going)?;
+            let (mut largest, mut energy) = (0f32, 0.0);
+            for (w, score) in matrix.data.iter_mut().zip(&scores).filter(|_| removed > 0) {
+                let bits = score.to_bits();
+                let tie = bits == line && ties > 0;
+                if bits < line || tie {
+                    ties -= u64::from(tie);
+                    largest = largest.max(w.abs());
+                    energy += f64::from(*w) * f64::from(*w);
+                    *w = 0.0;
+                }
+            }
+            Ok((largest, energy, None))
+        }
+        (Scores::Entries(scores), Pattern::PerRow) => {
+            let energy = groups(matrix, Some(&scores), matrix.cols, removed as usize, keep_going)?;
+            Ok((0.0, energy, None))
+        }
+        (Scores::Entries(scores), Pattern::Groups(m)) => {
+            Ok((0.0, groups(matrix, Some(&scores), m, removed as usize, keep_going)?, None))
+        }
+        (Scores::Rows(scores), Pattern::Rows) => {
+            let mut order: Vec<usize> = (0..scores.len().min(matrix.rows)).collect();
+            order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
+            let (mut energy, cols) = (0.0, matrix.cols);
+            order.truncate(removed as usize);
+            for &row in &order {
+                let row = &mut matrix.data[row * cols..][..cols];
+                energy += row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
+                row.fill(0.0);
+            }
+            Ok((0.0, energy, Some((matrix.data.len() - order.len() * cols) as u64)))
+        }
+        _ => Ok((0.0, 0.0, None)),
+    }
+}
+
+/// Removes the `removed` smallest of every `m` consecutive entries of a row, by their scores where they have any; their
+/// energy.
+fn groups(
+    matrix: &mut Matrix,
+    scores: Option<&[f32]>,
+    m: usize,
+    removed: usize,
+    keep_going: KeepGoing<'_>,
+) -> Result<f64, Stopped> {
     let mut energy = 0.0;
     let mut order: Vec<(u32, usize)> = Vec::with_capacity(m);
-    let together = (1 << 18) / matrix.cols.max(1) + 1;
-    for (r, row) in matrix.data.chunks_exact_mut(matrix.cols.max(1)).enumerate() {
+    let cols = matrix.cols.max(1);
+    let together = (1 << 18) / cols + 1;
+    for (r, row) in matrix.data.chunks_exact_mut(cols).enumerate() {
         if r.is_multiple_of(together) {
             check(keep_going)?;
         }
-        for group in row.chunks_exact_mut(m.max(1)) {
+        for (g, group) in row.chunks_exact_mut(m.max(1)).enumerate() {
             order.clear();
-            order.extend(group.iter().enumerate().map(|(i, w)| (w.to_bits() & 0x7fff_ffff, i)));
+            let at = r * cols + g * m;
+            let by = scores.map_or(&*group, |s| &s[at..at + m]);
+            order.extend(by.iter().enumerate().map(|(i, w)| (w.to_bits() & 0x7fff_ffff, i)));
             order.sort_unstable();
             for &(_, i) in &order[..removed.min(m)] {
                 energy += f64::from(group[i]) * f64::from(group[i]);

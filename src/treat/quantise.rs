@@ -25,6 +25,14 @@ impl Granularity {
             Self::Group(g) => format!("group:{g}"),
         }
     }
+    /// In words.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Tensor => "one for the whole tensor".to_owned(),
+            Self::Row => "one a row".to_owned(),
+            Self::Group(g) => format!("one for every {g} entries of a row"),
+        }
+    }
     /// Reads a name.
     pub fn parse(name: &str) -> Option<Self> {
         match name {

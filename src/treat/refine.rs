@@ -1,8 +1,8 @@
 //! The exact consequences of a treatment: what a projection can only estimate.
 
-use super::low_rank::low_rank;
+use super::low_rank::{low_rank, of_form};
 use super::prune::{Pruned, prune};
-use super::{Prune, Treatment};
+use super::{Factors, Prune, Treatment};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
 use crate::numerics::svd::{self, singular_values};
@@ -36,11 +36,11 @@ pub struct Refined {
 pub fn workspace(layer: &Layer, treatment: Treatment) -> u64 {
     let entries = layer.rows() as u64 * layer.cols() as u64;
     let spectrum = svd::workspace(layer.rows(), layer.cols(), 1, false);
-    match (treatment.rank, treatment.prune) {
+    match (treatment.rank, treatment.prune.is_some() || treatment.quantise.is_some()) {
         // The best approximation goes through a decomposition with vectors in `f64`.
         (Some(_), _) => entries * 4 * 2 + entries * 8 * 4,
-        (None, Some(_)) => entries * 4 * 2 + spectrum.max(entries * 4),
-        (None, None) => entries * 4,
+        (None, true) => entries * 4 * 2 + spectrum.max(entries * 4),
+        (None, false) => entries * 4,
     }
 }
 
@@ -53,8 +53,14 @@ pub fn refine(
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
     match (treatment.rank, treatment.prune) {
-        (Some(rank), None) if treatment.quantise.is_none() => truncate(layer, matrix, rank, treatment, dense, ask),
-        (rank, how) => sparsify(layer, matrix, rank, how.unwrap_or(Prune::unstructured(0.0)), treatment, ask),
+        (Some(rank), None) if treatment.quantise.is_none() && treatment.form == Factors::Matrix => {
+            truncate(layer, matrix, rank, treatment, dense, ask)
+        }
+        // Of a rounded or spatial-wise rank alone nothing of the residual stays.
+        (rank, how) => {
+            let nothing = if rank.is_some() { 1.0 } else { 0.0 };
+            sparsify(layer, matrix, rank, how.unwrap_or(Prune::unstructured(nothing)), treatment, ask)
+        }
     }
 }
 
@@ -101,7 +107,8 @@ fn sparsify(
     treatment: Treatment,
     ask: &Ask,
 ) -> Result<Refined, ProbeError> {
-    let base = rank.map(|r| low_rank(matrix, r, treatment.quantise, ask.keep_going)).transpose()?;
+    let low = |r| of_form(layer, matrix, treatment.form, r, treatment.quantise, ask.keep_going);
+    let base = rank.map(low).transpose()?;
     let mut sparse = matrix.clone();
     if let Some(base) = &base {
         sparse.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
@@ -124,12 +131,12 @@ fn sparsify(
     Ok(Refined {
         treatment,
         error_energy,
-        params: rank.map_or(0, |r| r as u64 * (layer.rows() + layer.cols()) as u64) + stored,
+        params: rank.map_or(0, |r| (r * treatment.form.shape(layer).iter().sum::<usize>()) as u64) + stored,
         sigma,
         delta_norm: if error_energy == 0.0 { Known::exact(0.0) } else { delta_norm },
         threshold,
-        row_density: share(&rows, matrix.cols),
-        col_density: share(&cols, matrix.rows),
+        row_density: treatment.prune.map_or_else(Vec::new, |_| share(&rows, matrix.cols)),
+        col_density: treatment.prune.map_or_else(Vec::new, |_| share(&cols, matrix.rows)),
         linf_l1: Some(sums(layer, &treated)),
     })
 }

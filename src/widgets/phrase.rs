@@ -44,6 +44,11 @@ impl Phrase {
         }
         self
     }
+    /// Adds all groups of another line.
+    pub fn append(mut self, other: Self) -> Self {
+        self.groups.extend(other.groups);
+        self
+    }
     /// Whether nothing was said.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()

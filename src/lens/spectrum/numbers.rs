@@ -36,7 +36,7 @@ fn energy(look: &Look, s: &Spectrum) -> Phrase {
         let text = format!("{:.0}% r{}{rank}", share * 100.0, badge(s));
         phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
     }
-    phrase.caption("break-even").and(format!("r={}", look.layer.break_even_rank()))
+    phrase.caption("break-even").and(format!("r={}", look.app.form_of(look.layer.id).break_even_rank(look.layer)))
 }
 
 /// What a number that follows from this spectrum is.
@@ -50,7 +50,7 @@ fn short_energy(look: &Look, s: &Spectrum) -> Phrase {
         let about = if s.is_exact() { "" } else { "≈" };
         phrase = phrase.caption(&format!("{:.0}%", share * 100.0)).and(format!("r{about}{rank}"));
     }
-    phrase.caption("even").and(format!("r{}", look.layer.break_even_rank()))
+    phrase.caption("even").and(format!("r{}", look.app.form_of(look.layer.id).break_even_rank(look.layer)))
 }
 
 /// The share of the energy in the first `r` values.
@@ -175,7 +175,7 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
     for (share, rank) in ENERGIES.iter().zip(s.rank_for_energy) {
         lines.push(line(&format!("{:.0}% of energy", share * 100.0), format!("r{}{rank}", badge(s))));
     }
-    lines.push(line("break-even", format!("r={}", look.layer.break_even_rank())));
+    lines.push(line("break-even", format!("r={}", look.app.form_of(look.layer.id).break_even_rank(look.layer))));
     lines.push(line(
         &format!("to {} precision", look.layer.dtype.name().to_lowercase()),
         format!("{} of {}", known(Some(s.numerical_rank), |r| format!("{r:.0}")), s.sigma.len()),

@@ -30,6 +30,9 @@ fn the_worked_examples_keep_what_they_should() {
     let (kept, found) = pruned(2, &a, Pattern::Columns, 0.25);
     assert_eq!(kept, [3.0, -1.0, 0.0, 2.0, 0.1, 0.2, 0.0, 0.4]);
     assert_eq!((found.stored, found.rows, found.cols), (6, vec![3, 3], vec![2, 2, 0, 2]));
+    // The same number of each row, rounded down.
+    assert_eq!(pruned(2, &a, Pattern::PerRow, 0.6).0, [3.0, 0.0, 0.0, 2.0, 0.0, 0.0, -0.3, 0.4]);
+    assert_eq!(pruned(1, &[3.0, 1.0, -1.0, 2.0], Pattern::PerRow, 0.25).0, [3.0, 0.0, -1.0, 2.0]);
     // Three columns do not fill a group of four: they stay.
     assert_eq!(pruned(1, &w[..7], Pattern::Groups(4), 0.75).0, [0.0, 0.0, 0.0, 4.0, -8.0, 7.0, 6.0]);
 }

@@ -1,0 +1,128 @@
+//! Rules for ranks, on the layers in scope.
+
+use super::App;
+use super::prompt::Value;
+use crate::model::LayerId;
+use crate::plan::Knob;
+use crate::plan::rule::Chosen;
+use crate::treat::criterion::CRITERIA;
+use crate::treat::{Criterion, Factors};
+
+impl App {
+    /// Goes on to the next rule, for all layers in scope.
+    pub(super) fn next_rule(&mut self) {
+        let all = Chosen::cycle();
+        let at = self.rule.and_then(|now| all.iter().position(|r| *r == now)).map_or(0, |i| (i + 1) % all.len());
+        self.rule = all.get(at).copied();
+        if let Some(rule) = self.rule {
+            self.knob = Knob::Rank;
+            self.set(Value::Rule(rule), false);
+        }
+    }
+
+    /// What a rule did: `gd: r 18 to 96 in 7 layers; 2 grow; 3 not measured yet`.
+    pub(super) fn ruled(&self, rule: Chosen, targets: &[LayerId]) -> String {
+        let (mut ranks, mut grow, mut unknown, mut none) = (Vec::new(), 0, 0, 0);
+        for layer in targets.iter().filter_map(|id| self.model.layer(*id)) {
+            let form = self.form_of(layer.id);
+            let facts = self.facts.of(layer.id);
+            match rule.rank(layer, facts, form) {
+                Some(rank) => {
+                    ranks.push(rank);
+                    grow += usize::from(rank >= form.break_even_rank(layer));
+                }
+                None if facts.spectrum_of(form).is_none() => unknown += 1,
+                None => none += 1,
+            }
+        }
+        let mut parts = Vec::new();
+        let layers = |n: usize| if n == 1 { "1 layer".to_owned() } else { format!("{n} layers") };
+        match (ranks.iter().min(), ranks.iter().max()) {
+            (Some(low), Some(high)) if low < high => {
+                parts.push(format!("r {low} to {high} in {}", layers(ranks.len())));
+            }
+            (Some(rank), _) if targets.len() == 1 => parts.push(format!("r {rank}")),
+            (Some(rank), _) => parts.push(format!("r {rank} in {}", layers(ranks.len()))),
+            _ => {}
+        }
+        match grow {
+            0 => {}
+            _ if targets.len() == 1 => parts.push("grows: no gain at this rank".to_owned()),
+            n => parts.push(format!("{n} of them no gain")),
+        }
+        if unknown > 0 {
+            parts.push(format!("{} without exact singular values yet", layers(unknown)));
+        }
+        if none > 0 {
+            parts.push(format!("no rank stands out in {}", layers(none)));
+        }
+        format!("{}: {}  ({})", rule.name(), parts.join("; "), rule.rule.words)
+    }
+}
+
+impl App {
+    /// Of which matrix the rank of a layer is, or would be.
+    pub fn form_of(&self, id: LayerId) -> Factors {
+        let treatment = self.plan.treatment(id);
+        let form = if treatment.rank.is_some() { treatment.form } else { self.form };
+        if self.model.layer(id).is_some_and(|l| form.apply_to(l)) { form } else { Factors::Matrix }
+    }
+
+    /// The largest rank of a layer's factors, at least 1.
+    pub fn full_rank(&self, id: LayerId) -> usize {
+        self.model.layer(id).map_or(1, |l| self.form_of(id).full_rank(l)).max(1)
+    }
+
+    /// Goes from factors of the matrix to spatial-wise ones and back, for all layers in scope.
+    pub(super) fn next_form(&mut self) {
+        let Some(layer) = self.model.layer(self.selected) else { return };
+        let form = match self.form_of(layer.id) {
+            Factors::Matrix if Factors::Spatial.apply_to(layer) => Factors::Spatial,
+            Factors::Matrix => {
+                let why = "spatial-wise factors are of convolutions over two axes, of several taps and without groups";
+                self.say(why);
+                return;
+            }
+            Factors::Spatial => Factors::Matrix,
+        };
+        let [m, n] = form.shape(layer);
+        let (full, even) = (form.full_rank(layer), form.break_even_rank(layer));
+        let said = format!("factors {}: of a {m}×{n} matrix, full rank {full}, break-even {even}", form.words());
+        self.set(Value::Form(form), false);
+        self.knob = Knob::Rank;
+        self.say(said);
+    }
+
+    /// By what it is chosen what goes from a layer, or would be.
+    pub fn criterion_of(&self, id: LayerId) -> Criterion {
+        self.plan.treatment(id).prune.map_or(self.criterion, |p| p.criterion)
+    }
+
+    /// Goes on to the next criterion that can choose in the selected layer, for all layers in scope.
+    pub(super) fn next_criterion(&mut self) {
+        let targets = self.targets();
+        let lead = targets.iter().copied().find(|id| *id == self.selected).or(targets.first().copied());
+        let Some(layer) = lead.and_then(|id| self.model.layer(id)) else {
+            self.say("no layer in scope can be treated");
+            return;
+        };
+        let (id, pattern) = (layer.id, self.pattern_of(layer.id));
+        let now = self.criterion_of(id);
+        let at = CRITERIA.iter().position(|w| w.criterion == now).unwrap_or(0);
+        let mut passed = Vec::new();
+        for step in 1..=CRITERIA.len() {
+            let way = CRITERIA[(at + step) % CRITERIA.len()];
+            let pattern = way.criterion.fitting(layer, pattern);
+            if let Err(why) = (way.applies)(layer, pattern) {
+                passed.push(format!("{}: {why}", way.name));
+                continue;
+            }
+            self.pattern = pattern;
+            self.set(Value::Criterion(way.criterion), false);
+            self.knob = Knob::Prune;
+            let passed = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join("; ")) };
+            self.say(format!("{}: {}{passed}", way.name, way.words));
+            return;
+        }
+    }
+}

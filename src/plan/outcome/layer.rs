@@ -1,0 +1,252 @@
+//! What becomes of one layer: sizes, error, norms.
+
+use super::gaussian::{gaussian_group_energy, gaussian_removed_energy};
+use super::{LayerOutcome, rounding};
+use crate::known::{Bound, Known};
+use crate::model::Layer;
+use crate::model::cost::Cost;
+use crate::probe::book::LayerFacts;
+use crate::treat::size::cost;
+use crate::treat::{Criterion, Factors, Pattern, Prune, Refined, Treatment};
+
+/// Projects one treatment of one layer.
+pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
+    let mut out = project_matrix(layer, facts, treatment, exact);
+    if !layer.kind.is_conv() {
+        (out.lipschitz_before, out.lipschitz_after) = (out.norm_before, out.norm_after);
+        return out;
+    }
+    out.lipschitz_before = facts.lipschitz.as_ref().map(|l| l.l2_upper);
+    out.lipschitz_after = out.lipschitz_before;
+    if !treatment.is_dense() {
+        // Every input position lies in at most kh·kw patches, so the operator norm of a kernel is at most √(kh·kw)
+        // times the norm of its matrix view; of Ŵ directly, or of the change added to the norm before.
+        let patches = layer.shape.iter().skip(2).product::<usize>().max(1) as f64;
+        let direct = out.norm_after.map(|n| n.value * patches.sqrt());
+        let changed = out.lipschitz_before.zip(out.delta_norm);
+        let changed = changed.filter(|(_, d)| d.bound != Bound::Lower).map(|(l, d)| l.value + d.value * patches.sqrt());
+        let sound = out.norm_after.is_some_and(|n| matches!(n.bound, Bound::Exact | Bound::Upper));
+        let best = direct.into_iter().chain(changed).reduce(f64::min);
+        out.lipschitz_after = best.map(|v| if sound { Known::upper(v) } else { Known::estimate(v) });
+    }
+    out
+}
+
+fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
+    let before = cost(layer, Treatment::default(), None);
+    let norm_before = norm(layer, facts);
+    let energy = facts.magnitude.as_ref().map(|m| m.sum_squares);
+    let mut out = LayerOutcome {
+        before,
+        after: before,
+        energy,
+        error_energy: Some(Known::exact(0.0)),
+        norm_before,
+        norm_after: norm_before,
+        delta_norm: Some(Known::exact(0.0)),
+        lipschitz_before: None,
+        lipschitz_after: None,
+    };
+    if treatment.is_dense() || !layer.eligible() {
+        return out;
+    }
+    out.after = cost_after(layer, facts, treatment);
+    if let Some(exact) = exact {
+        let factors = cost(layer, Treatment { prune: None, ..treatment }, None).params;
+        let factors = if treatment.rank.is_some() { factors } else { 0 };
+        out.after = cost(layer, treatment, treatment.prune.map(|_| exact.params.saturating_sub(factors)));
+        out.error_energy = Some(Known::exact(exact.error_energy));
+        out.norm_after = Some(Known::exact(exact.sigma.first().copied().unwrap_or(0.0)));
+        out.delta_norm = Some(exact.delta_norm);
+        return out;
+    }
+    match (treatment.rank, treatment.prune) {
+        (Some(rank), None) if treatment.form == Factors::Spatial => project_spatial(&mut out, facts, rank),
+        (Some(rank), None) => project_rank(&mut out, facts, rank),
+        (None, Some(how)) => project_prune(&mut out, layer, facts, how),
+        (Some(rank), Some(how)) => project_both(&mut out, facts, treatment, (rank, how), layer),
+        (None, None) => {}
+    }
+    if let Some(how) = treatment.quantise {
+        rounding::project(&mut out, layer, facts, treatment, how);
+    }
+    out
+}
+
+/// What a layer takes under a treatment.
+pub fn cost_of(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
+    if treatment.is_dense() || !layer.eligible() {
+        return cost(layer, Treatment::default(), None);
+    }
+    cost_after(layer, facts, treatment)
+}
+
+fn cost_after(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
+    let entries = layer.rows() as u64 * layer.cols() as u64;
+    let left = |how: Prune| match how.pattern {
+        Pattern::Unstructured => entries - Treatment::removed(how.remove, entries),
+        Pattern::Groups(m) => {
+            let whole = layer.cols() / m * m * layer.rows();
+            entries - (how.pattern.on_grid(how.remove) * whole as f64).round() as u64
+        }
+        // Units at the edges may be smaller.
+        pattern => {
+            let share = pattern.removed(how.remove, layer) as f64 / pattern.units(layer).max(1) as f64;
+            entries - Treatment::removed(share, entries)
+        }
+    };
+    let nonzeros = treatment.prune.map(|how| {
+        // The residual W − W_r has no zeros to begin with, and unread weights are taken to have none. What chooses single
+        // entries by their importance takes zeros first, as magnitudes do.
+        let rows = matches!(how.criterion, Criterion::BatchNormScale | Criterion::Leverage);
+        if treatment.rank.is_some() || rows {
+            return left(how);
+        }
+        let measured = match how.pattern {
+            Pattern::Unstructured => facts.magnitude.as_ref().map(|m| m.prune(how.remove).nonzeros),
+            _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.stored),
+        };
+        measured.unwrap_or_else(|| left(how))
+    });
+    cost(layer, treatment, nonzeros)
+}
+
+/// ‖W‖₂ from the best source so far: the spectrum, else a bound.
+fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
+    if let Some(s) = &facts.spectrum {
+        return Some(Known::exact(s.norm()));
+    }
+    if let Some(certificate) = facts.certificate {
+        return Some(certificate);
+    }
+    if let Some(l) = facts.lipschitz.as_ref().filter(|_| !layer.kind.is_conv()) {
+        return Some(l.l2_upper);
+    }
+    facts.magnitude.as_ref().map(|m| Known::upper(m.frobenius().min((m.linf * m.l1).sqrt())))
+}
+
+fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
+    let Some(spectrum) = facts.best_spectrum() else {
+        // Nothing better than "between nothing and everything": the frame shows it as pending.
+        (out.error_energy, out.delta_norm) = (None, None);
+        return;
+    };
+    out.error_energy = Some(spectrum.known(spectrum.tail_energy(rank)));
+    out.delta_norm = Some(spectrum.known(spectrum.cut(rank)));
+    out.norm_after = Some(if rank == 0 { Known::exact(0.0) } else { spectrum.known(spectrum.norm()) });
+}
+
+/// Spatial-wise: the error is what its own spectrum leaves; norms of the matrix view follow from it as bounds.
+fn project_spatial(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
+    let Some(spectrum) = facts.spectrum_of(Factors::Spatial) else {
+        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+        return;
+    };
+    let error = spectrum.tail_energy(rank);
+    out.error_energy = Some(Known::exact(error));
+    out.delta_norm = Some(if error == 0.0 { Known::exact(0.0) } else { Known::upper(error.sqrt()) });
+    // ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖_F, ‖Ŵ‖_F).
+    let left = (spectrum.energy() - error).max(0.0).sqrt();
+    out.norm_after =
+        out.norm_before.map(|n| Known { value: (n.value + error.sqrt()).min(left), bound: upper(n.bound) });
+}
+
+fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
+    if how.criterion != Criterion::Magnitude {
+        project_criterion(out, layer, facts, how);
+        return;
+    }
+    let removed = match how.pattern {
+        Pattern::Unstructured => facts.magnitude.as_ref().map(|m| m.prune(how.remove).removed_energy),
+        _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
+    };
+    let (Some(magnitude), Some(removed)) = (&facts.magnitude, removed) else {
+        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+        return;
+    };
+    out.error_energy = Some(removed);
+    if removed.value == 0.0 {
+        return;
+    }
+    // ‖ΔW‖₂ ≤ ‖ΔW‖_F, and ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖₂, ‖Ŵ‖_F).
+    let delta = removed.value.max(0.0).sqrt();
+    out.delta_norm = Some(Known { value: delta, bound: upper(removed.bound) });
+    let left = (magnitude.sum_squares - removed.value).max(0.0).sqrt();
+    // What is left of whole rows or columns is a part of W.
+    let more = if matches!(how.pattern, Pattern::Rows | Pattern::Columns) { 0.0 } else { delta };
+    out.norm_after = out.norm_before.map(|n| Known {
+        value: (n.value + more).min(left),
+        bound: upper(removed.bound).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
+    });
+}
+
+/// Other criteria: exact where the order is known beforehand; relative importance from a sample; else no less than what
+/// magnitudes would lose, which err least.
+fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
+    (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+    let Some(magnitude) = &facts.magnitude else { return };
+    let known = if let (Some(gains), Criterion::BatchNormScale) = (&layer.gains, how.criterion) {
+        let mut order: Vec<usize> = (0..gains.len().min(magnitude.row_squares.len())).collect();
+        order.sort_by(|&a, &b| gains[a].abs().total_cmp(&gains[b].abs()).then(a.cmp(&b)));
+        order.truncate(how.pattern.removed(how.remove, layer) as usize);
+        Some(Known::exact(order.iter().map(|&row| magnitude.row_squares[row]).sum()))
+    } else {
+        let least = match how.pattern {
+            Pattern::Unstructured => Some(Known::exact(magnitude.prune(how.remove).range.0)),
+            _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
+        };
+        least.filter(|l| l.bound == Bound::Exact).map(|l| Known::lower(l.value))
+    };
+    // Near what a sample of rows says, and never below what magnitudes would lose.
+    let about = facts.importance.as_ref().filter(|_| how.criterion == Criterion::RelativeImportance);
+    let about = about.and_then(|i| i.removed(how.pattern, how.remove)).map(|share| share * magnitude.sum_squares);
+    out.error_energy = match (known, about) {
+        (Some(least), Some(about)) => Some(Known::estimate(about.max(least.value))),
+        (known, about) => known.or(about.map(Known::estimate)),
+    };
+    if let Some(about) = about {
+        out.delta_norm = Some(Known::estimate(about.sqrt()));
+    }
+    if let Some(exact) = known.filter(|k| k.bound == Bound::Exact) {
+        out.delta_norm = Some(Known::upper(exact.value.max(0.0).sqrt()));
+    }
+    // Of whole rows a part of W is left; else no more than all entries.
+    let rows = how.pattern == Pattern::Rows;
+    out.norm_after = out.norm_before.filter(|_| rows).map(|n| Known { bound: upper(n.bound), ..n });
+    out.norm_after = out.norm_after.or(Some(Known::upper(magnitude.frobenius())));
+}
+
+/// What an upper bound built from a value of this kind is.
+pub(super) fn upper(bound: Bound) -> Bound {
+    Bound::Upper.and(bound)
+}
+
+fn project_both(
+    out: &mut LayerOutcome,
+    facts: &LayerFacts,
+    treatment: Treatment,
+    (rank, how): (usize, Prune),
+    layer: &Layer,
+) {
+    let entries = how.criterion == Criterion::RelativeImportance;
+    let Some(spectrum) = facts.best_spectrum_of(treatment.form).filter(|_| !entries) else {
+        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
+        return;
+    };
+    // The residual's entries are taken as Gaussian: removing the smallest share s takes s − 2tφ(t) of the energy.
+    let residual = spectrum.tail_energy(rank);
+    let share = match how.pattern {
+        Pattern::Unstructured | Pattern::PerRow => gaussian_removed_energy(how.remove),
+        Pattern::Groups(m) => gaussian_group_energy(how.pattern.removed(how.remove, layer) as usize, m),
+        // Large units of a Gaussian matrix hardly differ.
+        _ => how.remove,
+    };
+    let error = residual * share;
+    let delta = error.sqrt().min(spectrum.cut(rank) * (layer.full_rank() as f64).sqrt());
+    out.error_energy = Some(Known::estimate(error));
+    out.delta_norm = Some(Known::estimate(delta.min(error.sqrt())));
+    out.norm_after = match treatment.form {
+        Factors::Matrix => Some(Known::estimate(spectrum.norm())),
+        Factors::Spatial => out.norm_before.map(|n| Known::estimate(n.value)),
+    };
+}

@@ -1,0 +1,100 @@
+//! By what it is chosen what goes: one file and one line in [`CRITERIA`] for each way.
+//!
+//! A criterion that looks at more than the matrix gets it from the [`Layer`], as batch normalisation does; one that needs
+//! activations would get them the same way and say in `applies` what is missing.
+
+pub mod batch_norm;
+pub mod leverage;
+mod magnitude;
+mod relative_importance;
+
+use super::Pattern;
+use crate::model::{Layer, Matrix};
+use crate::numerics::{KeepGoing, Stopped};
+use serde::{Deserialize, Serialize};
+
+/// Names a way to choose what goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Criterion {
+    /// What holds the least energy: the smallest |w|, units of the smallest ‖·‖.
+    #[default]
+    Magnitude,
+    /// See [`relative_importance`].
+    RelativeImportance,
+    /// See [`batch_norm`].
+    BatchNormScale,
+    /// See [`leverage`].
+    Leverage,
+}
+
+/// How important each entry, or each row, is; the least important go first.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scores {
+    /// Nothing but the entries' own magnitudes.
+    Magnitudes,
+    /// One for each entry, none negative.
+    Entries(Vec<f32>),
+    /// One for each row.
+    Rows(Vec<f64>),
+}
+
+/// A way to choose.
+pub struct Way {
+    /// Which.
+    pub criterion: Criterion,
+    /// Its name in plan files and on the command line.
+    pub name: &'static str,
+    /// What it goes by and where that comes from, in a line.
+    pub words: &'static str,
+    /// In a few words, for the knob: `least |γ|`.
+    pub short: &'static str,
+    /// Why it cannot choose in a layer and a pattern.
+    pub applies: fn(&Layer, Pattern) -> Result<(), String>,
+    /// The pattern to take where another was in use that it cannot choose in.
+    pub pattern: Pattern,
+    /// What it says of a layer. Asked only where it applies.
+    pub scores: fn(&Layer, &Matrix, KeepGoing<'_>) -> Result<Scores, Stopped>,
+}
+
+/// All of them, in the order in which a key goes through them.
+pub static CRITERIA: [&Way; 4] = [&magnitude::WAY, &relative_importance::WAY, &batch_norm::WAY, &leverage::WAY];
+
+impl Criterion {
+    /// Everything about it.
+    pub fn way(self) -> &'static Way {
+        CRITERIA.into_iter().find(|w| w.criterion == self).unwrap_or(&magnitude::WAY)
+    }
+    /// Its name in plan files and on the command line.
+    pub fn name(self) -> &'static str {
+        self.way().name
+    }
+    /// The criterion of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        CRITERIA.into_iter().find(|w| w.name == name).map(|w| w.criterion)
+    }
+    /// The pattern in which it can choose: this one, or its own.
+    pub fn fitting(self, layer: &Layer, pattern: Pattern) -> Pattern {
+        if self.applies(layer, pattern).is_ok() { pattern } else { self.way().pattern }
+    }
+    /// What goes, in words for the knob: `smallest |w| of each row`.
+    pub fn goes(self, pattern: Pattern) -> String {
+        match (self, pattern) {
+            (Self::Magnitude, pattern) => pattern.words(),
+            (_, Pattern::Groups(m)) => format!("{} of every {m}", self.way().short),
+            (_, Pattern::PerRow) => format!("{}, each row", self.way().short),
+            _ => self.way().short.to_owned(),
+        }
+    }
+    /// Why it cannot choose in a layer and a pattern.
+    pub fn applies(self, layer: &Layer, pattern: Pattern) -> Result<(), String> {
+        (self.way().applies)(layer, pattern)
+    }
+}
+
+/// For criteria that score rows.
+fn rows_only(pattern: Pattern) -> Result<(), String> {
+    if pattern == Pattern::Rows { Ok(()) } else { Err("it chooses whole rows: pattern row".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests;

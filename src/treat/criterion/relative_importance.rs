@@ -1,0 +1,45 @@
+//! Relative importance, the weights' half of RIA (Zhang et al. 2024): |w_ij|/Σ_k|w_kj| + |w_ij|/Σ_k|w_ik|, the share of an
+//! entry in its column and in its row. No row or column loses everything while others keep much.
+
+use super::{Criterion, Scores, Way};
+use crate::model::Matrix;
+use crate::numerics::{KeepGoing, Stopped, interrupt::check};
+use crate::treat::Pattern;
+
+/// See the module.
+pub static WAY: Way = Way {
+    criterion: Criterion::RelativeImportance,
+    name: "relative-importance",
+    words: "share of an entry in its row and column, RI (Zhang et al. 2024)",
+    short: "least share of row and column",
+    applies: |_, pattern| match pattern {
+        Pattern::Unstructured | Pattern::PerRow | Pattern::Groups(_) => Ok(()),
+        _ => Err("it chooses single entries: pattern unstructured, per-row or N:M".to_owned()),
+    },
+    pattern: Pattern::Unstructured,
+    scores: |_, matrix, keep_going| scores(matrix, keep_going).map(Scores::Entries),
+};
+
+/// The score of every entry; 0 in a row or column of zeros.
+pub(super) fn scores(matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<Vec<f32>, Stopped> {
+    let cols = matrix.cols.max(1);
+    let together = (1 << 20) / cols + 1;
+    let mut columns = vec![0f64; cols];
+    for (r, row) in matrix.data.chunks_exact(cols).enumerate() {
+        if r.is_multiple_of(together) {
+            check(keep_going)?;
+        }
+        columns.iter_mut().zip(row).for_each(|(sum, w)| *sum += f64::from(w.abs()));
+    }
+    let inverse = |sum: f64| if sum > 0.0 { 1.0 / sum } else { 0.0 };
+    columns.iter_mut().for_each(|sum| *sum = inverse(*sum));
+    let mut out = Vec::with_capacity(matrix.data.len());
+    for (r, row) in matrix.data.chunks_exact(cols).enumerate() {
+        if r.is_multiple_of(together) {
+            check(keep_going)?;
+        }
+        let own = inverse(row.iter().map(|w| f64::from(w.abs())).sum());
+        out.extend(row.iter().zip(&columns).map(|(w, column)| (f64::from(w.abs()) * (column + own)) as f32));
+    }
+    Ok(out)
+}
