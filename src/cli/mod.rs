@@ -11,6 +11,7 @@ mod inspect;
 mod measure;
 mod output;
 mod plan;
+mod sessions;
 
 pub use args::Cli;
 pub use error::CliError;

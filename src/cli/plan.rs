@@ -4,6 +4,7 @@ use super::args::{Common, Group, InspectFormat, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::gather::Gather;
 use super::output::{line, matching, open, settings, write_whole};
+use super::sessions;
 use crate::engine::Settings;
 use crate::model::{Layer, LayerId, Model};
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Groups, Means, Unit, allocator};
@@ -20,9 +21,10 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     let wish = Wish::of(args)?;
     let (model, weights) = open(Some(&args.model))?;
     let model = Arc::new(model);
-    let mut plan = match &args.plan {
-        Some(path) => read(path, &model, args.force)?,
-        None => Plan::new(model.layers.len()),
+    let mut plan = match (&args.plan, &args.replay) {
+        (Some(path), _) => read(path, &model, args.force)?,
+        (None, Some(path)) => sessions::replay(path, &model, args.force)?.plan,
+        (None, None) => Plan::new(model.layers.len()),
     };
     for pin in &args.pin {
         let glob = pin.strip_suffix("=dense").ok_or_else(|| {
@@ -132,7 +134,7 @@ impl Wish {
             return if rank > 0 { Ok(Self::Same(Same::Rank(rank))) } else { usage("--rank 0: at least 1".to_owned()) };
         }
         let Some(keep) = args.budget else {
-            if args.plan.is_none() {
+            if args.plan.is_none() && args.replay.is_none() {
                 return usage(
                     "what to do? --prune R, --keep-rank F, --rank K, --budget F, or --plan PLAN.toml to look at"
                         .to_owned(),

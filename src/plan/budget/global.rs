@@ -1,11 +1,12 @@
-//! One threshold for all entries of the model: the least total ‖W − Ŵ‖_F².
+//! The least total ‖W − Ŵ‖_F² of the model: of single entries one threshold for all, of ranks the directions of most
+//! energy a parameter (σ²/(m + n), Eckart–Young).
 
-use super::{Allocator, Spread, single_entries};
+use super::{Allocator, Spread, anything};
 
 pub(super) const GLOBAL: Allocator = Allocator {
     name: "global",
-    words: "one threshold for all entries: least total squared error, unstructured pruning only",
+    words: "least total squared error: of single entries one threshold for all; large weights decide",
     needs: &[],
-    suits: single_entries,
+    suits: anything,
     spread: Spread::Hulls { relative: false },
 };

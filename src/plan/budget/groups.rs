@@ -3,7 +3,7 @@
 use crate::model::{Layer, Role};
 
 /// Which layers of a block share a setting: kernels and runtimes that fuse them want it so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Groups {
     /// Query, key and value.
     pub qkv: bool,

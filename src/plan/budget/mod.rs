@@ -25,7 +25,8 @@ pub use groups::Groups;
 use scene::{Levels, Scene};
 
 /// What a budget counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Parameters stored.
     Params,
@@ -58,7 +59,8 @@ impl Unit {
 }
 
 /// What may be done to the layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Means {
     /// Removing entries in a pattern.
     Prune(Pattern),
@@ -86,7 +88,7 @@ impl Means {
 }
 
 /// What is asked of an allocator.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ask {
     /// Share of the model that stays.
     pub keep: f64,
@@ -124,6 +126,9 @@ pub enum BudgetError {
         /// The least that can be kept, in percent.
         least: f64,
     },
+    /// A fault of the program.
+    #[error("the allocator failed; slimscope.log says where")]
+    Failed,
     /// The allocator cannot do that.
     #[error("{0}")]
     Unsuited(String),
