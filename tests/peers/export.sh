@@ -51,11 +51,13 @@ for check in $checks; do
   fi
   mkdir -p "$dir/$name"
   code=0
-  (cd "$dir/$name" && PYTHONPATH=$here/export "$python" "$here/export/check_$name.py" 2>"$dir/$name/log") || code=$?
+  (cd "$dir/$name" && PYTHONPATH=$here/export "$python" "$here/export/check_$name.py" >"$dir/$name/out" 2>"$dir/$name/log") || code=$?
+  # Some tools log on standard output.
+  grep -E '^(ok|SKIPPED) ' "$dir/$name/out" || true
   case $code in
     0) ran=$((ran + 1)) ;;
     77) skipped=$((skipped + 1)) ;;
-    *) failed=$((failed + 1)); echo "FAILED $name:"; tail -n 25 "$dir/$name/log" ;;
+    *) failed=$((failed + 1)); echo "FAILED $name:"; tail -n 25 "$dir/$name"/{out,log} ;;
   esac
 done
 echo "$ran passed, $failed failed, $skipped skipped"

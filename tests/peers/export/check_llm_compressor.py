@@ -2,12 +2,14 @@
 
 from common import LINEARS, export, linears, need, prune, tiny_llama, write_plan
 
-torch, llmcompressor, datasets = need("torch", "llmcompressor", "datasets")
+torch, transformers, tokenizers, llmcompressor = need("torch", "transformers", "tokenizers", "llmcompressor")
 from llmcompressor import oneshot
 
 torch.manual_seed(0)
-rows = [{"input_ids": torch.randint(0, 64, (32,)).tolist(), "attention_mask": [1] * 32} for _ in range(8)]
-data = datasets.Dataset.from_list(rows)
+rows = [{"input_ids": torch.randint(0, 64, (32,)), "attention_mask": torch.ones(32, dtype=torch.long)} for _ in range(8)]
+data = torch.utils.data.DataLoader(rows, batch_size=1)
+words = tokenizers.models.WordLevel({str(i): i for i in range(64)}, unk_token="0")
+processor = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(words), pad_token="0")
 
 
 def run(plan, file):
@@ -15,7 +17,7 @@ def run(plan, file):
     model, folder = tiny_llama()
     write_plan("plan.toml", folder, plan)
     export("plan.toml", folder, "llm-compressor", file)
-    oneshot(model=model, dataset=data, recipe=file, num_calibration_samples=8, max_seq_length=32)
+    oneshot(model=model, dataset=data, recipe=file, processor=processor, num_calibration_samples=8, max_seq_length=32)
     return model, open(file).read()
 
 

@@ -66,10 +66,9 @@ def tiny_llama(blocks=12):
         hidden_size=32, intermediate_size=64, num_hidden_layers=blocks, num_attention_heads=4, num_key_value_heads=2,
         vocab_size=64, max_position_embeddings=64, tie_word_embeddings=False)
     torch.manual_seed(1)
-    model = transformers.LlamaForCausalLM(config)
     if not folder.exists():
-        model.save_pretrained(folder)
-    return model, folder
+        transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return transformers.LlamaForCausalLM.from_pretrained(folder), folder
 
 
 def linears(model):
