@@ -203,7 +203,7 @@ fn errors_name_the_file_and_the_remedy_and_have_their_status() {
 
 #[test]
 fn what_is_not_built_or_wrong_ends_with_2() {
-    for command in ["export", "calibrate", "evaluate", "bound", "report", "compare"] {
+    for command in ["calibrate", "evaluate", "bound", "report", "compare"] {
         let (code, told) = failure(&[command, "x", "--flag", "y"]);
         assert_eq!(code, 2, "{command}");
         assert!(told.contains(&format!("`slimscope {command}` is not built yet")), "{told}");
@@ -637,4 +637,57 @@ fn places_that_cannot_be_written_are_named_with_what_to_do() {
         assert!(code == 1 && told.contains(&out) && told.contains(said), "{told}");
     }
     assert_eq!(std::fs::read_to_string(path("file")).unwrap(), "a file");
+}
+
+#[test]
+fn a_session_is_logged_replayed_gone_on_with_and_made_a_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (first, second, toml) = (at("first.jsonl"), at("second.jsonl"), at("mine.toml"));
+    let frame = |more: &[&str]| stdout(&[&["frame", &sample("digits_mlp"), "--size", "100x32"], more].concat());
+    let shown = frame(&["--keys", "j = 3 0 <enter> 2 <tab> = 4 0 <enter> u", "--log", &first]);
+    assert!(shown.contains("r 30 of") && shown.contains("[2 Sparsity]"), "{shown}");
+    let lines = std::fs::read_to_string(&first).unwrap();
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["do"].is_string(), "{line}");
+    }
+    let again = frame(&["--replay", &first]);
+    let view = |text: &str| text.lines().take_while(|l| !l.starts_with(" model")).collect::<Vec<_>>().join("\n");
+    assert_eq!(view(&again), view(&shown), "plan and view are back");
+    let on = frame(&["--replay", &first, "--keys", "<c-r> q", "--log", &second]);
+    assert!(on.contains("remove 40%"), "{on}");
+    assert!(std::fs::read_to_string(&second).unwrap().starts_with(&lines), "the first goes on in the second");
+    assert!(frame(&["--replay", &second, "--keys", "u u"]).contains("undone: rank 30"));
+
+    let plan: Value = serde_json::from_str(&stdout(&[
+        "plan",
+        &sample("digits_mlp"),
+        "--replay",
+        &second,
+        "-o",
+        &toml,
+        "--format",
+        "json",
+    ]))
+    .unwrap();
+    let treated: Vec<&Value> =
+        plan["layers"].as_array().unwrap().iter().filter(|l| l["treatment"] != "dense").collect();
+    assert_eq!((treated.len(), treated[0]["rank"].as_u64(), treated[0]["remove"].as_f64()), (1, Some(30), Some(0.4)));
+    assert!(std::fs::read_to_string(&toml).unwrap().contains("rank = 30"));
+
+    let (status, told) = failure(&["frame", &sample("bytelm"), "--replay", &first]);
+    assert_eq!(status, 1);
+    for needed in [first.as_str(), "a session of digits_mlp (blake3:", "not of bytelm (blake3:", "--force"] {
+        assert!(told.contains(needed), "{needed}: {told}");
+    }
+    let (status, told) = failure(&["plan", &sample("bytelm"), "--replay", &first, "--force"]);
+    assert!(status == 1 && told.contains("line 3: the model has no layer"), "{told}");
+    std::fs::write(&first, [lines.as_str(), "{\"do\":\"und"].concat()).unwrap();
+    assert_eq!(view(&frame(&["--replay", &first])), view(&shown), "a torn line is left out");
+    std::fs::write(&first, "a letter\n").unwrap();
+    let (status, told) = failure(&["plan", &sample("digits_mlp"), "--replay", &first]);
+    assert!(status == 1 && told.contains("first.jsonl: line 1:"), "{told}");
+    let (status, _) = failure(&["plan", &sample("digits_mlp"), "--replay", &first, "--plan", &toml]);
+    assert_eq!(status, 2);
 }

@@ -46,8 +46,14 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
     let checks = metered("checking", |progress| apply.check(&outcome, &written, progress, &keep_going))?;
     let bad: Vec<String> = checks.iter().filter_map(|c| Some(format!("{}: {}", c.layer, c.wrong.as_ref()?))).collect();
     let made = Made::default();
-    let summary =
-        Summary { model: &model, fingerprint: fingerprint(&model), made: &made, plan: &plan, outcome: &outcome };
+    let summary = Summary {
+        model: &model,
+        fingerprint: fingerprint(&model),
+        made: &made,
+        plan: &plan,
+        binding: &[],
+        outcome: &outcome,
+    };
     match args.format {
         InspectFormat::Json => {
             let mut object = json(&summary);

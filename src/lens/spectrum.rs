@@ -123,7 +123,9 @@ fn picture_of(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
         dead_from: Some(look.layer.break_even_rank().max(1) as f64),
         dead_label: "no gain",
         cursor: values.get(cursor - 1).map(|v| (cursor as f64, *v)),
+        points: Vec::new(),
         write_y: if view.cumulative { percent } else { tick },
+        write_x: tick,
     };
     plot.draw(area, buf, look.theme);
 }

@@ -97,6 +97,15 @@ pub fn project(model: &Model, facts: &FactBook, refined: &[Option<Arc<Refined>>]
 }
 
 impl Outcome {
+    /// √(mean of the eligible layers' squared relative errors), each layer alike.
+    pub fn mean_error(&self, model: &Model) -> Option<Known> {
+        let layers = model.layers.iter().zip(&self.layers).filter(|(l, _)| l.eligible() && l.tied_to.is_none());
+        let errors: Vec<Known> = layers.filter_map(|(_, o)| o.relative_error()).collect();
+        let bound = errors.iter().map(|e| e.bound).reduce(Bound::and)?;
+        let mean = errors.iter().map(|e| e.value * e.value).sum::<f64>() / errors.len() as f64;
+        Some(Known { value: mean.sqrt(), bound })
+    }
+
     /// Projects these layers again, after their facts or treatments changed, and sums up.
     pub fn update(
         &mut self,
@@ -137,6 +146,14 @@ pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, ex
         out.lipschitz_after = best.map(|v| if sound { Known::upper(v) } else { Known::estimate(v) });
     }
     out
+}
+
+/// What a layer takes under a treatment.
+pub fn cost_of(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
+    if treatment.is_dense() || !layer.eligible() {
+        return cost(layer, None, None);
+    }
+    cost_after(layer, facts, treatment)
 }
 
 fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
