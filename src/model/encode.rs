@@ -1,5 +1,7 @@
 //! `f32` back to stored elements, those that did not change bit for bit as they were.
 
+#![allow(clippy::inline_always, reason = "compiled for an instruction set only where it is inlined")]
+
 use super::{DType, Matrix, Orientation, decode};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -31,13 +33,20 @@ pub fn encode(dtype: DType, orientation: Orientation, treated: &Matrix, stored: 
         if !decode::decode_into(dtype, stored, before) {
             return None;
         }
-        round(dtype, now, before, out)?;
-        match dtype.bits() / 8 {
-            1 => keep::<1>(now, before, stored, out),
-            2 => keep::<2>(now, before, stored, out),
-            4 => keep::<4>(now, before, stored, out),
-            _ => keep::<8>(now, before, stored, out),
-        }
+        // Compiled for the widest vectors of this machine.
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                round(dtype, now, before, out)?;
+                match dtype.bits() / 8 {
+                    1 => keep(now, before, stored, out, |b: [u8; 1]| b[0], u8::to_le_bytes),
+                    2 => keep(now, before, stored, out, u16::from_le_bytes, u16::to_le_bytes),
+                    4 => keep(now, before, stored, out, u32::from_le_bytes, u32::to_le_bytes),
+                    _ => keep(now, before, stored, out, u64::from_le_bytes, u64::to_le_bytes),
+                }
+                Some(())
+            },
+        )?;
     }
     Some(out)
 }
@@ -62,14 +71,24 @@ pub fn encode_new(dtype: DType, entries: &[f32]) -> Option<Vec<u8>> {
 }
 
 /// Puts the old bytes back wherever an element is what it was.
-fn keep<const N: usize>(now: &[f32], before: &[f32], stored: &[u8], out: &mut [u8]) {
+#[inline(always)]
+fn keep<const N: usize, T: Copy>(
+    now: &[f32],
+    before: &[f32],
+    stored: &[u8],
+    out: &mut [u8],
+    read: impl Fn([u8; N]) -> T,
+    write: impl Fn(T) -> [u8; N],
+) {
     let (stored, out) = (stored.as_chunks::<N>().0, out.as_chunks_mut::<N>().0);
     for ((n, b), (old, new)) in now.iter().zip(before).zip(stored.iter().zip(out)) {
-        *new = if n.to_bits() == b.to_bits() { *old } else { *new };
+        let (was, is) = (read(*old), read(*new));
+        *new = write(if n.to_bits() == b.to_bits() { was } else { is });
     }
 }
 
 /// Writes entries in a type, rounded to the nearest, ties to even.
+#[inline(always)]
 fn round(dtype: DType, now: &[f32], before: &[f32], out: &mut [u8]) -> Option<()> {
     match dtype {
         DType::F64 => each(now, out, |w| f64::from(w).to_le_bytes()),
@@ -93,11 +112,13 @@ fn round(dtype: DType, now: &[f32], before: &[f32], out: &mut [u8]) -> Option<()
     Some(())
 }
 
+#[inline(always)]
 fn each<T: Copy, const N: usize>(now: &[T], out: &mut [u8], bytes: impl Fn(T) -> [u8; N]) {
     out.as_chunks_mut::<N>().0.iter_mut().zip(now).for_each(|(o, w)| *o = bytes(*w));
 }
 
 /// Without branches, so that it vectorises.
+#[inline(always)]
 fn bf16_bits(w: f32) -> u16 {
     let bits = w.to_bits();
     let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));

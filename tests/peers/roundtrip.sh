@@ -61,7 +61,7 @@ def with_lines(lines):
         text += f"[[layer]]\nname = {json.dumps(name)}\n{lines.format(r=rank)}\n\n"
     open(plan, "w").write(text)
 
-def entries(path, layer):
+def stored(path, layer):
     """A layer's entries, of a single file of F32 tensors."""
     with open(f"{path}/model.safetensors", "rb") as f:
         length = struct.unpack("<Q", f.read(8))[0]
@@ -78,7 +78,7 @@ def rounded(row, bits):
 
 def quantised(layer, bits, per):
     """‖Ŵ − what this gives‖ and ‖W − Ŵ‖, relative, of a layer of the result."""
-    old, new = entries(model, layer), entries(out, layer)
+    old, new = stored(model, layer), stored(out, layer)
     cols = before[layer]["matrix"][1]
     width = {"tensor": len(old), "row": cols}.get(per) or int(per.split(":")[1])
     starts = [r + c for r in range(0, len(old), max(cols, width)) for c in range(0, max(cols, width), width)]
