@@ -49,6 +49,10 @@ impl Drive {
         for effect in effects {
             match effect {
                 Effect::Log(line) => self.log.push(line),
+                // What is only drawn changes no file.
+                Effect::Save(save) => {
+                    self.app.update(self.now, Msg::Saved(format!("{}: not written here", save.path.display())));
+                }
                 Effect::Quit => {
                     self.log.push(Line::Quit { at: self.now.as_millis() as u64 });
                     self.left = true;

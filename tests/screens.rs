@@ -99,6 +99,17 @@ fn differences() {
 }
 
 #[test]
+fn leaving() {
+    lens("leaving", sample::NAME, "5 t * <enter> x j j <enter>");
+    let text = |script: &str| {
+        transcript::text(&painted(&dashboard(sample::NAME, (120, 40), script).app, Depth::None, Glyphs::Braille))
+    };
+    let ranks = text("h h x j");
+    assert!(ranks.contains("lems"), "what cannot hold ranks names what can:\n{ranks}");
+    assert!(text("n n <tab> L L L x t t t").contains("for vllm"));
+}
+
+#[test]
 fn convolutions() {
     let drive = dashboard("fashion_cnn", (120, 40), "j 3 <tab> L L L");
     insta::assert_snapshot!(transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille)));
@@ -174,7 +185,21 @@ fn other_windows_and_other_glyphs() {
 #[test]
 fn nothing_is_painted_outside_the_frame_at_any_size() {
     let mut drive = dashboard(sample::NAME, (120, 40), "j j <tab> L L");
-    for lens in ["1", "2", "3", "4", "5", "5 S D", "5 D", "6", "1 e", "4 <esc> ?", "<esc> i"] {
+    for lens in [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "5 S D",
+        "5 D",
+        "x",
+        "<esc> x j j j <enter>",
+        "<esc> <esc> 6",
+        "1 e",
+        "4 <esc> ?",
+        "<esc> i",
+    ] {
         drive.press(&keys(lens).unwrap());
         for w in (60..210).step_by(7) {
             for h in (20..70).step_by(5) {

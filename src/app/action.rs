@@ -97,6 +97,8 @@ pub enum Action {
     Snapshot,
     /// Show where two plans differ.
     Differences,
+    /// Leave with the plan: remarks and formats.
+    Export,
 }
 
 impl Action {
@@ -163,6 +165,7 @@ impl Action {
             Self::Multiple => "budget: ranks are multiples of 1, 8, 16, 32, 64",
             Self::Snapshot => "put the plan aside as A, B, C …",
             Self::Differences => "where the plan and one put aside differ",
+            Self::Export => "leave with the plan: remarks, plan file, other tools' formats",
         }
     }
 
@@ -206,6 +209,7 @@ impl Action {
             Self::Multiple => "multiple",
             Self::Snapshot => "put aside",
             Self::Differences => "differences",
+            Self::Export => "export",
             _ => return None,
         })
     }

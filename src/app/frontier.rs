@@ -8,7 +8,7 @@ use crate::known::Known;
 use crate::model::LayerId;
 use crate::model::Model;
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Curve, Groups, Means, Spreading, Unit};
-use crate::plan::{Edit, Entry, Knob, Outcome, Pattern, Plan, project};
+use crate::plan::{Edit, Entry, Granularity, Knob, Outcome, Pattern, Plan, Totals, project};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,31 +19,30 @@ pub struct Snapshot {
     pub name: char,
     /// What it holds.
     pub plan: Plan,
-    /// What it keeps of parameters, bytes and multiply-accumulates.
-    pub keep: [f64; 3],
-    /// √(Σ‖ΔW‖²/Σ‖W‖²).
-    pub total: Option<Known>,
+    /// What it comes to, as far as that is known.
+    pub totals: Option<Totals>,
     /// √(mean of squared relative errors).
     pub mean: Option<Known>,
 }
 
 impl Snapshot {
     fn of(name: char, plan: Plan) -> Self {
-        Self { name, plan, keep: [1.0; 3], total: None, mean: None }
+        Self { name, plan, totals: None, mean: None }
     }
     /// Its error.
     pub fn error(&self, measure: Measure) -> Option<Known> {
         match measure {
-            Measure::Total => self.total,
+            Measure::Total => self.totals?.error,
             Measure::Mean => self.mean,
         }
     }
-    /// What it comes to, as far as that is known now.
+    /// What it keeps.
+    pub fn keep(&self, of: Unit) -> f64 {
+        self.totals.as_ref().map_or(1.0, |t| of.share(t))
+    }
+    /// Weighs it by what is known now.
     fn weigh(&mut self, outcome: &Outcome, model: &Model) {
-        let share = |(before, after): (u64, u64)| if before == 0 { 1.0 } else { after as f64 / before as f64 };
-        let totals = &outcome.totals;
-        self.keep = [share(totals.params), share(totals.bytes), share(totals.macs)];
-        (self.total, self.mean) = (totals.error, outcome.mean_error(model));
+        (self.totals, self.mean) = (Some(outcome.totals), outcome.mean_error(model));
     }
 }
 
@@ -157,7 +156,7 @@ impl Frontier {
     pub fn multiple(&self) -> usize {
         match self.ask.means {
             Means::Rank(m) | Means::Either(_, m) => m,
-            Means::Prune(_) => 1,
+            Means::Prune(_) | Means::Bits(_) => 1,
         }
     }
     /// Whether an answer is awaited.
@@ -233,9 +232,14 @@ impl App {
         frontier.means(match frontier.ask.means {
             Means::Prune(_) => Means::Rank(multiple),
             Means::Rank(_) => Means::Either(pattern, multiple),
-            Means::Either(..) => Means::Prune(pattern),
+            Means::Either(..) => Means::Bits(Granularity::Row),
+            Means::Bits(_) => Means::Prune(pattern),
         });
-        let words = frontier.ask.means.words();
+        // Fewer bits change nothing but bytes.
+        if matches!(frontier.ask.means, Means::Bits(_)) && matches!(frontier.ask.of, Unit::Params | Unit::Macs) {
+            frontier.ask.of = Unit::Bytes;
+        }
+        let words = format!("{}, of {}", frontier.ask.means.words(), frontier.ask.of.word());
         self.say(format!("budget by {words}"));
     }
 
@@ -267,8 +271,8 @@ impl App {
         self.frontier.means(match self.frontier.ask.means {
             Means::Either(pattern, _) => Means::Either(pattern, multiple),
             Means::Rank(_) => Means::Rank(multiple),
-            Means::Prune(_) if multiple > 1 => Means::Rank(multiple),
-            Means::Prune(_) => Means::Prune(pattern),
+            Means::Prune(_) | Means::Bits(_) if multiple > 1 => Means::Rank(multiple),
+            Means::Prune(_) | Means::Bits(_) => Means::Prune(pattern),
         });
         self.say(format!("budget by {}", self.frontier.ask.means.words()));
     }
@@ -278,7 +282,7 @@ impl App {
         self.frontier.means(match self.frontier.ask.means {
             Means::Prune(_) => Means::Prune(self.pattern),
             Means::Either(_, multiple) => Means::Either(self.pattern, multiple),
-            rank @ Means::Rank(_) => rank,
+            other @ (Means::Rank(_) | Means::Bits(_)) => other,
         });
     }
 
@@ -351,7 +355,7 @@ impl App {
             number: self.frontier.asked,
             facts: self.facts.clone(),
             plan: self.plan.bare(),
-            ask: self.frontier.ask,
+            ask: Ask { criterion: self.criterion, ..self.frontier.ask },
             allocator,
         }
     }
@@ -362,7 +366,7 @@ impl App {
             return None;
         }
         let pinned = self.model.layers.iter().map(|l| (l.id, self.plan.entry(l.id))).filter(|(_, e)| e.pinned);
-        let ask = Ask { keep: 1.0, ..self.frontier.ask };
+        let ask = Ask { keep: 1.0, criterion: self.criterion, ..self.frontier.ask };
         let drawn = Drawn { facts: self.facts_seen, pinned: pinned.collect(), ask };
         let before = self.frontier.drawn.as_ref();
         if before == Some(&drawn) {
@@ -447,7 +451,7 @@ impl App {
             ("ceiling", rest) => ask.ceiling = share(rest)?.max(ask.floor),
             ("of", rest) => {
                 let unit = Unit::ALL.into_iter().find(|u| u.word().eq_ignore_ascii_case(rest));
-                ask.of = unit.ok_or_else(|| format!("of {rest}: params, bytes or macs"))?;
+                ask.of = unit.ok_or_else(|| format!("of {rest}: params, bytes, stored or macs"))?;
             }
             ("rank", "") => {
                 let multiple = self.frontier.multiple();
@@ -457,6 +461,11 @@ impl App {
                 let digits = rest.trim_start_matches(['×', 'x']);
                 let multiple = digits.parse().ok().filter(|m| *m > 0);
                 self.set_multiple(multiple.ok_or_else(|| format!("{first} {rest}: a multiple such as 8"))?);
+            }
+            ("bits" | "int", rest) => {
+                let per = Granularity::parse(if rest.is_empty() { "row" } else { rest });
+                let per = per.ok_or_else(|| format!("{first} {rest}: bits row, bits group:64 or bits tensor"))?;
+                self.frontier.means(Means::Bits(per));
             }
             ("prune", "") => self.frontier.means(Means::Prune(self.pattern)),
             ("groups", rest) => {

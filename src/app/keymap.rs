@@ -77,6 +77,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('*')], Action::Multiple, BUDGET),
     bind(&[c('S')], Action::Snapshot, BUDGET),
     bind(&[c('D')], Action::Differences, BUDGET),
+    bind(&[c('x'), ctrl('s')], Action::Export, BUDGET),
     bind(&[c('1')], Action::Lens(LensId::Spectrum), LENSES),
     bind(&[c('2')], Action::Lens(LensId::Sparsity), LENSES),
     bind(&[c('3')], Action::Lens(LensId::Lipschitz), LENSES),

@@ -2,6 +2,7 @@
 
 use super::{Action, LensId};
 use crate::engine::{Question, Report, Request};
+use crate::export::save::Save;
 use crate::model::LayerId;
 use crate::plan::{Knob, Treatment};
 use crate::session::{Line, Listing};
@@ -172,6 +173,8 @@ pub enum Msg {
     },
     /// The world has something to say to the user.
     Told(String),
+    /// A plan was written, or why not.
+    Saved(String),
     /// Time passed.
     Tick,
     /// An action chosen in the help page.
@@ -221,6 +224,8 @@ pub enum Effect {
     },
     /// Spread a budget, or draw the curves of all allocators.
     Spread(Arc<Question>),
+    /// Write the plan; [`Msg::Saved`] answers.
+    Save(Arc<Save>),
     /// Report the pointer (or stop).
     Mouse(bool),
     /// Give the terminal back and stop the process until the shell continues it.
@@ -242,7 +247,7 @@ impl Effect {
             Self::Certify(layer) => Request::Certify { layer: *layer },
             Self::Log(_) | Self::Sessions | Self::TakeUp { .. } => return None,
             Self::Spread(question) => Request::Spread(Arc::clone(question)),
-            Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
+            Self::Save(_) | Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
         })
     }
 }

@@ -4,6 +4,7 @@ mod action;
 mod frontier;
 pub mod keymap;
 mod knobs;
+mod leaving;
 mod lens_id;
 mod list;
 pub mod message;
@@ -11,8 +12,8 @@ pub mod metric;
 mod overlay;
 pub mod prompt;
 mod reports;
-mod sessions;
 mod rules;
+mod sessions;
 pub mod shape;
 mod spectrum_view;
 mod view;
@@ -20,6 +21,7 @@ mod view;
 pub use action::Action;
 pub use frontier::{Frontier, Measure, Snapshot};
 pub use knobs::{Reading, Scope, bits_at};
+pub use leaving::Leaving;
 pub use lens_id::LensId;
 pub use list::{List, Row, Sort};
 pub use message::{Code, Effect, Key, Msg, Target};
@@ -208,6 +210,7 @@ impl App {
             Msg::Report(report) => self.report(report),
             Msg::Sessions { listing, asked } => self.sessions_listed(listing, asked),
             Msg::Told(text) => self.say(text),
+            Msg::Saved(said) => self.say(said),
             Msg::Tick => {}
         }
         self.follow_up(&mut effects);
@@ -270,6 +273,7 @@ impl App {
             Action::NextScope => self.next_scope(),
             Action::Expand if self.lens == LensId::Frontier => self.take_row(effects),
             Action::Expand => self.expand(),
+            Action::Export => self.leave_with_plan(),
             Action::Budget => self.budget(),
             Action::Allocator => self.next_allocator(),
             Action::Means => self.next_means(),

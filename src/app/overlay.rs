@@ -20,6 +20,8 @@ pub enum Overlay {
         /// First line shown.
         scroll: usize,
     },
+    /// Formats to leave in.
+    Leaving(super::Leaving),
     /// Earlier sessions to take up.
     Sessions {
         /// The chosen one.
@@ -56,6 +58,7 @@ impl App {
                 let cursor = *cursor;
                 self.sessions_key(key, cursor, effects);
             }
+            (Some(Overlay::Leaving(_)), _) => self.leaving_key(key, effects),
             (Some(Overlay::Explain { scroll }), bound) => match bound {
                 Some(Action::Move(n)) => *scroll = scroll.saturating_add_signed(n as isize),
                 Some(Action::Page(n)) => *scroll = scroll.saturating_add_signed(n as isize * 8),

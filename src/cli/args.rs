@@ -209,6 +209,8 @@ pub enum Of {
     Params,
     /// Bytes stored.
     Bytes,
+    /// Bytes of values and of what says where they are.
+    Stored,
     /// Multiply-accumulates.
     Macs,
 }
@@ -222,6 +224,8 @@ pub enum Treat {
     Rank,
     /// One or the other, whichever loses less in a layer.
     Either,
+    /// Rounding to fewer bits, on top of what the plan does.
+    Bits,
 }
 
 /// Layers that share a setting.

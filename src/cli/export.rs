@@ -3,12 +3,13 @@
 use super::args::{Common, ExportArgs, InspectFormat};
 use super::error::CliError;
 use super::gather::Gather;
-use super::output::{line, open, settings, write_whole};
+use super::output::{line, open, settings};
 use super::plan;
 use crate::engine::Settings;
 use crate::export::lint::{Finding, Severity, TARGETS, Target, findings, lines};
 use crate::export::recipe::linears;
 use crate::export::recipe::{EXPORTERS, ExportError, Exported, Exporter, Recipe, exporter};
+use crate::export::save;
 use crate::model::Model;
 use crate::plan::project;
 use crate::probe::book::FactBook;
@@ -16,7 +17,7 @@ use crate::probe::{PROBES, Probe, ProbeId};
 use crate::source::Weights;
 use serde_json::{Value, json};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Exports, or only says what is to be said.
@@ -54,7 +55,7 @@ pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
     if output.is_none() && !exported.beside.is_empty() {
         let file = Path::new(format.file);
         let names: Vec<String> =
-            exported.beside.iter().map(|(end, _)| beside(file, end).display().to_string()).collect();
+            exported.beside.iter().map(|(end, _)| save::beside(file, end).display().to_string()).collect();
         notes.push(format!("{} is written beside a file only: -o {}", names.join(", "), format.file));
     }
     if args.format == InspectFormat::Json && output.is_some() {
@@ -127,20 +128,10 @@ fn write(exported: &Exported, output: Option<&Path>) -> Result<Vec<String>, CliE
         std::io::stdout().lock().write_all(&exported.bytes)?;
         return Ok(Vec::new());
     };
-    write_whole(path, &exported.bytes)?;
-    let mut written = vec![path.display().to_string()];
-    for (end, bytes) in &exported.beside {
-        let at = beside(path, end);
-        write_whole(&at, bytes)?;
-        written.push(at.display().to_string());
-    }
-    Ok(written)
-}
-
-/// The name of a file beside: the stem of the first, and an ending.
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let stem = path.file_stem().map_or_else(Default::default, |s| s.to_string_lossy().into_owned());
-    path.with_file_name(format!("{stem}{end}"))
+    save::write(exported, path).map_err(|e| {
+        let what = format!("{}: cannot be written; choose a folder that exists", path.display());
+        CliError::Input(anyhow::Error::new(e).context(what))
+    })
 }
 
 fn strict(args: &ExportArgs, found: &[Finding]) -> Result<(), CliError> {

@@ -57,13 +57,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
                 .context(format!("{}: cannot be written; choose a folder that exists", path.display())),
         )
     };
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = Path::new(&beside);
-    std::fs::write(beside, bytes)
-        .and_then(|()| std::fs::rename(beside, path))
-        .inspect_err(|_| drop(std::fs::remove_file(beside)))
-        .map_err(named)
+    crate::export::save::write_whole(path, bytes).map_err(named)
 }
 
 /// The settings of the engine that the options ask for.

@@ -111,8 +111,8 @@ impl Wish {
             let why = if later { "not built yet; built are" } else { "not one of" };
             return usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")));
         };
-        if criterion != Criterion::Magnitude && args.prune.is_none() {
-            return usage(format!("--criterion {}: say how much goes with --prune R", args.criterion));
+        if criterion != Criterion::Magnitude && args.prune.is_none() && args.budget.is_none() {
+            return usage(format!("--criterion {}: say how much goes with --prune R or --budget F", args.criterion));
         }
         if args.calibration.is_some() || args.time.is_some() {
             return usage("--calibration and --time: measured plans are not built yet".to_owned());
@@ -194,11 +194,13 @@ impl Wish {
             Of::Params => Unit::Params,
             Of::Bytes => Unit::Bytes,
             Of::Macs => Unit::Macs,
+            Of::Stored => Unit::Stored,
         };
         let means = match args.by {
             Treat::Prune => Means::Prune(pattern),
             Treat::Rank => Means::Rank(args.multiple.max(1)),
             Treat::Either => Means::Either(pattern, args.multiple.max(1)),
+            Treat::Bits => Means::Bits(Granularity::parse(&args.bits_per).unwrap_or_default()),
         };
         let (floor, ceiling) = (args.floor, args.ceiling);
         if !(0.0..=1.0).contains(&floor) || !(0.0..=1.0).contains(&ceiling) || floor > ceiling {
@@ -206,7 +208,7 @@ impl Wish {
         }
         let groups = Groups { qkv: args.group.contains(&Group::Qkv), gate_up: args.group.contains(&Group::GateUp) };
         let keep = share("--budget", keep)?;
-        let ask = Ask { keep, of, means, floor, ceiling, groups };
+        let ask = Ask { keep, of, means, floor, ceiling, groups, criterion };
         chosen.suits(&ask).map_err(|why| CliError::Usage(format!("--allocator {why}")))?;
         Ok(Self::Budget(chosen, ask))
     }
@@ -237,6 +239,8 @@ impl Wish {
             }
             Self::Budget(allocator, ask) => {
                 patterns |= matches!(ask.means, Means::Prune(p) | Means::Either(p, _) if p != Pattern::Unstructured);
+                rounds |= matches!(ask.means, Means::Bits(_));
+                shares |= ask.criterion == Criterion::RelativeImportance;
                 ranks |= matches!(ask.means, Means::Rank(_) | Means::Either(..));
                 more.extend_from_slice(allocator.needs);
             }

@@ -3,5 +3,6 @@
 mod apply;
 pub mod lint;
 pub mod recipe;
+pub mod save;
 
 pub use apply::{Apply, ApplyError, Check, Form, Limits, Written};

@@ -8,7 +8,7 @@ use super::{Lens, Look, state};
 use crate::app::{Action, LensId, Measure};
 use crate::known::Known;
 use crate::plan::Totals;
-use crate::plan::budget::{Curve, Point, Unit};
+use crate::plan::budget::{Curve, Point};
 use crate::widgets::number::{known, percent, percent1, ratio};
 use crate::widgets::plot::{Axis, Curve as Line, Mark, Plot};
 use crate::widgets::slider::Slider;
@@ -117,12 +117,7 @@ fn slider(line: Rect) -> Rect {
 
 /// What a plan keeps, in the unit of the budget.
 fn keep(look: &Look, totals: &Totals) -> f64 {
-    let share = |(before, after): (u64, u64)| if before == 0 { 1.0 } else { after as f64 / before as f64 };
-    match look.app.frontier.ask.of {
-        Unit::Params => share(totals.params),
-        Unit::Bytes => share(totals.bytes),
-        Unit::Macs => share(totals.macs),
-    }
+    look.app.frontier.ask.of.share(totals)
 }
 
 /// The error that is drawn, of a plan of a curve.
@@ -182,12 +177,9 @@ fn picture(look: &Look, area: Rect, buf: &mut Buffer) {
     if let Some(knee) = chosen.and_then(|c| c.points.get(c.knee?)) {
         points.push((mille(knee.keep), error(look, *knee), format!("◆ knee {}", percent(knee.keep)), Ink::Text));
     }
-    let unit = Unit::ALL.iter().position(|u| *u == frontier.ask.of).unwrap_or(0);
-    points.extend(
-        frontier.snapshots.iter().filter_map(|s| {
-            Some((mille(s.keep[unit]), s.error(frontier.measure)?.value, s.name.to_string(), Ink::Mark))
-        }),
-    );
+    points.extend(frontier.snapshots.iter().filter_map(|s| {
+        Some((mille(s.keep(frontier.ask.of)), s.error(frontier.measure)?.value, s.name.to_string(), Ink::Mark))
+    }));
     let now = error_now(look).map(|e| (mille(keep(look, &look.app.outcome.totals)), e.value));
     let marks = vec![Mark {
         x: mille(frontier.ask.keep),

@@ -135,6 +135,7 @@ fn hints(look: &Look) -> Phrase {
     actions.extend([
         Action::Budget,
         Action::Snapshot,
+        Action::Export,
         Action::Expand,
         Action::Explain,
         Action::Fold,

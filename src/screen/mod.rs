@@ -6,6 +6,7 @@ mod help;
 mod knobs;
 mod layers;
 mod layout;
+mod leaving;
 mod sessions;
 
 use crate::app::{App, LensId, Overlay, Target};
@@ -80,6 +81,7 @@ fn paint(look: &Look, layout: &Layout, buf: &mut Buffer) {
             match overlay {
                 Overlay::Help { search, cursor } => help::keys(look, &search.text, *cursor, body, buf),
                 Overlay::Explain { scroll } => help::explain(look, *scroll, body, buf),
+                Overlay::Leaving(page) => leaving::draw(look, page, body, buf),
                 Overlay::Sessions { .. } => {}
             }
         }

@@ -94,8 +94,9 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     if matches!(setup.begin, Begin::Ask) {
         log.look_for_others(&app.model, false);
     }
-    read_input(tell)?;
-    Loop { app: &mut app, session, log, engine, skin: setup.skin, start, outcome: None }.run(&inbox)
+    read_input(tell.clone())?;
+    let skin = setup.skin;
+    Loop { app: &mut app, session, log, engine, skin, start, outcome: None, tell, saving: Vec::new() }.run(&inbox)
 }
 
 /// Reads the terminal on a thread of its own.
@@ -120,6 +121,9 @@ struct Loop<'a> {
     skin: Skin,
     start: Instant,
     outcome: Option<Outcome>,
+    tell: mpsc::Sender<Happened>,
+    /// Plans being written.
+    saving: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Loop<'_> {
@@ -205,9 +209,11 @@ impl Loop<'_> {
             }
             match effect {
                 Effect::Quit => {
+                    self.finish_saving();
                     self.log.line(Line::Quit { at: self.start.elapsed().as_millis() as u64 });
                     self.outcome = Some(Outcome::Left);
                 }
+                Effect::Save(save) => self.save(save),
                 Effect::Log(line) => self.log.line(line),
                 Effect::Sessions => self.log.look_for_others(&self.app.model, true),
                 Effect::TakeUp { path, whole } => self.log.take_up(&path, whole, self.start.elapsed()),
@@ -222,6 +228,28 @@ impl Loop<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Writes a plan on a thread of its own: a slow disk holds up no frame.
+    fn save(&mut self, save: std::sync::Arc<crate::export::save::Save>) {
+        let tell = self.tell.clone();
+        let write = move || {
+            let said = save.run().unwrap_or_else(|why| why);
+            // Nobody may be there any more.
+            let _ = tell.send(Happened::Msg(Msg::Saved(said)));
+        };
+        match std::thread::Builder::new().name("save".into()).spawn(write) {
+            Ok(thread) => self.saving.push(thread),
+            Err(e) => self.app.status = Some(format!("not written: {e}")),
+        }
+    }
+
+    /// Waits for plans that are being written, not forever.
+    fn finish_saving(&mut self) {
+        let begun = Instant::now();
+        while self.saving.iter().any(|t| !t.is_finished()) && begun.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn suspend(&mut self) -> Result<(), RunError> {

@@ -1,7 +1,7 @@
 //! The plans: the one at hand, those put aside, and what each allocator predicts at the budget.
 
 use super::{Look, at, error_now, keep, out_of_reach};
-use crate::plan::budget::{ALLOCATORS, Unit};
+use crate::plan::budget::ALLOCATORS;
 use crate::widgets::number::{PENDING, known, percent, percent1, ratio};
 use crate::widgets::{Ink, fit, put, put_right};
 use ratatui::buffer::Buffer;
@@ -31,11 +31,10 @@ fn plans(look: &Look) -> Vec<Entry> {
         error: known(error_now(look), ratio),
         note: String::new(),
     };
-    let unit = Unit::ALL.iter().position(|u| *u == app.frontier.ask.of).unwrap_or(0);
     let aside = app.frontier.snapshots.iter().enumerate().map(|(row, s)| Entry {
         row: Some(row),
         name: s.name.to_string(),
-        keep: percent1(s.keep[unit]),
+        keep: percent1(s.keep(app.frontier.ask.of)),
         error: known(s.error(app.frontier.measure), ratio),
         note: String::new(),
     });

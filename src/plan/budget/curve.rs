@@ -4,9 +4,10 @@ use super::scene::Cell;
 use super::{ALLOCATORS, Allocator, Ask, BudgetError, Levels, Menu, Scene, Spread, knee};
 use crate::known::Bound;
 use crate::model::Model;
-use crate::plan::Plan;
 use crate::plan::allocate::path;
+use crate::plan::{Plan, Treatment};
 use crate::probe::book::FactBook;
+use crate::treat::Factors;
 
 /// A plan of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -141,7 +142,7 @@ fn by_level(scene: &Scene, cells: &[Vec<Cell>], levels: &Levels, sums: &Sums) ->
 
 const NOTHING: Cell = Cell {
     share: 0.0,
-    treatment: crate::plan::Treatment { rank: None, prune: None, form: crate::treat::Factors::Matrix, quantise: None },
+    treatment: Treatment { rank: None, prune: None, form: Factors::Matrix, quantise: None },
     cost: 0.0,
     loss: 0.0,
 };

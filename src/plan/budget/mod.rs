@@ -14,12 +14,12 @@ mod uniform;
 mod waterfill;
 
 use super::allocate::{Infeasible, Menu, lagrangian};
-use super::{Plan, Treatment};
+use super::{Plan, Totals, Treatment};
 use crate::model::cost::Cost;
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::ProbeId;
 use crate::probe::book::{FactBook, LayerFacts};
-use crate::treat::Pattern;
+use crate::treat::{Criterion, Granularity, Pattern};
 pub use curve::{Curve, Point};
 pub use groups::Groups;
 use scene::{Levels, Scene};
@@ -30,22 +30,35 @@ use scene::{Levels, Scene};
 pub enum Unit {
     /// Parameters stored.
     Params,
-    /// Bytes stored.
+    /// Bytes of the values stored.
     Bytes,
+    /// The same, and what says where the values of a sparse format are.
+    Stored,
     /// Multiply-accumulates.
     Macs,
 }
 
 impl Unit {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Params, Self::Bytes, Self::Macs];
+    pub const ALL: [Self; 4] = [Self::Params, Self::Bytes, Self::Stored, Self::Macs];
 
     /// Its word in files and on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Params => "params",
             Self::Bytes => "bytes",
+            Self::Stored => "stored",
             Self::Macs => "macs",
+        }
+    }
+    /// The share of it that a whole plan keeps.
+    pub fn share(self, totals: &Totals) -> f64 {
+        let share = |(before, after): (u64, u64)| if before == 0 { 1.0 } else { after as f64 / before as f64 };
+        match self {
+            Self::Params => share(totals.params),
+            Self::Bytes => share(totals.bytes),
+            Self::Stored => share((totals.bytes.0, totals.bytes.1 + totals.index)),
+            Self::Macs => share(totals.macs),
         }
     }
     /// How much of it a layer takes; multiply-accumulates that are not known count as none.
@@ -53,6 +66,7 @@ impl Unit {
         match self {
             Self::Params => cost.params as f64,
             Self::Bytes => cost.bytes as f64,
+            Self::Stored => (cost.bytes + cost.index) as f64,
             Self::Macs => cost.macs.unwrap_or(0) as f64,
         }
     }
@@ -68,6 +82,8 @@ pub enum Means {
     Rank(usize),
     /// One or the other, whichever loses less in a layer.
     Either(Pattern, usize),
+    /// Rounding to fewer bits, on top of what the plan does already.
+    Bits(Granularity),
 }
 
 impl Means {
@@ -83,6 +99,7 @@ impl Means {
             Self::Prune(pattern) => prune(pattern),
             Self::Rank(multiple) => rank(multiple),
             Self::Either(pattern, multiple) => format!("{} or {}", prune(pattern), rank(multiple)),
+            Self::Bits(per) => format!("bits per {}", per.name()),
         }
     }
 }
@@ -102,12 +119,23 @@ pub struct Ask {
     pub ceiling: f64,
     /// Which layers share a setting.
     pub groups: Groups,
+    /// By what entries are chosen.
+    #[serde(default)]
+    pub criterion: Criterion,
 }
 
 impl Ask {
     /// A share of the parameters by these means, no other constraint.
     pub fn new(keep: f64, means: Means) -> Self {
-        Self { keep, of: Unit::Params, means, floor: 0.0, ceiling: 1.0, groups: Groups::default() }
+        Self {
+            keep,
+            of: Unit::Params,
+            means,
+            floor: 0.0,
+            ceiling: 1.0,
+            groups: Groups::default(),
+            criterion: Criterion::Magnitude,
+        }
     }
 }
 
@@ -212,6 +240,10 @@ impl Allocator {
                 "{}: a share of every layer says nothing about which means to take; waterfill weighs both",
                 self.name
             )));
+        }
+        if matches!(ask.means, Means::Bits(_)) && matches!(ask.of, Unit::Params | Unit::Macs) {
+            let why = format!("{}: fewer bits change bytes only: ask for a share of bytes", self.name);
+            return Err(BudgetError::Unsuited(why));
         }
         (self.suits)(ask).map_err(|why| BudgetError::Unsuited(format!("{}: {why}", self.name)))
     }

@@ -6,6 +6,8 @@ use crate::plan::allocate::{Choice, Menu};
 use crate::plan::outcome::{cost_of, project_layer};
 use crate::plan::{Pattern, Plan, Prune, Treatment};
 use crate::probe::book::{FactBook, LayerFacts};
+use crate::treat::quantise::BITS;
+use crate::treat::{Criterion, Granularity, Quantise};
 
 /// Steps of a layer's curve.
 pub(super) const GRID: usize = 400;
@@ -24,6 +26,8 @@ pub(crate) struct Scene<'a> {
     pub whole: f64,
     /// Error energy and energy of the eligible layers that are not free, as far as they are known.
     pub fixed_error: (f64, f64),
+    /// What the plan does to the free layers now.
+    now: Vec<Treatment>,
     pinned: Vec<String>,
 }
 
@@ -47,7 +51,7 @@ pub(crate) struct Cell {
 
 impl<'a> Scene<'a> {
     pub fn new(model: &'a Model, facts: &'a FactBook, plan: &Plan, ask: Ask) -> Self {
-        let (mut free, mut pinned) = (Vec::new(), Vec::new());
+        let (mut free, mut now, mut pinned) = (Vec::new(), Vec::new(), Vec::new());
         let (mut fixed, mut whole, mut fixed_error) = (0.0, 0.0, (0.0, 0.0));
         for layer in &model.layers {
             let known = facts.of(layer.id);
@@ -55,6 +59,7 @@ impl<'a> Scene<'a> {
             let entry = plan.entry(layer.id);
             if layer.eligible() && layer.tied_to.is_none() && !entry.pinned {
                 free.push((layer, known));
+                now.push(entry.treatment);
                 continue;
             }
             if entry.pinned {
@@ -69,14 +74,14 @@ impl<'a> Scene<'a> {
         // What is stored beside the layers: biases, gains, buffers.
         let beside = match ask.of {
             Unit::Params => model.params() as f64 - whole,
-            Unit::Bytes => model.bytes() as f64 - whole,
+            Unit::Bytes | Unit::Stored => model.bytes() as f64 - whole,
             Unit::Macs => 0.0,
         };
         whole += beside;
         fixed += beside;
         let layers: Vec<&Layer> = free.iter().map(|f| f.0).collect();
         let parties = ask.groups.parties(&layers);
-        Self { free, parties, ask, budget: ask.keep * whole - fixed, fixed, whole, fixed_error, pinned }
+        Self { free, parties, ask, budget: ask.keep * whole - fixed, fixed, whole, fixed_error, now, pinned }
     }
 
     /// What a treatment of a layer takes.
@@ -88,7 +93,8 @@ impl<'a> Scene<'a> {
     /// The treatment of a layer that keeps a share of itself, within floor and ceiling.
     pub fn keeping(&self, i: usize, share: f64) -> Treatment {
         match self.ask.means {
-            Means::Prune(pattern) => self.pruned(pattern, share),
+            Means::Prune(pattern) => self.pruned(i, pattern, share),
+            Means::Bits(per) => self.rounded(i, per, share),
             Means::Rank(multiple) | Means::Either(_, multiple) => self.ranked(i, multiple, share),
         }
     }
@@ -97,7 +103,7 @@ impl<'a> Scene<'a> {
         share.clamp(self.ask.floor, self.ask.ceiling.max(self.ask.floor))
     }
 
-    fn pruned(&self, pattern: Pattern, share: f64) -> Treatment {
+    fn pruned(&self, i: usize, pattern: Pattern, share: f64) -> Treatment {
         let remove = match pattern {
             // The nearest step may keep less than the floor, or more than the ceiling.
             Pattern::Groups(m) => {
@@ -109,7 +115,10 @@ impl<'a> Scene<'a> {
             }
             _ => 1.0 - self.clamped(share),
         };
-        Treatment { prune: (remove > 0.0).then_some(Prune::of(remove, pattern)), ..Treatment::default() }
+        let criterion = self.ask.criterion;
+        let applies = criterion.applies(self.free[i].0, pattern).is_ok();
+        let prune = (remove > 0.0 && applies).then_some(Prune { remove, pattern, criterion });
+        Treatment { prune, quantise: self.now[i].quantise, ..Treatment::default() }
     }
 
     fn ranked(&self, i: usize, multiple: usize, share: f64) -> Treatment {
@@ -121,7 +130,17 @@ impl<'a> Scene<'a> {
         if rank as f64 * (m + n) < self.ask.floor * m * n {
             rank += multiple;
         }
-        Treatment { rank: (share < 1.0 && rank < layer.break_even_rank()).then_some(rank), ..Treatment::default() }
+        let rank = (share < 1.0 && rank < layer.break_even_rank()).then_some(rank);
+        Treatment { rank, quantise: self.now[i].quantise, ..Treatment::default() }
+    }
+
+    /// What the plan does already, rounded to at most so much of the stored bits.
+    fn rounded(&self, i: usize, per: Granularity, share: f64) -> Treatment {
+        let share = self.clamped(share);
+        let whole = self.free[i].0.dtype.bits() as f64;
+        let bits = ((share * whole + 1e-9).floor() as u8).clamp(*BITS.start(), *BITS.end());
+        let quantise = (share < 1.0 && f64::from(bits) < whole).then_some(Quantise { bits, per });
+        Treatment { quantise, ..self.now[i] }
     }
 
     /// The shares that layers keep at a level: those of a party are averaged, by parameters.
@@ -179,6 +198,7 @@ impl<'a> Scene<'a> {
         }
         match self.ask.means {
             Means::Prune(Pattern::Groups(m)) => binding.push(format!("one of every {m} stays")),
+            Means::Bits(_) => binding.push(format!("{} bits are the fewest", BITS.start())),
             Means::Rank(multiple) if multiple > 1 => binding.push(format!("ranks are at least {multiple}")),
             _ => {}
         }
@@ -211,6 +231,13 @@ impl<'a> Scene<'a> {
         if high > 0 {
             out.push(format!("ceiling {:.0}%: {}", ceiling * 100.0, layers(high)));
         }
+        let (criterion, means) = (self.ask.criterion, self.ask.means);
+        if let Means::Prune(pattern) | Means::Either(pattern, _) = means {
+            let out_of = self.free.iter().filter(|(l, _)| criterion.applies(l, pattern).is_err()).count();
+            if out_of > 0 {
+                out.push(format!("{} does not apply: {}", criterion.name(), layers(out_of)));
+            }
+        }
         if let Means::Rank(multiple) | Means::Either(_, multiple) = self.ask.means {
             let ranked = count(&|_, t| t.rank.is_some());
             if multiple > 1 && ranked > 0 {
@@ -229,8 +256,13 @@ impl<'a> Scene<'a> {
         let exact = |(_, facts): &(&Layer, &LayerFacts)| match self.ask.means {
             Means::Prune(_) => facts.magnitude.is_some(),
             Means::Rank(_) | Means::Either(..) => facts.spectrum.is_some(),
+            Means::Bits(_) => facts.rounding.is_some(),
         };
-        self.free.iter().all(exact)
+        let plain = self.now.iter().all(|t| match self.ask.means {
+            Means::Bits(_) => t.rank.is_none() && t.prune.is_none(),
+            _ => t.quantise.is_none(),
+        });
+        plain && self.ask.criterion == Criterion::Magnitude && self.free.iter().all(exact)
     }
 
     /// Each free layer's curve; the same steps for all.
@@ -261,7 +293,7 @@ impl<'a> Scene<'a> {
         let prune = |pattern: Pattern| -> Vec<(f64, Treatment)> {
             let (steps, first) = if let Pattern::Groups(m) = pattern { (m, 1) } else { (GRID, 0) };
             let shares = (first..=steps).map(|k| k as f64 / steps as f64);
-            shares.map(|s| (s, self.pruned(pattern, s))).collect()
+            shares.map(|s| (s, self.pruned(i, pattern, s))).collect()
         };
         let rank = |multiple: usize| -> Vec<(f64, Treatment)> {
             let shares = (0..=GRID).map(|k| k as f64 / GRID as f64);
@@ -269,6 +301,12 @@ impl<'a> Scene<'a> {
         };
         match self.ask.means {
             Means::Prune(pattern) => prune(pattern),
+            Means::Bits(per) => {
+                // A step for each number of bits, whatever the layer is stored in.
+                let whole = self.free[i].0.dtype.bits() as f64;
+                let bits = BITS.map(|b| f64::from(b) / whole).filter(|s| *s < 1.0);
+                bits.chain([1.0]).map(|s| (s, self.rounded(i, per, s))).collect()
+            }
             Means::Rank(multiple) => rank(multiple),
             Means::Either(pattern, multiple) => prune(pattern).into_iter().chain(rank(multiple)).collect(),
         }

@@ -40,7 +40,7 @@ fn share(layer: &Layer, means: Means, stable_rank: f64) -> f64 {
             (stable_rank / c).sqrt() * c / entries.max(1.0)
         }
         // k is the share itself, c = mn.
-        Means::Prune(_) | Means::Either(..) => (stable_rank / entries.max(1.0)).sqrt(),
+        Means::Prune(_) | Means::Either(..) | Means::Bits(_) => (stable_rank / entries.max(1.0)).sqrt(),
     }
 }
 
