@@ -137,7 +137,9 @@ mod tests {
                 std::iter::from_fn(next).inspect(taken).collect::<Vec<_>>()
             });
             assert_eq!(got, (0..60).collect::<Vec<_>>());
-            assert!(most.load(Ordering::SeqCst) <= memory.saturating_add(7), "{threads} {memory}: {most:?}");
+            // At most what is allowed, or one alone, and the one just taken, which counts here a little longer than there.
+            let bound = memory.max(7).saturating_add(7);
+            assert!(most.load(Ordering::SeqCst) <= bound, "{threads} {memory}: {most:?}");
         }
     }
 
