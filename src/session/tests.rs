@@ -60,7 +60,7 @@ fn all(plan: &Plan) -> (Vec<Entry>, Steps, Steps) {
 /// What the user sees of where he is.
 fn view(app: &App) -> String {
     let f = &app.frontier;
-    let aside: Vec<_> = f.snapshots.iter().map(|s| (s.name, s.plan.treated(), s.keep)).collect();
+    let aside: Vec<_> = f.snapshots.iter().map(|s| (s.name, s.plan.treated(), s.keep(f.ask.of))).collect();
     format!(
         "{:?} {:?} {:?} {:?}",
         (app.lens, app.selected, app.knob, app.scope(), app.pattern, app.map_metric),

@@ -41,12 +41,11 @@ impl Groups {
             };
             // Of the same module: an expert's gate goes with its own up.
             let key = attention.map(|a| (layer.name.rsplit_once('.').map_or("", |(parent, _)| parent), a));
-            match key.and_then(|k| keys.iter().position(|other| *other == Some(k))) {
-                Some(at) => parties[at].push(i),
-                None => {
-                    parties.push(vec![i]);
-                    keys.push(key);
-                }
+            if let Some(at) = key.and_then(|k| keys.iter().position(|other| *other == Some(k))) {
+                parties[at].push(i);
+            } else {
+                parties.push(vec![i]);
+                keys.push(key);
             }
         }
         parties

@@ -75,13 +75,14 @@ fn every_allocator_meets_every_budget_and_leaves_pinned_layers_alone() {
     let pinned = model.layers.iter().find(|l| l.name == "lm_head").unwrap().id;
     plan.set(pinned, Entry { pinned: true, ..Entry::default() });
     for allocator in ALLOCATORS {
-        for of in [Unit::Params, Unit::Bytes, Unit::Macs] {
+        for of in Unit::ALL {
             for means in [
                 Means::Prune(Pattern::Unstructured),
                 Means::Prune(Pattern::Groups(4)),
                 Means::Prune(Pattern::Rows),
                 Means::Rank(8),
                 Means::Either(Pattern::Unstructured, 8),
+                Means::Bits(Granularity::Row),
             ] {
                 for keep in [0.75, 0.5] {
                     let ask = Ask { of, floor: 0.1, ..Ask::new(keep, means) };
@@ -90,7 +91,8 @@ fn every_allocator_meets_every_budget_and_leaves_pinned_layers_alone() {
                             assert!(
                                 allocator.name == "lamp"
                                     || (allocator.name == "flops" && of != Unit::Macs)
-                                    || matches!(means, Means::Either(..)),
+                                    || matches!(means, Means::Either(..))
+                                    || (matches!(means, Means::Bits(_)) && matches!(of, Unit::Params | Unit::Macs)),
                                 "{}",
                                 allocator.name
                             );
@@ -107,18 +109,16 @@ fn every_allocator_meets_every_budget_and_leaves_pinned_layers_alone() {
                         }
                     }
                     let totals = project(&model, &facts, &vec![None; model.layers.len()], &made).totals;
-                    let (before, after) = match of {
-                        Unit::Params => totals.params,
-                        Unit::Bytes => totals.bytes,
-                        Unit::Macs => totals.macs,
-                    };
-                    let got = after as f64 / before as f64;
+                    let got = of.share(&totals);
                     let what = format!("{} {of:?} {means:?} {keep}: {got}", allocator.name);
                     assert!(got <= keep + 1e-9, "{what}");
                     // Coarse steps cannot meet it closely.
                     let slack = match means {
                         Means::Prune(Pattern::Groups(_)) => 0.25,
                         Means::Rank(_) | Means::Either(..) => 0.08,
+                        // Between 8 bits and none lies nothing.
+                        Means::Bits(_) => 0.35,
+                        // The index of few entries more is stepwise.
                         Means::Prune(_) => 0.03,
                     };
                     assert!(got > keep - slack, "{what}");
@@ -284,5 +284,32 @@ fn curves_are_what_the_allocators_come_to() {
                 assert!(curve.points.last().unwrap().error < 0.1, "the dense end");
             }
         }
+    }
+}
+
+#[test]
+fn bits_go_on_top_of_what_the_plan_does_and_pruning_leaves_them_as_they_are() {
+    let (model, facts) = measured();
+    let mut plan = Plan::new(model.layers.len());
+    let half = Treatment::prune(crate::plan::Prune::of(0.5, Pattern::Groups(4)));
+    for layer in model.layers.iter().filter(|l| l.eligible()) {
+        plan.set(layer.id, Entry { treatment: half, pinned: false });
+    }
+    let ask = Ask { of: Unit::Bytes, ..Ask::new(0.25, Means::Bits(Granularity::Row)) };
+    let found = allocator("waterfill").unwrap().plan(&model, &facts, &plan, ask).unwrap().treatments;
+    assert!(found.iter().all(|(_, t)| t.prune == half.prune));
+    let bits: Vec<u8> = found.iter().filter_map(|(_, t)| Some(t.quantise?.bits)).collect();
+    assert!(bits.len() == found.len() && bits.iter().any(|b| *b != bits[0]), "some layers bear more: {bits:?}");
+    let mut made = plan.clone();
+    for (id, treatment) in &found {
+        made.set(*id, Entry { treatment: *treatment, pinned: false });
+    }
+    let totals = project(&model, &facts, &vec![None; model.layers.len()], &made).totals;
+    assert!((0.2..=0.25).contains(&Unit::Bytes.share(&totals)), "{}", Unit::Bytes.share(&totals));
+    // Pruning anew keeps the bits.
+    let again = allocator("uniform").unwrap();
+    let again = again.plan(&model, &facts, &made, Ask::new(0.4, Means::Prune(Pattern::Unstructured))).unwrap();
+    for ((_, a), (_, b)) in again.treatments.iter().zip(&found) {
+        assert_eq!(a.quantise, b.quantise);
     }
 }
