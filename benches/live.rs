@@ -17,6 +17,9 @@ use slimscope::app::{Key, Msg};
 use slimscope::drive::{Drive, keys};
 use slimscope::engine::Settings;
 use slimscope::model::Model;
+use slimscope::plan::budget::curve::curves;
+use slimscope::plan::budget::{ALLOCATORS, Ask, Means, Unit};
+use slimscope::plan::{Pattern, Plan};
 use slimscope::screen::{self, Skin};
 use slimscope::source::{self, Weights};
 use slimscope::widgets::{Depth, Glyphs, Theme};
@@ -131,5 +134,31 @@ fn measure(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scrub, saturated, measure);
+/// A budget spread over 224 measured layers, and the curves of all allocators.
+fn budget(c: &mut Criterion) {
+    let (model, weights) = model(224, 128);
+    let mut drive = Drive::start(model, weights, Settings::default(), (120, 40)).unwrap();
+    drive.settle();
+    let (model, facts) = (&drive.app.model, &drive.app.facts);
+    let plan = Plan::new(model.layers.len());
+    let mut group = c.benchmark_group("budget");
+    group.sample_size(10);
+    for (by, means) in [("prune", Means::Prune(Pattern::Unstructured)), ("rank", Means::Rank(8))] {
+        for allocator in ALLOCATORS {
+            let of = if allocator.name == "flops" { Unit::Macs } else { Unit::Params };
+            let ask = Ask { of, ..Ask::new(0.5, means) };
+            if allocator.suits(&ask).is_ok() {
+                group.bench_function(BenchmarkId::new(by, allocator.name), |b| {
+                    b.iter(|| black_box(allocator.plan(model, facts, &plan, ask).unwrap()));
+                });
+            }
+        }
+        group.bench_function(BenchmarkId::new(by, "all curves"), |b| {
+            b.iter(|| black_box(curves(model, facts, &plan, Ask::new(0.5, means))));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scrub, saturated, measure, budget);
 criterion_main!(benches);

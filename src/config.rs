@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Where messages go that the screen has no place for; `None` when there is no home directory.
+/// Where sessions are kept, and messages that the screen has no place for; `None` when there is no home directory.
 ///
 /// The platform's state directory, or `SLIMSCOPE_STATE_DIR`.
 pub fn state_dir() -> Option<PathBuf> {

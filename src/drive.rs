@@ -4,6 +4,7 @@
 use crate::app::{App, Effect, Key, Msg, Plan};
 use crate::engine::{Engine, EngineError, Report, Settings};
 use crate::model::Model;
+use crate::session::{Line, Replayed};
 use crate::source::Weights;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct Drive {
     settled: u64,
     now: Duration,
     left: bool,
+    /// Lines for the log of the session.
+    pub log: Vec<Line>,
 }
 
 impl Drive {
@@ -31,7 +34,8 @@ impl Drive {
         let app = App::new(Arc::new(model), size);
         let (tell, reports) = mpsc::channel();
         let engine = Engine::start(Arc::clone(&app.model), weights, settings, move |r| drop(tell.send(r)))?;
-        let mut drive = Self { app, engine, reports, asked: 0, settled: 0, now: Duration::ZERO, left: false };
+        let mut drive =
+            Self { app, engine, reports, asked: 0, settled: 0, now: Duration::ZERO, left: false, log: Vec::new() };
         drive.send(Msg::Tick);
         Ok(drive)
     }
@@ -42,12 +46,27 @@ impl Drive {
         for request in effects.iter().filter_map(Effect::request) {
             self.asked = self.engine.ask(request);
         }
-        self.left |= effects.contains(&Effect::Quit);
+        for effect in effects {
+            match effect {
+                Effect::Log(line) => self.log.push(line),
+                Effect::Quit => {
+                    self.log.push(Line::Quit { at: self.now.as_millis() as u64 });
+                    self.left = true;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Begins with a plan.
     pub fn open(&mut self, plan: Plan) {
         self.app.open(plan);
+        self.send(Msg::Tick);
+    }
+
+    /// Goes on where a session ended.
+    pub fn resume(&mut self, replayed: &Replayed) {
+        self.app.resume(replayed);
         self.send(Msg::Tick);
     }
 
@@ -59,11 +78,19 @@ impl Drive {
             }
             self.now += APART;
             self.send(Msg::Key(*key));
+            // What follows is meant for the plan that a budget makes.
+            if self.app.frontier.is_solving() {
+                self.settle();
+            }
         }
     }
 
-    /// Waits until nothing is left to do; an answer may lead to a new question.
+    /// Waits until nothing is left to do; an answer may lead to a new question. At once when nothing was asked since the
+    /// last time.
     pub fn settle(&mut self) {
+        if self.settled >= self.asked {
+            return;
+        }
         while let Ok(report) = self.reports.recv() {
             let idle = if let Report::Idle { requests } = report { requests } else { 0 };
             self.send(Msg::Report(report));
@@ -71,15 +98,6 @@ impl Drive {
                 self.settled = idle;
                 return;
             }
-        }
-    }
-}
-
-impl Drive {
-    /// Waits only when something was asked since the last time everything had settled.
-    pub fn settle_if_asked(&mut self) {
-        if self.settled < self.asked {
-            self.settle();
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod probe;
 pub mod report;
 pub mod screen;
+pub mod session;
 pub mod source;
 pub mod terminal;
 pub mod treat;

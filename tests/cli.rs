@@ -203,7 +203,7 @@ fn errors_name_the_file_and_the_remedy_and_have_their_status() {
 
 #[test]
 fn what_is_not_built_or_wrong_ends_with_2() {
-    for command in ["export", "calibrate", "evaluate", "bound", "report", "compare"] {
+    for command in ["calibrate", "evaluate", "bound", "report", "compare"] {
         let (code, told) = failure(&[command, "x", "--flag", "y"]);
         assert_eq!(code, 2, "{command}");
         assert!(told.contains(&format!("`slimscope {command}` is not built yet")), "{told}");
@@ -581,6 +581,167 @@ fn a_plan_is_applied_and_what_was_written_measures_as_planned() {
     assert!(code == 1 && told.contains("--force"), "{told}");
     let (code, told) = failure(&["apply", &plan, &sample("digits_mlp"), "-o", &sample("digits_mlp")]);
     assert!(code == 1 && told.contains("the checkpoint itself"), "{told}");
-    let (code, told) = failure(&["apply", &plan, &sample("digits_mlp"), "-o", &out, "--as", "factored"]);
-    assert!(code == 2 && told.contains("not built yet"), "{told}");
+}
+
+#[test]
+fn factors_are_written_opened_and_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (plan, out, model) = (path("plan.toml"), path("out"), sample("fashion_mlp"));
+    stdout(&["plan", &model, "-o", &plan, "--keep-rank", ".25"]);
+    let text = stdout(&["apply", &plan, &model, "-o", &out, "--as", "factored"]);
+    assert!(text.contains("factors of rank 64") && text.contains("rank_dict"), "{text}");
+    let inspected: Value = serde_json::from_str(&stdout(&["inspect", &out, "--format", "json"])).unwrap();
+    let planned: Value = serde_json::from_str(&stdout(&["plan", &model, "--plan", &plan, "--format", "json"])).unwrap();
+    assert_eq!(inspected["params"], planned["after"]["params"], "as many parameters as the plan said");
+    let layers = inspected["layers"].as_array().unwrap();
+    let shape = |name: &str| layers.iter().find(|l| l["layer"] == name).unwrap()["shape"].clone();
+    assert_eq!((shape("fc1.mod_a"), shape("fc1.mod_b")), (serde_json::json!([64, 784]), serde_json::json!([256, 64])));
+    // The other form does not go into the folder of this one.
+    let (code, told) = failure(&["apply", &plan, &model, "-o", &out]);
+    assert!(code == 1 && told.contains("holds something else"), "{told}");
+}
+
+/// ctrl-c in the middle: status 130, no half file, and the same command goes on.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_apply_says_how_to_go_on_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (plan, out, model) = (path("plan.toml"), path("out"), path("model"));
+    // Two files, the second of which takes a while.
+    std::fs::create_dir(&model).unwrap();
+    let mut map = serde_json::Map::new();
+    for (number, n) in [(1usize, 8usize), (2, 1100)] {
+        let name = format!("model.layers.{number}.mlp.up_proj.weight");
+        let file = format!("model-{number}.safetensors");
+        let header = serde_json::json!({&name: {"dtype": "F32", "shape": [n, n], "data_offsets": [0, n * n * 4]}});
+        let text = header.to_string();
+        let mut bytes = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+        let mut state = 1u32;
+        bytes.extend((0..n * n).flat_map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 8) as f32 / (1u32 << 23) as f32 - 1.0).to_le_bytes()
+        }));
+        std::fs::write(Path::new(&model).join(&file), bytes).unwrap();
+        map.insert(name, file.into());
+    }
+    let index = serde_json::json!({"weight_map": map}).to_string();
+    std::fs::write(Path::new(&model).join("model.safetensors.index.json"), index).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let command = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slimscope"));
+        command.args(args).env("SLIMSCOPE_CACHE_DIR", cache.path()).env_remove("TERM");
+        command
+    };
+    assert!(command(&["plan", &model, "-o", &plan, "--keep-rank", ".4"]).output().unwrap().status.success());
+    let apply = ["apply", &plan, &model, "-o", &out];
+    let mut child =
+        command(&apply).stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let start = std::time::Instant::now();
+    let first = Path::new(&out).join("model-1.safetensors");
+    while !first.exists() {
+        assert!(start.elapsed().as_secs() < 120 && child.try_wait().unwrap().is_none(), "the first file comes first");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let interrupted = child.wait_with_output().unwrap();
+    let told = String::from_utf8(interrupted.stderr).unwrap();
+    assert_eq!(interrupted.status.code(), Some(130), "{told}");
+    assert!(told.contains("1 of 2 files are finished") && told.contains("the same command goes on"), "{told}");
+    let mut names: Vec<String> =
+        std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, [".slimscope-apply", "model-1.safetensors"]);
+    let written = std::fs::metadata(&first).unwrap().modified().unwrap();
+    // Another plan does not go there; the same does, and keeps what was finished.
+    let other = path("other.toml");
+    assert!(command(&["plan", &model, "-o", &other, "--prune", ".4"]).output().unwrap().status.success());
+    let refused = command(&["apply", &other, &model, "-o", &out]).output().unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && told.contains("interrupted run of another plan"), "{told}");
+    let again = command(&apply).output().unwrap();
+    let told = String::from_utf8(again.stdout).unwrap();
+    assert!(
+        again.status.success() && told.contains("2 files in") && told.contains("1 of them finished before"),
+        "{told}"
+    );
+    assert_eq!(std::fs::metadata(&first).unwrap().modified().unwrap(), written);
+    assert!(!Path::new(&out).join(".slimscope-apply").exists());
+}
+
+/// Names an error gives for places that cannot be written to.
+#[cfg(unix)]
+#[test]
+fn places_that_cannot_be_written_are_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (plan, model) = (path("plan.toml"), sample("digits_mlp"));
+    stdout(&["plan", &model, "-o", &plan, "--prune", ".5"]);
+    std::fs::write(path("file"), "a file").unwrap();
+    std::os::unix::fs::symlink(&model, path("link")).unwrap();
+    for (out, said) in [
+        (path("file"), "is a file; choose a folder"),
+        (path("file/out"), "cannot be written"),
+        (path("link"), "where the checkpoint itself lies"),
+        ("/proc/nowhere/out".to_owned(), "cannot be written"),
+    ] {
+        let (code, told) = failure(&["apply", &plan, &model, "-o", &out]);
+        assert!(code == 1 && told.contains(&out) && told.contains(said), "{told}");
+    }
+    assert_eq!(std::fs::read_to_string(path("file")).unwrap(), "a file");
+}
+
+#[test]
+fn a_session_is_logged_replayed_gone_on_with_and_made_a_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (first, second, toml) = (at("first.jsonl"), at("second.jsonl"), at("mine.toml"));
+    let frame = |more: &[&str]| stdout(&[&["frame", &sample("digits_mlp"), "--size", "100x32"], more].concat());
+    let shown = frame(&["--keys", "j = 3 0 <enter> 2 <tab> = 4 0 <enter> u", "--log", &first]);
+    assert!(shown.contains("r 30 of") && shown.contains("[2 Sparsity]"), "{shown}");
+    let lines = std::fs::read_to_string(&first).unwrap();
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["do"].is_string(), "{line}");
+    }
+    let again = frame(&["--replay", &first]);
+    let view = |text: &str| text.lines().take_while(|l| !l.starts_with(" model")).collect::<Vec<_>>().join("\n");
+    assert_eq!(view(&again), view(&shown), "plan and view are back");
+    let on = frame(&["--replay", &first, "--keys", "<c-r> q", "--log", &second]);
+    assert!(on.contains("remove 40%"), "{on}");
+    assert!(std::fs::read_to_string(&second).unwrap().starts_with(&lines), "the first goes on in the second");
+    assert!(frame(&["--replay", &second, "--keys", "u u"]).contains("undone: rank 30"));
+
+    let plan: Value = serde_json::from_str(&stdout(&[
+        "plan",
+        &sample("digits_mlp"),
+        "--replay",
+        &second,
+        "-o",
+        &toml,
+        "--format",
+        "json",
+    ]))
+    .unwrap();
+    let treated: Vec<&Value> =
+        plan["layers"].as_array().unwrap().iter().filter(|l| l["treatment"] != "dense").collect();
+    assert_eq!((treated.len(), treated[0]["rank"].as_u64(), treated[0]["remove"].as_f64()), (1, Some(30), Some(0.4)));
+    assert!(std::fs::read_to_string(&toml).unwrap().contains("rank = 30"));
+
+    let (status, told) = failure(&["frame", &sample("bytelm"), "--replay", &first]);
+    assert_eq!(status, 1);
+    for needed in [first.as_str(), "a session of digits_mlp (blake3:", "not of bytelm (blake3:", "--force"] {
+        assert!(told.contains(needed), "{needed}: {told}");
+    }
+    let (status, told) = failure(&["plan", &sample("bytelm"), "--replay", &first, "--force"]);
+    assert!(status == 1 && told.contains("line 3: the model has no layer"), "{told}");
+    std::fs::write(&first, [lines.as_str(), "{\"do\":\"und"].concat()).unwrap();
+    assert_eq!(view(&frame(&["--replay", &first])), view(&shown), "a torn line is left out");
+    std::fs::write(&first, "a letter\n").unwrap();
+    let (status, told) = failure(&["plan", &sample("digits_mlp"), "--replay", &first]);
+    assert!(status == 1 && told.contains("first.jsonl: line 1:"), "{told}");
+    let (status, _) = failure(&["plan", &sample("digits_mlp"), "--replay", &first, "--plan", &toml]);
+    assert_eq!(status, 2);
 }

@@ -11,6 +11,7 @@
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ struct Pty {
     screen: Arc<Mutex<vt100::Parser>>,
     written: Arc<Mutex<Vec<u8>>>,
     gone: Arc<AtomicBool>,
+    /// Sessions of its own, unless the command names a folder.
+    state: tempfile::TempDir,
 }
 
 fn cells(n: u16) -> NonZeroU16 {
@@ -41,6 +44,10 @@ impl Pty {
         let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         command.env("SLIMSCOPE_CACHE_DIR", "/dev/null/no-cache");
+        let state = tempfile::tempdir().unwrap();
+        if command.get_env("SLIMSCOPE_STATE_DIR").is_none() {
+            command.env("SLIMSCOPE_STATE_DIR", state.path());
+        }
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
         command.env_remove("NO_COLOR");
@@ -62,7 +69,16 @@ impl Pty {
                 log.lock().unwrap().extend_from_slice(&buffer[..n]);
             }
         });
-        Self { master: Some(pair.master), child, writer: Some(writer), screen, written, gone }
+        Self { master: Some(pair.master), child, writer: Some(writer), screen, written, gone, state }
+    }
+
+    /// A sample with a state directory that outlives it.
+    fn with_state(model: &str, state: &Path, options: &[&str]) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_slimscope"));
+        command.arg(format!("{}/sample_models/{model}", env!("CARGO_MANIFEST_DIR")));
+        command.args(options);
+        command.env("SLIMSCOPE_STATE_DIR", state);
+        Self::run(command, 100, 32)
     }
 
     fn contents(&self) -> String {
@@ -193,6 +209,8 @@ fn a_terminal_that_vanishes_leaves_no_process_behind() {
 fn it_suspends_and_comes_back() {
     let mut pty = Pty::open("digits_mlp", 80, 24);
     pty.shows("digits_mlp");
+    pty.keys("\t\x1b[C\x1b[C\x1b[C");
+    pty.shows("remove 3%");
     pty.signal("TSTP");
     pty.restored();
     // Stopped, as the shell would find it.
@@ -203,6 +221,9 @@ fn it_suspends_and_comes_back() {
         assert!(Instant::now() < end, "not stopped: {}", state());
         std::thread::sleep(Duration::from_millis(10));
     }
+    // What was done is saved before it stops.
+    let text = std::fs::read_to_string(saved(pty.state.path(), "\"edit\"")).unwrap();
+    assert!(text.contains("\"remove\":0.03"), "{text}");
     pty.signal("CONT");
     let end = Instant::now() + Duration::from_secs(5);
     while !pty.screen.lock().unwrap().screen().alternate_screen() {
@@ -213,6 +234,147 @@ fn it_suspends_and_comes_back() {
     pty.keys("q");
     assert_eq!(pty.ends_within(Duration::from_secs(5)), 0);
     pty.restored();
+}
+
+fn logs(state: &Path) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(state.join("sessions")).into_iter().flatten();
+    folder.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect()
+}
+
+/// Waits until the only log holds some text: a test may be faster than the disk.
+fn saved(state: &Path, text: &str) -> PathBuf {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let [log] = logs(state).as_slice()
+            && std::fs::read_to_string(log).is_ok_and(|t| t.contains(text))
+        {
+            return log.clone();
+        }
+        assert!(Instant::now() < end, "{text} was never saved");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn whatever_ends_it_the_plan_is_offered_and_taken_up_with_its_history() {
+    for end in ["KILL", "HUP", "TERM", "vanish", "quit"] {
+        let state = tempfile::tempdir().unwrap();
+        let mut pty = Pty::with_state("digits_mlp", state.path(), &[]);
+        pty.shows("stable rank");
+        pty.keys("=30\r");
+        pty.shows("r 30 of 64");
+        pty.keys("2\t=40\r");
+        pty.shows("remove 40%");
+        pty.keys("u");
+        pty.shows("undone: prune 40%");
+        saved(state.path(), "\"undo\"");
+        match end {
+            "vanish" => {
+                pty.gone.store(true, Ordering::SeqCst);
+                pty.keys("k");
+                std::thread::sleep(Duration::from_millis(200));
+                (pty.writer, pty.master) = (None, None);
+            }
+            "quit" => pty.keys("q"),
+            signal => pty.signal(signal),
+        }
+        pty.ends_within(Duration::from_secs(5));
+
+        let mut again = Pty::with_state("digits_mlp", state.path(), &[]);
+        let text = again.shows("Go on where you were?");
+        assert!(text.contains(if end == "quit" { " left " } else { " cut off " }), "{end}:\n{text}");
+        assert!(text.contains("keep 100.0%") && text.contains("[1 Spectrum]"), "the model is behind:\n{text}");
+        again.keys("\r");
+        let text = again.shows("undo 1, redo 1");
+        assert!(text.contains("r 30 of 64") && text.contains("[2 Sparsity]"), "{end}:\n{text}");
+        again.keys("\x12");
+        again.shows("remove 40%");
+        again.keys("uu");
+        again.shows("undone: rank 30");
+        again.keys("q");
+        assert_eq!(again.ends_within(Duration::from_secs(5)), 0);
+        let log = saved(state.path(), "\"quit\"");
+        assert_eq!(logs(state.path()), [log], "one log, which went on");
+    }
+}
+
+#[test]
+fn the_offer_is_not_in_the_way_and_can_be_asked_for_again() {
+    let state = tempfile::tempdir().unwrap();
+    let mut pty = Pty::with_state("digits_mlp", state.path(), &[]);
+    pty.shows("stable rank");
+    pty.keys("=30\r");
+    pty.shows("r 30 of 64");
+    saved(state.path(), "\"edit\"");
+    // While it is open, another terminal marks it so, and --resume leaves it alone.
+    let mut other = Pty::with_state("digits_mlp", state.path(), &["--resume"]);
+    other.shows("open elsewhere");
+    other.keys("\x0f");
+    let text = other.shows("Go on where you were?");
+    assert!(text.contains("open elsewhere"), "{text}");
+    other.keys("\x1b");
+    other.shows("ctrl-o lists");
+    other.keys("q");
+    other.ends_within(Duration::from_secs(5));
+    pty.keys("q");
+    pty.ends_within(Duration::from_secs(5));
+
+    let mut fresh = Pty::with_state("digits_mlp", state.path(), &["--fresh"]);
+    fresh.shows("stable rank");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!fresh.contents().contains("Go on where"), "{}", fresh.contents());
+    fresh.keys("q");
+    fresh.ends_within(Duration::from_secs(5));
+
+    let mut offered = Pty::with_state("digits_mlp", state.path(), &[]);
+    offered.shows("Go on where you were?");
+    offered.keys("3");
+    offered.wait("the key does what it always does", |t| t.contains("[3 Lipschitz]") && !t.contains("Go on where"));
+    offered.keys("\x0f");
+    offered.shows("Go on where you were?");
+    offered.keys("\r");
+    offered.shows("r 30 of 64");
+    offered.keys("q");
+    offered.ends_within(Duration::from_secs(5));
+
+    let mut resumed = Pty::with_state("digits_mlp", state.path(), &["--resume"]);
+    resumed.shows("r 30 of 64");
+    resumed.keys("q");
+    resumed.ends_within(Duration::from_secs(5));
+    assert_eq!(logs(state.path()).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_saved_is_said_and_the_dashboard_goes_on() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("file");
+    std::fs::write(&file, "no folder").unwrap();
+    let mut pty = Pty::with_state("digits_mlp", &file, &[]);
+    pty.shows("stable rank");
+    pty.keys("=30\r");
+    pty.shows("not being saved");
+    pty.keys("u");
+    pty.shows("undone: rank 30");
+    pty.keys("q");
+    assert_eq!(pty.ends_within(Duration::from_secs(5)), 0);
+}
+
+#[test]
+fn a_damaged_session_is_set_aside_and_the_dashboard_opens() {
+    let state = tempfile::tempdir().unwrap();
+    let mut pty = Pty::with_state("digits_mlp", state.path(), &[]);
+    pty.shows("stable rank");
+    pty.keys("=30\r");
+    let log = saved(state.path(), "\"edit\"");
+    pty.signal("KILL");
+    pty.ends_within(Duration::from_secs(5));
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, text.replace("\"edit\"", "\"eat\"")).unwrap();
+    let mut again = Pty::with_state("digits_mlp", state.path(), &[]);
+    again.shows("a damaged session was set aside");
+    again.keys("q");
+    assert_eq!(again.ends_within(Duration::from_secs(5)), 0);
+    assert!(logs(state.path()).is_empty() && Path::new(&format!("{}.corrupt", log.display())).exists());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use slimscope::config::sample;
 use slimscope::drive::{Drive, keys};
 use slimscope::engine::Settings;
 use slimscope::screen::{self, Skin};
+use slimscope::session::{Ending, Found, Line, Listing, Opened, replay};
 use slimscope::source;
 use slimscope::widgets::{Depth, Glyphs, Theme, transcript};
 use std::path::Path;
@@ -51,9 +52,11 @@ fn check(app: &App, text: &str, lens: &str) {
 
 fn lens(name: &str, model: &str, script: &str) {
     let mut drive = dashboard(model, SIZES[0], script);
+    // Times differ from run to run.
+    drive.app.frontier.solved_in = None;
     for size in SIZES {
         drive.send(Msg::Resize(size.0, size.1));
-        drive.settle_if_asked();
+        drive.settle();
         for (depth, word) in [(Depth::Ansi256, "colour"), (Depth::None, "plain")] {
             let buf = painted(&drive.app, depth, Glyphs::Braille);
             let text = transcript::text(&buf);
@@ -86,6 +89,16 @@ fn map() {
 }
 
 #[test]
+fn frontier() {
+    lens("frontier", sample::NAME, "j 5 <enter> S t * <enter> S l l l l l");
+}
+
+#[test]
+fn differences() {
+    lens("differences", sample::NAME, "j 5 <enter> S A p <enter> D");
+}
+
+#[test]
 fn convolutions() {
     let drive = dashboard("fashion_cnn", (120, 40), "j 3 <tab> L L L");
     insta::assert_snapshot!(transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille)));
@@ -102,6 +115,38 @@ fn the_smallest_window_holds_everything() {
         if lens == "Spectrum" {
             insta::assert_snapshot!(text);
         }
+    }
+}
+
+#[test]
+fn earlier_sessions_are_offered_chosen_and_taken_up() {
+    let found = |keys: &str, minutes: u64, ending: Ending| {
+        let drive = dashboard(sample::NAME, SIZES[0], keys);
+        let opened = Opened::now(&drive.app.model, &slimscope::app::Plan::new(drive.app.model.layers.len()));
+        let lines = std::iter::once(Line::Open(Box::new(opened))).chain(drive.log.iter().cloned());
+        let text: String = lines.map(|l| l.text()).collect();
+        let replayed = replay(&drive.app.model, text.as_bytes(), false).unwrap();
+        let (age, keep) = (std::time::Duration::from_secs(60 * minutes), drive.app.outcome.totals.keep());
+        Found { path: format!("{minutes}.jsonl").into(), age, ending, keep, replayed: replayed.into() }
+    };
+    let found = vec![
+        found("j = 4 0 <enter>", 2, Ending::Elsewhere),
+        found("g g g <tab> = 5 0 <enter> g = 2 0 <enter> u J 2", 95, Ending::CutOff),
+        found("j j j j <tab> L L L", 60 * 24 * 3, Ending::Left),
+    ];
+    for size in [(80, 24), (120, 40), (60, 20)] {
+        let mut drive = dashboard(sample::NAME, size, "");
+        let listing = Listing { found: found.clone(), note: None };
+        drive.send(Msg::Sessions { listing, asked: false });
+        let text = transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille));
+        check(&drive.app, &text, "Spectrum");
+        insta::assert_snapshot!(format!("sessions_{}x{}", size.0, size.1), text);
+        drive.press(&keys("<down> <up> <up> <down> <enter>").unwrap());
+        assert_eq!(drive.app.plan.depth(), (1, 1));
+        assert_eq!((drive.app.plan.treated(), drive.app.lens.title()), (29, "Sparsity"));
+        drive.press(&keys("u").unwrap());
+        assert!(drive.app.plan.is_dense());
+        assert!(matches!(drive.log.last(), Some(Line::Undo { .. })), "{:?}", drive.log.last());
     }
 }
 
@@ -129,7 +174,7 @@ fn other_windows_and_other_glyphs() {
 #[test]
 fn nothing_is_painted_outside_the_frame_at_any_size() {
     let mut drive = dashboard(sample::NAME, (120, 40), "j j <tab> L L");
-    for lens in ["1", "2", "3", "4", "5", "6", "1 e", "4 <esc> ?", "<esc> i"] {
+    for lens in ["1", "2", "3", "4", "5", "5 S D", "5 D", "6", "1 e", "4 <esc> ?", "<esc> i"] {
         drive.press(&keys(lens).unwrap());
         for w in (60..210).step_by(7) {
             for h in (20..70).step_by(5) {

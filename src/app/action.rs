@@ -53,6 +53,8 @@ pub enum Action {
     Undo,
     /// Make it again.
     Redo,
+    /// List earlier sessions of this model, to take one up.
+    Sessions,
     /// The next scope: layer, role, block, all.
     NextScope,
     /// Expand the panel, or open the layer from the map.
@@ -79,6 +81,22 @@ pub enum Action {
     Certify,
     /// Switch the mouse on or off.
     Mouse,
+    /// Open the frontier with the budget as the active knob.
+    Budget,
+    /// The next allocator.
+    Allocator,
+    /// Meet budgets by pruning, by rank, or by either.
+    Means,
+    /// Budgets of parameters, bytes or multiply-accumulates.
+    Unit,
+    /// Which layers share a setting.
+    Groups,
+    /// The next multiple of ranks.
+    Multiple,
+    /// Put the plan aside.
+    Snapshot,
+    /// Show where two plans differ.
+    Differences,
 }
 
 impl Action {
@@ -109,7 +127,7 @@ impl Action {
             Self::Scrub(1) => "knob right by 1 % or a bit",
             Self::Scrub(n) if n < 0 => "knob left by 10 %",
             Self::Scrub(_) => "knob right by 10 %",
-            Self::NextKnob => "next knob: rank, prune, bits",
+            Self::NextKnob => "next knob: rank, prune, bits; on the frontier the budget",
             Self::PreviousKnob => "previous knob",
             Self::NextPattern => "next pattern of pruning; on bits: who shares a scale",
             Self::NextForm => "factors of a convolution: channel-wise or spatial-wise",
@@ -120,22 +138,31 @@ impl Action {
             Self::Pin => "pin: larger scopes leave the layer alone",
             Self::Undo => "undo",
             Self::Redo => "redo",
+            Self::Sessions => "earlier sessions of this model: enter takes one up",
             Self::NextScope => "scope: layer, same role, block, all eligible",
-            Self::Expand => "expand the panel; in the map open the layer",
+            Self::Expand => "expand the panel; map: open the layer; frontier: take the plan",
             Self::Fold => "fold or unfold the block",
             Self::FoldAll => "fold or unfold all blocks",
             Self::Sort => "sort the list",
             Self::ShowAll => "show tensors that are never compressed",
-            Self::Metric => "next metric of the map",
+            Self::Metric => "next metric of the map; frontier: total or mean error",
             Self::Axes => "axes: log·log, linear, log σ",
             Self::Cumulative => "values or cumulative energy",
             Self::Overlay => "overlay the same role of other blocks",
-            Self::Cursor(-1) => "cursor left by one value",
-            Self::Cursor(1) => "cursor right by one value",
+            Self::Cursor(-1) => "cursor left by one value; frontier: row up",
+            Self::Cursor(1) => "cursor right by one value; frontier: row down",
             Self::Cursor(n) if n < 0 => "cursor left by a tenth",
             Self::Cursor(_) => "cursor right by a tenth",
             Self::Certify => "certify: prove an upper bound on σ₁",
             Self::Mouse => "mouse on or off",
+            Self::Budget => "budget: spread a share of the model over its layers",
+            Self::Allocator => "next allocator: how a budget is spread",
+            Self::Means => "budget by pruning, by rank, or by either",
+            Self::Unit => "budget of parameters, bytes or MACs",
+            Self::Groups => "budget: one setting for q·k·v, gate·up",
+            Self::Multiple => "budget: ranks are multiples of 1, 8, 16, 32, 64",
+            Self::Snapshot => "put the plan aside as A, B, C …",
+            Self::Differences => "where the plan and one put aside differ",
         }
     }
 
@@ -156,6 +183,7 @@ impl Action {
             Self::Pin => "pin",
             Self::Undo => "undo",
             Self::Redo => "redo",
+            Self::Sessions => "sessions",
             Self::NextScope => "scope",
             Self::Expand => "expand",
             Self::Fold => "fold",
@@ -170,6 +198,14 @@ impl Action {
             Self::Lens(_) => "lens",
             Self::Certify => "certify",
             Self::Mouse => "mouse",
+            Self::Budget => "budget",
+            Self::Allocator => "allocator",
+            Self::Means => "by",
+            Self::Unit => "of",
+            Self::Groups => "groups",
+            Self::Multiple => "multiple",
+            Self::Snapshot => "put aside",
+            Self::Differences => "differences",
             _ => return None,
         })
     }

@@ -32,6 +32,7 @@ const fn bind(keys: &'static [Key], action: Action, group: &'static str) -> Bind
 
 const LAYERS: &str = "Layers";
 const KNOBS: &str = "Knobs and plan";
+const BUDGET: &str = "Budget and plans";
 const LENSES: &str = "Lenses";
 const SPECTRUM: &str = "Spectrum";
 const GENERAL: &str = "General";
@@ -67,6 +68,15 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('p')], Action::Pin, KNOBS),
     bind(&[c('u')], Action::Undo, KNOBS),
     bind(&[ctrl('r')], Action::Redo, KNOBS),
+    bind(&[ctrl('o')], Action::Sessions, KNOBS),
+    bind(&[c('B')], Action::Budget, BUDGET),
+    bind(&[c('A')], Action::Allocator, BUDGET),
+    bind(&[c('t')], Action::Means, BUDGET),
+    bind(&[c('U')], Action::Unit, BUDGET),
+    bind(&[c('G')], Action::Groups, BUDGET),
+    bind(&[c('*')], Action::Multiple, BUDGET),
+    bind(&[c('S')], Action::Snapshot, BUDGET),
+    bind(&[c('D')], Action::Differences, BUDGET),
     bind(&[c('1')], Action::Lens(LensId::Spectrum), LENSES),
     bind(&[c('2')], Action::Lens(LensId::Sparsity), LENSES),
     bind(&[c('3')], Action::Lens(LensId::Lipschitz), LENSES),
@@ -109,6 +119,11 @@ pub fn key_of(action: Action) -> Option<String> {
 
 /// `key word` of an action, for frames and the hint bar.
 pub fn hint(action: Action) -> String {
+    hint_as(action, None)
+}
+
+/// The same with a word of its own, where the action does something else.
+pub fn hint_as(action: Action, word: Option<&str>) -> String {
     let key = match action {
         Action::Scrub(-1 | 1) => "←→".to_owned(),
         Action::Scrub(_) => "⇧←→".to_owned(),
@@ -116,7 +131,7 @@ pub fn hint(action: Action) -> String {
         Action::SameRole(_) => "J K".to_owned(),
         _ => key_of(action).unwrap_or_default(),
     };
-    format!("{key} {}", action.hint().unwrap_or_else(|| action.words()))
+    format!("{key} {}", word.or(action.hint()).unwrap_or_else(|| action.words()))
 }
 
 #[cfg(test)]

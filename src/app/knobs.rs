@@ -10,7 +10,8 @@ use crate::treat::quantise::BITS;
 use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise};
 
 /// Which layers an edit touches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The selected layer.
     #[default]
@@ -121,6 +122,20 @@ impl App {
     fn smallest_step(&self) -> f64 {
         let ranks = self.targets().into_iter().map(|id| self.full_rank(id));
         1.0 / ranks.min().unwrap_or(1) as f64
+    }
+
+    /// The next knob; on the frontier the budget is one of them.
+    pub(super) fn next_knob(&mut self) {
+        if self.lens != super::LensId::Frontier {
+            self.knob = self.knob.next();
+        } else if self.frontier.active {
+            self.frontier.active = false;
+            self.knob = Knob::Rank;
+        } else if self.knob != Knob::Bits {
+            self.knob = self.knob.next();
+        } else {
+            self.frontier.active = true;
+        }
     }
 
     /// Moves the active knob by so many percent.
@@ -288,6 +303,7 @@ impl App {
         let at = CYCLE.iter().position(|p| *p == now).map_or(0, |i| (i + 1) % CYCLE.len());
         self.knob = Knob::Prune;
         self.set(Value::Pattern(CYCLE[at], None), false);
+        self.budget_pattern();
         self.say(format!("pattern: {}", CYCLE[at].describe()));
     }
 
@@ -318,6 +334,8 @@ impl App {
     fn apply(&mut self, changes: Vec<(LayerId, Entry, Entry)>, label: String, gesture: Option<(Knob, usize)>) {
         let touched: Vec<LayerId> = changes.iter().map(|c| c.0).collect();
         self.status = None;
+        self.frontier.follows = false;
+        self.frontier.solved = None;
         if self.plan.edit(Edit { changes, label, gesture, at: self.now }) {
             self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, touched);
         }
@@ -347,16 +365,24 @@ impl App {
     }
 
     pub(super) fn undo(&mut self) {
-        let said = self.plan.undo().map_or("nothing to undo".to_owned(), |l| format!("undone: {l}"));
+        let said = self
+            .plan
+            .undo()
+            .map_or("nothing to undo".to_owned(), |l| format!("undone: {l}{}", more(self.plan.depth().0)));
         self.after_history(said);
     }
 
     pub(super) fn redo(&mut self) {
-        let said = self.plan.redo().map_or("nothing to redo".to_owned(), |l| format!("redone: {l}"));
+        let said = self
+            .plan
+            .redo()
+            .map_or("nothing to redo".to_owned(), |l| format!("redone: {l}{}", more(self.plan.depth().1)));
         self.after_history(said);
     }
 
     fn after_history(&mut self, said: String) {
+        self.frontier.follows = false;
+        self.frontier.solved = None;
         let all: Vec<LayerId> = self.model.layers.iter().map(|l| l.id).collect();
         self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, all);
         self.say(said);
@@ -381,6 +407,11 @@ pub fn bits_share(bits: u8) -> f64 {
 pub fn bits_at(share: f64) -> Option<u8> {
     let bits = BITS.start() + (share.clamp(0.0, 1.0) * f64::from(BITS.end() + 1 - BITS.start())).round() as u8;
     BITS.contains(&bits).then_some(bits)
+}
+
+/// How many steps are left, for the status line.
+fn more(steps: usize) -> String {
+    if steps == 0 { String::new() } else { format!(" ({steps} more)") }
 }
 
 /// What removing a share in a pattern is; nothing removed is `None`.

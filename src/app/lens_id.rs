@@ -1,7 +1,8 @@
 //! The names of the lenses.
 
 /// A way of looking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LensId {
     /// Singular values.
     Spectrum,

@@ -1,9 +1,12 @@
 //! All that can happen, and all that may be asked of the world.
 
 use super::{Action, LensId};
-use crate::engine::{Report, Request};
+use crate::engine::{Question, Report, Request};
 use crate::model::LayerId;
 use crate::plan::{Knob, Treatment};
+use crate::session::{Line, Listing};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A key, independent of any terminal library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,6 +132,10 @@ pub enum Target {
     Row(usize),
     /// A lens's tab.
     Lens(LensId),
+    /// The slider of the budget at a share of its length.
+    Budget(f64),
+    /// A row of the table of plans.
+    Plan(usize),
     /// A knob's slider at a share of its length.
     Slider(Knob, f64),
     /// The plot of the spectrum at a share of its width.
@@ -156,6 +163,15 @@ pub enum Msg {
     Resize(u16, u16),
     /// The engine says something.
     Report(Report),
+    /// Earlier sessions were looked for.
+    Sessions {
+        /// What was found.
+        listing: Listing,
+        /// Whether the user asked for them.
+        asked: bool,
+    },
+    /// The world has something to say to the user.
+    Told(String),
     /// Time passed.
     Tick,
     /// An action chosen in the help page.
@@ -192,6 +208,19 @@ pub enum Effect {
     },
     /// Prove an upper bound on σ₁.
     Certify(LayerId),
+    /// Add a line to the log of this session.
+    Log(Line),
+    /// Look for earlier sessions of this model.
+    Sessions,
+    /// Go on with the log of an earlier session.
+    TakeUp {
+        /// The log.
+        path: PathBuf,
+        /// Bytes of it that were read.
+        whole: u64,
+    },
+    /// Spread a budget, or draw the curves of all allocators.
+    Spread(Arc<Question>),
     /// Report the pointer (or stop).
     Mouse(bool),
     /// Give the terminal back and stop the process until the shell continues it.
@@ -211,6 +240,8 @@ impl Effect {
                 Request::Preview { layer: *layer, treatment: *treatment, threshold: *threshold }
             }
             Self::Certify(layer) => Request::Certify { layer: *layer },
+            Self::Log(_) | Self::Sessions | Self::TakeUp { .. } => return None,
+            Self::Spread(question) => Request::Spread(Arc::clone(question)),
             Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
         })
     }

@@ -1,6 +1,8 @@
 //! State, and the one way it changes: [`App::update`]. No threads, no files, no clock, no terminal.
 
 mod action;
+mod exact;
+mod frontier;
 pub mod keymap;
 mod knobs;
 mod lens_id;
@@ -11,15 +13,19 @@ mod overlay;
 pub mod prompt;
 mod reports;
 mod rules;
+mod sessions;
 pub mod shape;
 mod spectrum_view;
+mod view;
 
 pub use action::Action;
+pub use frontier::{Frontier, Measure, Snapshot};
 pub use knobs::{Reading, Scope, bits_at};
 pub use lens_id::LensId;
 pub use list::{List, Row, Sort};
 pub use message::{Code, Effect, Key, Msg, Target};
 pub use overlay::{Overlay, entries as help_entries};
+pub use sessions::Sessions;
 pub use shape::Shape;
 pub use spectrum_view::{Axes, SpectrumView};
 
@@ -105,8 +111,16 @@ pub struct App {
     pub preview: Option<(LayerId, Arc<Preview>)>,
     /// The layer whose certificate was asked for and is not there yet.
     pub certifying: Option<LayerId>,
+    /// Budgets, curves and plans put aside.
+    pub frontier: Frontier,
+    /// Facts taken in so far.
+    facts_seen: u64,
+    /// Whether nothing more is being measured.
+    idle: bool,
     /// A treatment that could not be run, and why.
     pub refine_failure: Option<(LayerId, Treatment, String)>,
+    /// Earlier sessions, and what the log of this one knows.
+    pub sessions: Sessions,
     now: Duration,
     dragging: Option<Target>,
     focus: Option<(LayerId, usize, usize, (u16, u16))>,
@@ -148,7 +162,11 @@ impl App {
             awaited: None,
             preview: None,
             certifying: None,
+            frontier: Frontier::default(),
+            facts_seen: 0,
+            idle: false,
             refine_failure: None,
+            sessions: Sessions::default(),
             now: Duration::ZERO,
             dragging: None,
             focus: None,
@@ -189,9 +207,12 @@ impl App {
                 self.scroll();
             }
             Msg::Report(report) => self.report(report),
+            Msg::Sessions { listing, asked } => self.sessions_listed(listing, asked),
+            Msg::Told(text) => self.say(text),
             Msg::Tick => {}
         }
         self.follow_up(&mut effects);
+        self.log(&mut effects);
         effects
     }
 
@@ -202,6 +223,7 @@ impl App {
 
     fn key(&mut self, key: Key, effects: &mut Vec<Effect>) {
         self.status = None;
+        self.sessions.touched = true;
         if self.typing.is_some() {
             self.type_key(key, effects);
         } else if self.overlay.is_some() {
@@ -225,14 +247,16 @@ impl App {
                 let prompt = Prompt { text: before.clone() };
                 self.typing = Some(Typing::Filter { prompt, before, anchor: self.selected });
             }
+            Action::Lens(LensId::Frontier) => self.budget(),
             Action::Lens(lens) => self.lens = lens,
             Action::Move(n) => self.move_cursor(n),
             Action::Page(n) => self.move_cursor(n * (self.list_rows().saturating_sub(2).max(1) as i32)),
             Action::First => self.go_to_row(0),
             Action::Last => self.go_to_row(usize::MAX),
             Action::SameRole(n) => self.same_role(n),
+            Action::Scrub(n) if self.budgeting() => self.scrub_budget(n, effects),
             Action::Scrub(n) => self.scrub(n),
-            Action::NextKnob => self.knob = self.knob.next(),
+            Action::NextKnob => self.next_knob(),
             Action::PreviousKnob => self.knob = self.knob.next().next(),
             Action::NextPattern => self.next_pattern(),
             Action::NextForm => self.next_form(),
@@ -243,8 +267,18 @@ impl App {
             Action::Pin => self.pin(),
             Action::Undo => self.undo(),
             Action::Redo => self.redo(),
+            Action::Sessions => effects.push(Effect::Sessions),
             Action::NextScope => self.next_scope(),
+            Action::Expand if self.lens == LensId::Frontier => self.take_row(effects),
             Action::Expand => self.expand(),
+            Action::Budget => self.budget(),
+            Action::Allocator => self.next_allocator(),
+            Action::Means => self.next_means(),
+            Action::Unit => self.next_unit(),
+            Action::Groups => self.next_groups(),
+            Action::Multiple => self.next_multiple(),
+            Action::Snapshot => self.snapshot(),
+            Action::Differences => self.differences(),
             Action::Fold => self.fold(),
             Action::FoldAll => self.fold_all(),
             Action::Sort => {
@@ -255,6 +289,7 @@ impl App {
                 self.list.all = !self.list.all;
                 self.rebuild_rows();
             }
+            Action::Metric if self.lens == LensId::Frontier => self.next_measure(),
             Action::Metric => {
                 self.map_metric = (self.map_metric + 1) % metric::METRICS.len();
                 self.lens = LensId::Map;
@@ -265,6 +300,7 @@ impl App {
             Action::Axes => self.spectrum.next_axes(),
             Action::Cumulative => self.spectrum.cumulative = !self.spectrum.cumulative,
             Action::Overlay => self.spectrum.overlay = !self.spectrum.overlay,
+            Action::Cursor(n) if self.lens == LensId::Frontier => self.move_row(n),
             Action::Cursor(n) => self.move_spectrum_cursor(n),
             Action::Certify => self.certify(effects),
             Action::Mouse => {
@@ -307,7 +343,11 @@ impl App {
                 self.typing = Some(typing);
             }
             Typed::Done => {
-                if let Typing::Value(prompt) = &typing {
+                if let (Typing::Value(prompt), true) = (&typing, self.budgeting()) {
+                    if let Err(why) = self.type_budget(&prompt.text, effects) {
+                        self.say(why);
+                    }
+                } else if let Typing::Value(prompt) = &typing {
                     match prompt::value(self.knob, &prompt.text) {
                         Ok(value) => self.set(value, false),
                         Err(why) => self.say(why),
@@ -355,9 +395,13 @@ impl App {
         let target = match (self.dragging, target) {
             (Some(Target::Slider(knob, _)), Target::Slider(_, share)) => Target::Slider(knob, share),
             (Some(Target::Plot(_)), Target::Plot(share)) => Target::Plot(share),
+            (Some(Target::Budget(_)), Target::Budget(share)) => Target::Budget(share),
             (Some(_), _) => return,
             (None, target) => target,
         };
+        if matches!(self.overlay, Some(Overlay::Sessions { .. })) {
+            self.decline();
+        }
         if self.dragging.is_none() {
             self.dragging = Some(target);
             self.status = None;
@@ -368,6 +412,7 @@ impl App {
             Target::Layer(id) => self.select(id),
             Target::Slider(knob, share) => {
                 self.knob = knob;
+                self.frontier.active = false;
                 let value = match knob {
                     Knob::Rank if share >= 1.0 => prompt::Value::Dense,
                     Knob::Prune if share <= 0.0 => prompt::Value::Dense,
@@ -379,12 +424,19 @@ impl App {
                 self.set(value, true);
             }
             Target::Plot(share) => self.point_spectrum(share),
+            Target::Budget(share) => {
+                self.frontier.active = true;
+                self.set_budget((share * 200.0).round() / 200.0, effects);
+            }
+            Target::Plan(row) => self.frontier.cursor = Some(row),
             Target::Nothing => {}
         }
     }
 
     /// Tells the engine what is wanted now, where that has changed.
     fn follow_up(&mut self, effects: &mut Vec<Effect>) {
+        effects.extend(self.curves_wanted());
+        effects.extend(self.budget_again());
         let focus = (self.selected, self.list.top, self.list.rows.len(), self.size);
         if self.focus != Some(focus) {
             self.focus = Some(focus);
@@ -402,19 +454,6 @@ impl App {
         }
     }
 
-    /// The estimate worth having until the exact run is there: of the selected layer, pruned and nothing else.
-    fn previewed(&self, layer: LayerId, treatment: Treatment) -> Option<Effect> {
-        let alone = treatment.rank.is_none() && treatment.quantise.is_none();
-        let how = treatment.prune.filter(|_| alone && layer == self.selected)?;
-        let threshold = match how.pattern {
-            Pattern::Unstructured if how.criterion == Criterion::Magnitude => {
-                self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold
-            }
-            _ => 0.0,
-        };
-        Some(Effect::Preview { layer, treatment, threshold })
-    }
-
     fn certify(&mut self, effects: &mut Vec<Effect>) {
         let id = self.selected;
         if let Some(bound) = self.facts.of(id).certificate {
@@ -426,30 +465,6 @@ impl App {
         } else {
             self.say("nothing to certify: this tensor is not measured");
         }
-    }
-
-    /// The exact run worth having now: of the selected layer; on the Lipschitz lens of a chain then of the others.
-    fn wanted_refinement(&self) -> Option<(LayerId, Treatment)> {
-        let chain = self.lens == LensId::Lipschitz && crate::model::architecture::is_chain(&self.model);
-        let others = self.model.layers.iter().map(|l| l.id).filter(|_| chain);
-        std::iter::once(self.selected).chain(others).find_map(|id| {
-            let treatment = self.plan.treatment(id);
-            let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
-            // A rank alone follows from the dense spectrum, all but its row and column sums.
-            let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
-            let spatial = treatment.rank.is_some() && treatment.form == Factors::Spatial;
-            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || spatial || sums)
-                && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
-                && self.current_refinement(id).is_none()
-                && !failed;
-            wanted.then_some((id, treatment))
-        })
-    }
-
-    /// The exact run of a layer's present treatment, when there is one.
-    pub fn current_refinement(&self, id: LayerId) -> Option<&Arc<Refined>> {
-        let treatment = self.plan.treatment(id);
-        self.refined.get(id.0)?.as_ref().filter(|r| r.treatment == treatment)
     }
 }
 

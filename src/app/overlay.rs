@@ -1,4 +1,4 @@
-//! What lies over the panels: the help page and explanations.
+//! What lies over the panels: the help page, explanations, the offer of earlier sessions.
 
 use super::keymap::{self, BINDINGS, Binding};
 use super::message::{Code, Effect, Key};
@@ -19,6 +19,11 @@ pub enum Overlay {
     Explain {
         /// First line shown.
         scroll: usize,
+    },
+    /// Earlier sessions to take up.
+    Sessions {
+        /// The chosen one.
+        cursor: usize,
     },
 }
 
@@ -47,6 +52,10 @@ impl App {
             // What must always work.
             (_, Some(action @ Action::Suspend)) => self.act(action, effects),
             (_, Some(Action::Quit)) if key.ctrl => effects.push(Effect::Quit),
+            (Some(Overlay::Sessions { cursor }), _) => {
+                let cursor = *cursor;
+                self.sessions_key(key, cursor, effects);
+            }
             (Some(Overlay::Explain { scroll }), bound) => match bound {
                 Some(Action::Move(n)) => *scroll = scroll.saturating_add_signed(n as isize),
                 Some(Action::Page(n)) => *scroll = scroll.saturating_add_signed(n as isize * 8),

@@ -15,6 +15,8 @@ impl App {
                     }
                 }
                 self.facts.merge(layer, fact);
+                self.facts_seen += 1;
+                self.idle = false;
                 self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, [layer]);
                 self.resort();
             }
@@ -46,8 +48,13 @@ impl App {
                     self.preview = Some((layer, preview));
                 }
             }
+            Report::Curves { took, curves, .. } => self.curves_drawn(took, curves),
+            Report::Spread { number, took, result } => self.spread(number, took, result),
             Report::Progress(progress) => self.progress = Some(progress),
-            Report::Idle { .. } => self.progress = None,
+            Report::Idle { .. } => {
+                self.progress = None;
+                self.idle = true;
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 use super::App;
 
 /// Axes of the spectrum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Axes {
     /// Both logarithmic.
     #[default]

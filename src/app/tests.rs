@@ -9,13 +9,13 @@ use crate::source;
 use crate::treat::Prune;
 use proptest::prelude::*;
 
-struct Script {
-    app: App,
-    now: u64,
-    effects: Vec<Effect>,
+pub(super) struct Script {
+    pub app: App,
+    pub now: u64,
+    pub effects: Vec<Effect>,
 }
 
-fn script() -> Script {
+pub(super) fn script() -> Script {
     let (model, _) = source::open_embedded(sample::NAME, sample::WEIGHTS, sample::CONFIG).unwrap();
     let mut s = Script { app: App::new(Arc::new(model), (120, 40)), now: 0, effects: Vec::new() };
     s.send(Msg::Tick);
@@ -23,7 +23,7 @@ fn script() -> Script {
 }
 
 impl Script {
-    fn send(&mut self, msg: Msg) {
+    pub fn send(&mut self, msg: Msg) {
         self.effects = self.app.update(Duration::from_millis(self.now), msg);
     }
     fn keys(&mut self, text: &str) -> &mut Self {
@@ -37,7 +37,7 @@ impl Script {
         let layer = self.app.model.layer(self.app.selected).unwrap();
         layer.block.map_or_else(|| layer.label.clone(), |b| format!("{b}·{}", layer.label))
     }
-    fn here(&self) -> Treatment {
+    pub fn here(&self) -> Treatment {
         self.app.plan.treatment(self.app.selected)
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  slimscope                      the bundled sample\n  slimscope model.safetensors    a checkpoint\n  slimscope org/name             a model of the local Hugging Face cache\n\nIn the dashboard ? lists the keys."
+    after_help = "Examples:\n  slimscope                      the bundled sample\n  slimscope model.safetensors    a checkpoint\n  slimscope org/name             a model of the local Hugging Face cache\n  slimscope MODEL --resume       go on where the last session of it ended\n\nIn the dashboard ? lists the keys. Every change of the plan is saved when it is made."
 )]
 pub struct Cli {
     /// A .safetensors file, a folder, or org/name of the local Hugging Face cache; without it the bundled sample
@@ -19,6 +19,18 @@ pub struct Cli {
     /// Open with these activations (not built yet)
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
+    /// Go on with the newest session of this model, without asking
+    #[arg(long, conflicts_with_all = ["plan", "replay", "fresh"])]
+    pub resume: bool,
+    /// Offer no earlier session
+    #[arg(long)]
+    pub fresh: bool,
+    /// Open where this log of a session ends; the log stays as it is
+    #[arg(long, value_name = "LOG.jsonl", conflicts_with_all = ["plan", "fresh"])]
+    pub replay: Option<PathBuf>,
+    /// Take a plan or a log that was made for another checkpoint
+    #[arg(long)]
+    pub force: bool,
     /// Options of every command.
     #[command(flatten)]
     pub common: Common,
@@ -100,8 +112,8 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Writes the compressed checkpoint of a plan and checks it
     Apply(Box<ApplyArgs>),
-    /// Writes a plan in another tool's format (not built yet)
-    Export(Rest),
+    /// Writes a plan in another tool's format, and says what a runtime will not do with it
+    Export(Box<ExportArgs>),
     /// Measures activations (not built yet)
     Calibrate(Rest),
     /// Measures quality (not built yet)
@@ -208,12 +220,23 @@ pub enum Treat {
     Prune,
     /// Keeping a lower rank.
     Rank,
+    /// One or the other, whichever loses less in a layer.
+    Either,
+}
+
+/// Layers that share a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Group {
+    /// Query, key and value of a block.
+    Qkv,
+    /// Gate and up of a block.
+    GateUp,
 }
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning."
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops."
 )]
 pub struct PlanArgs {
     /// The checkpoint
@@ -263,6 +286,12 @@ pub struct PlanArgs {
     /// With a budget every layer keeps at least this share of itself
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub floor: f64,
+    /// With a budget every layer keeps at most this share of itself
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    pub ceiling: f64,
+    /// With a budget these share a setting within a block; tied layers always do
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub group: Vec<Group>,
     /// Ranks are multiples of this number
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub multiple: usize,
@@ -275,7 +304,10 @@ pub struct PlanArgs {
     /// Start from this plan; alone, say what it amounts to
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
-    /// Take a plan that was made for another checkpoint
+    /// Start from the plan at the end of this log of a session; alone, say what it amounts to
+    #[arg(long, value_name = "LOG.jsonl", conflicts_with = "plan")]
+    pub replay: Option<PathBuf>,
+    /// Take a plan or a log that was made for another checkpoint
     #[arg(long)]
     pub force: bool,
     /// Form of the result
@@ -294,7 +326,7 @@ pub struct PlanArgs {
 pub enum Form {
     /// Multiplied out, zeros stored: anything loads it.
     Dense,
-    /// As two factors (not built yet).
+    /// As two factors, `<layer>.mod_a.weight` and `<layer>.mod_b.weight`: smaller; needs code that builds such layers.
     Factored,
 }
 
@@ -324,6 +356,40 @@ pub struct ApplyArgs {
     pub calibration: Option<PathBuf>,
 }
 
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slimscope export half.toml MODEL --to llm-compressor -o recipe.yaml\n  slimscope export half.toml MODEL --lint --target vllm       only what is to be said\n\nFormats: llm-compressor, lems, peft, torch-pruning, alphapruning, aimet, mergekit, llama-cpp, json, csv.\nTargets: any, torch, transformers, vllm, tensorrt, llama-cpp."
+)]
+pub struct ExportArgs {
+    /// The plan
+    #[arg(value_name = "PLAN.toml")]
+    pub plan: PathBuf,
+    /// The checkpoint
+    pub model: PathBuf,
+    /// The format
+    #[arg(long, value_name = "NAME")]
+    pub to: Option<String>,
+    /// Write the file here; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Only say what the target will not do with the plan; write nothing
+    #[arg(long, conflicts_with_all = ["to", "output"])]
+    pub lint: bool,
+    /// Where the compressed model is to run [default: any, or the runtime that reads the format]
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// End with status 1, and write nothing, when a problem is found
+    #[arg(long)]
+    pub strict: bool,
+    /// Take a plan that was made for another checkpoint
+    #[arg(long)]
+    pub force: bool,
+    /// Form of what is said
+    #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
+    pub format: InspectFormat,
+}
+
 /// Forms of `frame`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FrameFormat {
@@ -337,13 +403,24 @@ pub enum FrameFormat {
 
 /// Arguments of `frame`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  slimscope frame model.safetensors --size 120x40 --keys '2 <tab> L L j'")]
+#[command(
+    after_help = "Example:\n  slimscope frame model.safetensors --size 120x40 --keys '2 <tab> L L j'\n\nWith --log the keys become the log of a session, which --replay, also of the dashboard and of `plan`, takes up."
+)]
 pub struct Frame {
     /// The checkpoint; without it the bundled sample
     pub model: Option<PathBuf>,
     /// With this plan
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
+    /// Begin where this log of a session ends
+    #[arg(long, value_name = "LOG.jsonl", conflicts_with = "plan")]
+    pub replay: Option<PathBuf>,
+    /// Write the log of the session that the keys make
+    #[arg(long, value_name = "LOG.jsonl")]
+    pub log: Option<PathBuf>,
+    /// Take a plan or a log that was made for another checkpoint
+    #[arg(long)]
+    pub force: bool,
     /// Columns and rows
     #[arg(long, default_value = "120x40", value_name = "WxH")]
     pub size: String,

@@ -2,7 +2,7 @@
 
 use super::args::{Cli, When};
 use super::error::CliError;
-use super::{output, plan};
+use super::{output, plan, sessions};
 use crate::terminal::{self, Outcome, Setup};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -14,7 +14,9 @@ pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     }
     // Before the terminal is taken: a file that cannot be opened is told where it can be read.
     let (model, weights) = output::open(cli.model.as_deref())?;
-    let plan = cli.plan.as_deref().map(|path| plan::read(path, &model, false)).transpose()?;
+    let plan = cli.plan.as_deref().map(|path| plan::read(path, &model, cli.force)).transpose()?;
+    let store = sessions::store();
+    let begin = sessions::begin(cli, &model, store.as_ref())?;
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         let remedy = "`slimscope measure` and `slimscope frame` work without one";
         return Err(CliError::Usage(format!("the dashboard needs a terminal: {remedy}")));
@@ -24,7 +26,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         crossterm::style::force_color_output(true);
     }
     let skin = output::skin(&cli.common, false);
-    match terminal::run(Setup { model, weights, plan, settings, skin }) {
+    match terminal::run(Setup { model, weights, plan, store, begin, settings, skin }) {
         Ok(Outcome::Left) => Ok(ExitCode::SUCCESS),
         Ok(Outcome::Ended(status)) => Ok(ExitCode::from(status)),
         Err(error) => Err(CliError::Input(error.into())),

@@ -14,6 +14,9 @@ pub enum CliError {
     /// The command line is wrong, or something is not supported: status 2.
     #[error("{0}")]
     Usage(String),
+    /// ctrl-c, and what is left: status 130.
+    #[error("{0}")]
+    Interrupted(String),
     /// Whoever read our output has gone: nothing to say, nobody to say it to.
     #[error("the output was closed")]
     Closed,
@@ -30,6 +33,7 @@ impl CliError {
         match self {
             Self::Input(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
+            Self::Interrupted(_) => ExitCode::from(130),
             Self::Closed => ExitCode::SUCCESS,
         }
     }

@@ -2,13 +2,15 @@
 
 use super::args::{Common, Frame, FrameFormat};
 use super::error::CliError;
-use super::{output, plan};
+use super::{output, plan, sessions};
 use crate::drive::{self, Drive};
 use crate::screen;
+use crate::session::{Line, Opened};
 use crate::widgets::transcript;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::io::Write;
+use std::path::Path;
 
 /// Prints the frame.
 pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
@@ -18,10 +20,20 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
         CliError::Usage(format!("--keys: {k} is no key: one character, or {names}"))
     })?;
     let (model, weights) = output::open(args.model.as_deref())?;
-    let plan = args.plan.as_deref().map(|path| plan::read(path, &model, false)).transpose()?;
+    let plan = args.plan.as_deref().map(|path| plan::read(path, &model, args.force)).transpose()?;
     let mut drive = Drive::start(model, weights, output::settings(common), size)?;
     plan.into_iter().for_each(|plan| drive.open(plan));
+    let opened = Opened::now(&drive.app.model, &drive.app.plan);
+    let mut begin = None;
+    if let Some(path) = &args.replay {
+        let replayed = sessions::replay(path, &drive.app.model, args.force)?;
+        drive.resume(&replayed);
+        begin = Some((path.as_path(), replayed.whole));
+    }
     drive.press(&keys);
+    if let Some(path) = &args.log {
+        write_log(path, opened, begin, &drive.log)?;
+    }
     drive.settle();
     let mut buf = Buffer::empty(Rect::new(0, 0, size.0, size.1));
     screen::draw(&drive.app, output::skin(common, args.format == FrameFormat::Text), &mut buf);
@@ -32,6 +44,19 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// The log of what the keys did, behind the log that it goes on from.
+fn write_log(path: &Path, opened: Opened, begin: Option<(&Path, u64)>, lines: &[Line]) -> Result<(), CliError> {
+    let (mut text, mut opened) = (Vec::new(), opened);
+    if let Some((before, whole)) = begin {
+        text = std::fs::read(before)?;
+        text.truncate(whole as usize);
+        opened = opened.again();
+    }
+    text.extend_from_slice(Line::Open(Box::new(opened)).text().as_bytes());
+    lines.iter().for_each(|line| text.extend_from_slice(line.text().as_bytes()));
+    output::write_whole(path, &text)
 }
 
 fn size(text: &str) -> Result<(u16, u16), CliError> {

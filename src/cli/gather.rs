@@ -47,7 +47,11 @@ impl Gather<'_> {
                 Report::Failed { layer, why } => facts.fail(layer, why),
                 Report::Progress(p) => meter.show(&p),
                 Report::Idle { requests } if requests >= asked => break,
-                Report::Idle { .. } | Report::Refined { .. } | Report::Preview { .. } => {}
+                Report::Idle { .. }
+                | Report::Refined { .. }
+                | Report::Preview { .. }
+                | Report::Curves { .. }
+                | Report::Spread { .. } => {}
             }
             each(&facts, &mut meter)?;
         }

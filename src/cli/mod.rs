@@ -4,12 +4,14 @@ mod apply;
 mod args;
 mod dashboard;
 mod error;
+mod export;
 mod frame;
 mod gather;
 mod inspect;
 mod measure;
 mod output;
 mod plan;
+mod sessions;
 
 pub use args::Cli;
 pub use error::CliError;
@@ -41,7 +43,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
                 Command::Frame(args) => frame::run(&cli.common, args),
                 Command::Plan(args) => plan::run(&cli.common, args),
                 Command::Apply(args) => apply::run(&cli.common, args),
-                Command::Export(_) => Err(CliError::not_built("export")),
+                Command::Export(args) => export::run(&cli.common, args),
                 Command::Calibrate(_) => Err(CliError::not_built("calibrate")),
                 Command::Evaluate(_) => Err(CliError::not_built("evaluate")),
                 Command::Bound(_) => Err(CliError::not_built("bound")),

@@ -13,7 +13,8 @@ use crate::widgets::theme::Surroundings;
 use crate::widgets::{Depth, Glyphs, Theme};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// Opens a checkpoint, or the bundled sample.
 pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
@@ -74,14 +75,28 @@ pub fn settings(common: &Common) -> Settings {
     Settings { threads, memory, ceiling, cache, ..default }
 }
 
+/// Whether the next ctrl-c ends the program there and then.
+static DIES: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
+
 /// ctrl-c ends a command with status 130.
 pub fn die_on_interrupt() {
     #[cfg(unix)]
     {
-        use std::sync::atomic::AtomicBool;
-        let always = Arc::new(AtomicBool::new(true));
-        let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, always);
+        let dies = Arc::clone(&DIES);
+        let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, dies);
     }
+}
+
+/// From here on the first ctrl-c asks the command to stop, and only a second one ends it at once; the function that is
+/// given back says whether it was asked.
+pub fn stop_on_interrupt() -> impl Fn() -> bool + Sync {
+    // What was registered first is done first: the first time it does not die yet.
+    #[cfg(unix)]
+    let asks = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&DIES)).is_ok();
+    #[cfg(not(unix))]
+    let asks = false;
+    DIES.store(!asks, Ordering::Relaxed);
+    move || asks && DIES.load(Ordering::Relaxed)
 }
 
 /// Colours and characters for the dashboard and its frames. `depth` is what `--color always` means here.

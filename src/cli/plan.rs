@@ -1,12 +1,13 @@
 //! Makes a plan, or shows what one amounts to.
 
-use super::args::{Common, InspectFormat, Of, PlanArgs, Treat};
+use super::args::{Common, Group, InspectFormat, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::gather::Gather;
 use super::output::{line, matching, open, settings, write_whole};
+use super::sessions;
 use crate::engine::Settings;
 use crate::model::{Layer, LayerId, Model};
-use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Means, Unit, allocator};
+use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Groups, Means, Unit, allocator};
 use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
 use crate::plan::rule::{self, Chosen, RULES};
 use crate::plan::{
@@ -24,9 +25,10 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     let wish = Wish::of(args)?;
     let (model, weights) = open(Some(&args.model))?;
     let model = Arc::new(model);
-    let mut plan = match &args.plan {
-        Some(path) => read(path, &model, args.force)?,
-        None => Plan::new(model.layers.len()),
+    let mut plan = match (&args.plan, &args.replay) {
+        (Some(path), _) => read(path, &model, args.force)?,
+        (None, Some(path)) => sessions::replay(path, &model, args.force)?.plan,
+        (None, None) => Plan::new(model.layers.len()),
     };
     for pin in &args.pin {
         let glob = pin.strip_suffix("=dense").ok_or_else(|| {
@@ -45,7 +47,7 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     }
     let facts = measure(common, &model, weights, &plan, &wish)?;
     let form = if args.factors == "spatial" { Factors::Spatial } else { Factors::Matrix };
-    let made = apply(&model, &facts, &mut plan, &wish, form)?;
+    let (made, binding) = apply(&model, &facts, &mut plan, &wish, form)?;
     if !args.layers.is_empty() {
         for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
             plan.set(layer.id, Entry { pinned: false, ..plan.entry(layer.id) });
@@ -60,6 +62,7 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
         fingerprint: fingerprint(&model),
         made: &made,
         plan: &plan,
+        binding: &binding,
         outcome: &project(&model, &facts, &vec![None; model.layers.len()], &plan),
     };
     match args.format {
@@ -70,10 +73,16 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
 
 /// Reads a plan for a model.
 pub fn read(path: &Path, model: &Model, force: bool) -> Result<Plan, CliError> {
+    read_made(path, model, force).map(|(plan, _)| plan)
+}
+
+/// Reads a plan for a model, and how it was made.
+pub fn read_made(path: &Path, model: &Model, force: bool) -> Result<(Plan, Made), CliError> {
     let named = |e: &dyn std::fmt::Display| CliError::Input(anyhow::anyhow!("{}: {e}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
     let file = PlanFile::parse(&text).map_err(|e| named(&e))?;
-    file.plan(model, force).map_err(|e| named(&e))
+    let plan = file.plan(model, force).map_err(|e| named(&e))?;
+    Ok((plan, file.made.unwrap_or_default()))
 }
 
 /// What the options ask for.
@@ -96,15 +105,7 @@ enum Same {
 impl Wish {
     fn of(args: &PlanArgs) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
-        let Some(criterion) = Criterion::parse(&args.criterion) else {
-            let known: Vec<String> = CRITERIA.iter().map(|w| format!("{}: {}", w.name, w.words)).collect();
-            let later = ["wanda", "obs"].contains(&args.criterion.as_str());
-            let why = if later { "not built yet; built are" } else { "not one of" };
-            return usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")));
-        };
-        if criterion != Criterion::Magnitude && args.prune.is_none() {
-            return usage(format!("--criterion {}: say how much goes with --prune R", args.criterion));
-        }
+        let criterion = criterion(args)?;
         if args.calibration.is_some() || args.time.is_some() {
             return usage("--calibration and --time: measured plans are not built yet".to_owned());
         }
@@ -145,20 +146,13 @@ impl Wish {
             };
         }
         if let Some(text) = &args.rank_rule {
-            return match rule::parse(text) {
-                Some(Ok(rule)) => Ok(Self::Same(Some(Same::Rule(rule)), bits)),
-                Some(Err(why)) => usage(format!("--rank-rule {text}: {why}")),
-                None => {
-                    let known: Vec<String> = RULES.iter().map(|r| format!("{}: {}", r.name, r.words)).collect();
-                    usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  ")))
-                }
-            };
+            return Ok(Self::Same(Some(Same::Rule(ruled(text)?)), bits));
         }
         let Some(keep) = args.budget else {
             if bits.is_some() {
                 return Ok(Self::Same(None, bits));
             }
-            if args.plan.is_none() {
+            if args.plan.is_none() && args.replay.is_none() {
                 return usage(
                     "what to do? --prune R, --keep-rank F, --rank K, --rank-rule RULE, --bits B, --budget F, or --plan PLAN.toml to look at"
                         .to_owned(),
@@ -175,7 +169,7 @@ impl Wish {
             let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
             return usage(format!("--allocator {}: not one of\n  {}", args.allocator, known.join("\n  ")));
         };
-        if let Some(own) = own.filter(|_| args.by == Treat::Prune) {
+        if let Some(own) = own.filter(|_| args.by != Treat::Rank) {
             return usage(format!(
                 "--pattern {} removes {own} of every layer: for a budget name only the group, or leave out --budget",
                 args.pattern
@@ -189,18 +183,23 @@ impl Wish {
         let means = match args.by {
             Treat::Prune => Means::Prune(pattern),
             Treat::Rank => Means::Rank(args.multiple.max(1)),
+            Treat::Either => Means::Either(pattern, args.multiple.max(1)),
         };
-        let floor = args.floor;
-        if !(0.0..=1.0).contains(&floor) {
-            return usage(format!("--floor {floor}: a share between 0 and 1"));
+        let (floor, ceiling) = (args.floor, args.ceiling);
+        if !(0.0..=1.0).contains(&floor) || !(0.0..=1.0).contains(&ceiling) || floor > ceiling {
+            return usage(format!("--floor {floor} --ceiling {ceiling}: shares between 0 and 1, the floor below"));
         }
-        Ok(Self::Budget(chosen, Ask { keep: share("--budget", keep)?, of, means, floor }))
+        let groups = Groups { qkv: args.group.contains(&Group::Qkv), gate_up: args.group.contains(&Group::GateUp) };
+        let keep = share("--budget", keep)?;
+        let ask = Ask { keep, of, means, floor, ceiling, groups };
+        chosen.suits(&ask).map_err(|why| CliError::Usage(format!("--allocator {why}")))?;
+        Ok(Self::Budget(chosen, ask))
     }
 
     /// What has to be known of each layer.
     fn probes(&self, plan: &Plan, model: &Model) -> Vec<ProbeId> {
         let given = model.layers.iter().map(|l| plan.treatment(l.id));
-        let (mut patterns, mut ranks, mut rounds, mut shares) = (false, false, false, false);
+        let (mut patterns, mut ranks, mut rounds, mut shares, mut more) = (false, false, false, false, Vec::new());
         for t in given {
             rounds |= t.quantise.is_some();
             patterns |= t.prune.is_some_and(|p| p.pattern != Pattern::Unstructured);
@@ -221,8 +220,9 @@ impl Wish {
                 }
             }
             Self::Budget(allocator, ask) => {
-                patterns |= matches!(ask.means, Means::Prune(p) if p != Pattern::Unstructured);
-                ranks |= matches!(ask.means, Means::Rank(_)) || allocator.name == "alphapruning";
+                patterns |= matches!(ask.means, Means::Prune(p) | Means::Either(p, _) if p != Pattern::Unstructured);
+                ranks |= matches!(ask.means, Means::Rank(_) | Means::Either(..));
+                more.extend_from_slice(allocator.needs);
             }
         }
         let mut out = vec![ProbeId::Magnitude, ProbeId::Lipschitz];
@@ -231,7 +231,37 @@ impl Wish {
         out.extend(shares.then_some(ProbeId::Importance));
         out.extend(ranks.then_some(ProbeId::Spectrum));
         out.extend(ranks.then_some(ProbeId::Spatial));
+        out.extend(more);
         out
+    }
+}
+
+/// By what it is to be chosen what goes.
+fn criterion(args: &PlanArgs) -> Result<Criterion, CliError> {
+    let usage = |text: String| Err(CliError::Usage(text));
+    match Criterion::parse(&args.criterion) {
+        Some(criterion) if criterion != Criterion::Magnitude && args.prune.is_none() => {
+            usage(format!("--criterion {}: say how much goes with --prune R", args.criterion))
+        }
+        Some(criterion) => Ok(criterion),
+        None => {
+            let known: Vec<String> = CRITERIA.iter().map(|w| format!("{}: {}", w.name, w.words)).collect();
+            let later = ["wanda", "obs"].contains(&args.criterion.as_str());
+            let why = if later { "not built yet; built are" } else { "not one of" };
+            usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")))
+        }
+    }
+}
+
+/// The rule of a name.
+fn ruled(text: &str) -> Result<Chosen, CliError> {
+    match rule::parse(text) {
+        Some(Ok(rule)) => Ok(rule),
+        Some(Err(why)) => Err(CliError::Usage(format!("--rank-rule {text}: {why}"))),
+        None => {
+            let known: Vec<String> = RULES.iter().map(|r| format!("{}: {}", r.name, r.words)).collect();
+            Err(CliError::Usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  "))))
+        }
     }
 }
 
@@ -269,8 +299,15 @@ fn measure(
 }
 
 /// Puts what was asked for into the plan; how it was made.
-fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish, form: Factors) -> Result<Made, CliError> {
+fn apply(
+    model: &Model,
+    facts: &FactBook,
+    plan: &mut Plan,
+    wish: &Wish,
+    form: Factors,
+) -> Result<(Made, Vec<String>), CliError> {
     let mut made = Made { by: format!("slimscope {}", env!("CARGO_PKG_VERSION")), ..Made::default() };
+    let mut binding = Vec::new();
     match wish {
         Wish::Nothing => {}
         Wish::Same(same, bits) => {
@@ -321,12 +358,13 @@ fn apply(model: &Model, facts: &FactBook, plan: &mut Plan, wish: &Wish, form: Fa
                 BudgetError::Unsuited(why) => CliError::Usage(format!("--allocator {why}")),
                 other => CliError::Input(anyhow::anyhow!("{}: {other}", model.path.display())),
             })?;
-            for (id, treatment) in spread {
+            for (id, treatment) in spread.treatments {
                 plan.set(id, Entry { treatment, ..plan.entry(id) });
             }
             made.allocator = Some(allocator.name.to_owned());
+            binding = spread.binding;
             made.budget = Some(Budget { of: ask.of.word().to_owned(), keep: ask.keep });
         }
     }
-    Ok(made)
+    Ok((made, binding))
 }

@@ -39,6 +39,8 @@ pub(super) struct Coordinator {
     running: BTreeMap<u64, Running>,
     spectra: Vec<Option<Arc<Spectrum>>>,
     refinement: Option<Pending>,
+    /// Numbers of the newest questions about budgets that have not been answered: curves, a plan.
+    spreading: [Option<u64>; 2],
     requests: u64,
     jobs: u64,
     focused: bool,
@@ -88,6 +90,7 @@ impl Coordinator {
             running: BTreeMap::new(),
             spectra,
             refinement: None,
+            spreading: [None; 2],
             requests: 0,
             jobs: 0,
             focused: false,
@@ -109,6 +112,10 @@ impl Coordinator {
                     Message::Request(request, generation) => self.take(request, generation),
                     Message::Finished(finished) => self.finish(finished),
                     Message::Preview(layer, preview) => (self.report)(Report::Preview { layer, preview }),
+                    Message::Spread(number, report) => {
+                        self.spreading.iter_mut().for_each(|s| *s = s.filter(|n| *n != number));
+                        (self.report)(report);
+                    }
                     Message::Quit => return,
                 }
             }
@@ -133,6 +140,9 @@ impl Coordinator {
                 self.refinement = Some(Pending { layer, treatment, generation, due });
             }
             Request::CancelRefine => self.refinement = None,
+            Request::Spread(question) => {
+                self.spreading[usize::from(question.allocator.is_some())] = Some(question.number);
+            }
             // Answered elsewhere, at once.
             Request::Preview { .. } => {}
             Request::Certify { layer } => {
@@ -281,7 +291,10 @@ impl Coordinator {
     }
 
     fn tell(&mut self) {
-        let idle = self.running.is_empty() && self.refinement.is_none() && (!self.focused || self.queue.is_settled());
+        let idle = self.running.is_empty()
+            && self.refinement.is_none()
+            && self.spreading == [None; 2]
+            && (!self.focused || self.queue.is_settled());
         let now = Instant::now();
         if idle && !self.idle_told {
             (self.report)(Report::Progress(self.progress(now)));

@@ -6,17 +6,22 @@ mod codec;
 mod coordinator;
 mod job;
 mod live;
+mod mailbox;
 mod queue;
+mod spread;
 
 use crate::model::{LayerId, Model};
+use crate::plan::budget::{BudgetError, Curve, Spreading};
 use crate::probe::{Fact, PROBES, Probe};
 use crate::source::Weights;
 use crate::treat::{Preview, Refined, Treatment};
+use mailbox::Mailbox;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 pub use budget::default_memory;
+pub use spread::Question;
 
 /// What the interface asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +53,8 @@ pub enum Request {
         /// Largest magnitude removed, of single entries.
         threshold: f32,
     },
+    /// Spread a budget, or draw what every allocator makes of every budget. Takes the place of an earlier such question.
+    Spread(Arc<Question>),
     /// Run the probes that run only on request, on this layer.
     Certify {
         /// The layer.
@@ -87,6 +94,24 @@ pub enum Report {
         layer: LayerId,
         /// What was found.
         preview: Arc<Preview>,
+    },
+    /// What every allocator makes of every budget.
+    Curves {
+        /// Which question it answers.
+        number: u64,
+        /// How long it took.
+        took: Duration,
+        /// In the order of the registry.
+        curves: Arc<Vec<Curve>>,
+    },
+    /// A budget spread over the layers.
+    Spread {
+        /// Which question it answers.
+        number: u64,
+        /// How long it took.
+        took: Duration,
+        /// The treatments, or why there are none.
+        result: Result<Spreading, BudgetError>,
     },
     /// How far the measurements are.
     Progress(Progress),
@@ -184,6 +209,7 @@ enum Message {
     Request(Request, u64),
     Finished(job::Finished),
     Preview(LayerId, Arc<Preview>),
+    Spread(u64, Report),
     Quit,
 }
 
@@ -191,7 +217,8 @@ enum Message {
 pub struct Engine {
     messages: mpsc::Sender<Message>,
     signals: Arc<Signals>,
-    live: Arc<live::Mailbox>,
+    live: Arc<Mailbox<Option<live::Question>>>,
+    spread: Arc<Mailbox<spread::Waiting>>,
     requests: u64,
 }
 
@@ -212,12 +239,18 @@ impl Engine {
             .map_err(|e| failed(e.into()))?;
         let (messages, inbox) = mpsc::channel();
         let signals = Arc::new(Signals::default());
-        let live = Arc::new(live::Mailbox::default());
+        let live = Arc::<Mailbox<Option<live::Question>>>::default();
         let (mailbox, told) = (Arc::clone(&live), messages.clone());
         let (same_model, same_weights) = (Arc::clone(&model), weights.clone());
         std::thread::Builder::new()
             .name("live".into())
             .spawn(move || live::run(&mailbox, &same_model, &same_weights, &told))
+            .map_err(|e| failed(e.into()))?;
+        let spread = Arc::<Mailbox<spread::Waiting>>::default();
+        let (mailbox, same_model, told) = (Arc::clone(&spread), Arc::clone(&model), messages.clone());
+        std::thread::Builder::new()
+            .name("budgets".into())
+            .spawn(move || spread::run(&mailbox, &same_model, &told))
             .map_err(|e| failed(e.into()))?;
         let coordinator = coordinator::Coordinator::new(
             job::Shared {
@@ -237,7 +270,7 @@ impl Engine {
             .name("coordinator".into())
             .spawn(move || coordinator.run(&inbox))
             .map_err(|e| failed(e.into()))?;
-        Ok(Self { messages, signals, live, requests: 0 })
+        Ok(Self { messages, signals, live, spread, requests: 0 })
     }
 
     /// Asks for something; returns the number of requests made so far, which [`Report::Idle`] refers to.
@@ -248,16 +281,20 @@ impl Engine {
         }
         match request {
             Request::Preview { layer, treatment, threshold } => {
-                self.live.put(Some(live::Question { layer, treatment, threshold }));
+                self.live.put(|waiting| *waiting = Some(live::Question { layer, treatment, threshold }));
                 return self.requests;
             }
-            Request::CancelRefine => self.live.put(None),
+            Request::CancelRefine => self.live.put(|waiting| *waiting = None),
             _ => {}
         }
         self.requests += 1;
+        let question = if let Request::Spread(q) = &request { Some(Arc::clone(q)) } else { None };
         let generation = self.generation();
         // A coordinator that is gone has nobody left to answer.
         let _ = self.messages.send(Message::Request(request, generation));
+        if let Some(question) = question {
+            self.spread.put(|waiting| waiting.put(question));
+        }
         self.requests
     }
 
@@ -271,6 +308,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.signals.quit.store(true, Ordering::Relaxed);
         self.live.close();
+        self.spread.close();
         let _ = self.messages.send(Message::Quit);
     }
 }

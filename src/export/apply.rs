@@ -1,18 +1,44 @@
 //! Writes the compressed checkpoint of a plan, shard by shard, and reads it back.
 //!
-//! Every tensor keeps its name, type, shape and place, so that headers, the index and everything else in the folder stay
-//! byte for byte as they were and anything loads the result: zeros are stored, factors multiplied out. A file is written
-//! beside and renamed when whole; finished files of the same plan are kept when an interrupted run is begun again.
+//! As dense tensors, every tensor keeps its name, type, shape and place, so that headers, the index and everything else
+//! in the folder stay byte for byte as they were and anything loads the result: zeros are stored, factors multiplied
+//! out. As factors, `mod_a` and `mod_b` take the place of a weight of low rank, and headers, index and configuration say
+//! so. Layers are treated side by side ahead of the writing, within a bound of memory. A file is written beside and
+//! renamed when whole; finished files of the same plan are kept when an interrupted run is begun again.
 
-use crate::model::encode::encode;
+mod beside;
+mod check;
+mod error;
+mod factored;
+mod layout;
+mod work;
+
+pub use check::Check;
+pub use error::ApplyError;
+pub use work::Limits;
+
+use crate::model::encode::{encode, encode_new};
 use crate::model::{Layer, Matrix, Model};
-use crate::numerics::KeepGoing;
-use crate::plan::{LayerOutcome, Plan, Treatment};
-use crate::source::{OpenError, Weights};
-use crate::treat::{Pattern, treated};
+use crate::numerics::{KeepGoing, norms};
+use crate::plan::Plan;
+use crate::source::Weights;
+use crate::treat::treated;
+use error::{reading, writing};
+use layout::{FileLayout, Job, Layout, Part};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// How layers of low rank are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Multiplied out.
+    #[default]
+    Dense,
+    /// As two factors, or three tensors with what pruning leaves.
+    Factored,
+}
 
 /// What is written where.
 pub struct Apply<'a> {
@@ -24,256 +50,269 @@ pub struct Apply<'a> {
     pub plan: &'a Plan,
     /// The folder of the result.
     pub out: &'a Path,
-    /// What tells this plan of this checkpoint from others.
+    /// How low ranks are stored.
+    pub form: Form,
+    /// What tells this plan of this checkpoint in this form from others.
     pub mark: String,
+    /// Threads and memory.
+    pub limits: Limits,
 }
 
 /// What was written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Written {
     /// Names of the files with weights, in order.
     pub files: Vec<String>,
     /// Of these, those that an earlier run had finished.
     pub kept: usize,
-}
-
-/// What a treated layer of the result holds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Check {
-    /// Its name.
-    pub layer: String,
-    /// Share of its entries that are zero.
-    pub zeros: f64,
-    /// ‖W − Ŵ‖_F / ‖W‖_F, read back.
-    pub error: f64,
-    /// What is wrong, when something is.
-    pub wrong: Option<String>,
-}
-
-/// Why nothing, or not all, was written.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The result would take the place of what it is made from.
-    #[error("{0}: that is where the checkpoint itself lies; choose another folder")]
-    Itself(PathBuf),
-    /// Something else lies there.
-    #[error("{0}: holds something else; choose an empty folder")]
-    Occupied(PathBuf),
-    /// No room.
-    #[error("{path}: needs {needs} MB, {free} MB are free")]
-    Space {
-        /// Where.
-        path: PathBuf,
-        /// Megabytes needed.
-        needs: u64,
-        /// Megabytes free.
-        free: u64,
-    },
-    /// A file could not be read or written.
-    #[error("{path}: cannot be read or written; an interrupted run is taken up by the same command")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The checkpoint could not be read.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// A layer could not be treated.
-    #[error("layer {layer}: {why}")]
-    Layer {
-        /// Which.
-        layer: String,
-        /// Why.
-        why: String,
-    },
+    /// Files of the folder that were left out: the same weights once more, for others.
+    pub left_out: Vec<String>,
+    /// ‖W − Ŵ‖_F / ‖W‖_F of each layer that was treated now, before rounding to its type; by layer.
+    errors: Vec<Option<f64>>,
 }
 
 /// Name of the file that marks an unfinished result.
 const MARK: &str = ".slimscope-apply";
 /// Ending of a file that is being written.
-const PARTIAL: &str = "partial";
+const PARTIAL: &str = ".partial";
+/// Bytes copied between two questions whether to go on.
+const PIECE: u64 = 1 << 25;
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> ApplyError {
-    let path = path.to_owned();
-    move |source| ApplyError::File { path, source }
+/// A layer made anew.
+struct Made {
+    bytes: Vec<u8>,
+    error: Option<f64>,
 }
+
+type Telling<'a> = &'a mut dyn FnMut(u64, u64);
+type Finishing<'scope> = Option<ScopedJoinHandle<'scope, Result<(), ApplyError>>>;
 
 impl Apply<'_> {
     /// Writes; `progress` is told how many bytes of how many are done.
-    pub fn run(&self, progress: &mut dyn FnMut(u64, u64), keep_going: KeepGoing<'_>) -> Result<Written, ApplyError> {
-        self.prepare()?;
-        let total: u64 = self.model.files.iter().map(|f| f.bytes).sum();
-        let mut done = 0;
-        let mut written = Written::default();
-        for (number, file) in self.model.files.iter().enumerate() {
-            let path = self.out.join(&file.name);
-            if fs::metadata(&path).is_ok_and(|m| m.len() == file.bytes) {
-                written.kept += 1;
-                done += file.bytes;
-            } else {
-                let partial = path.with_extension(PARTIAL);
-                let result = self.shard(
-                    number,
-                    &partial,
-                    &mut |more| {
-                        done += more;
-                        progress(done, total);
-                    },
-                    keep_going,
-                );
-                result
-                    .and_then(|()| fs::rename(&partial, &path).map_err(at(&path)))
-                    .inspect_err(|_| drop(fs::remove_file(&partial)))?;
-            }
-            progress(done, total);
-            written.files.push(file.name.clone());
-        }
-        self.companions()?;
+    pub fn run(&self, progress: Telling<'_>, keep_going: KeepGoing<'_>) -> Result<Written, ApplyError> {
+        let layout = Layout::of(self.model, self.weights, self.plan, self.form)?;
+        self.prepare(&layout)?;
+        let result = self.files(&layout, progress, keep_going);
+        // Whatever it was that failed first: nobody wants it any more.
+        let mut written = if keep_going() { result? } else { result.map_err(|_| self.stopped(&layout))? };
+        written.left_out = self.companions(&layout)?;
         let mark = self.out.join(MARK);
-        fs::remove_file(&mark).map_err(at(&mark))?;
+        fs::remove_file(&mark).map_err(writing(&mark))?;
         Ok(written)
     }
 
+    fn stopped(&self, layout: &Layout) -> ApplyError {
+        let done = (0..layout.files.len()).filter(|n| self.is_whole(layout, *n)).count();
+        ApplyError::Stopped { path: self.out.to_owned(), done, all: layout.files.len() }
+    }
+
+    fn is_whole(&self, layout: &Layout, number: usize) -> bool {
+        let (file, written) = (&self.model.files[number], &layout.files[number]);
+        fs::metadata(self.out.join(&file.name)).is_ok_and(|m| m.len() == written.bytes)
+    }
+
+    fn files(&self, layout: &Layout, progress: Telling<'_>, keep_going: KeepGoing<'_>) -> Result<Written, ApplyError> {
+        let files: Vec<(usize, bool)> = (0..layout.files.len()).map(|n| (n, self.is_whole(layout, n))).collect();
+        let kept = |number: usize| files.get(number).is_some_and(|f| f.1);
+        let jobs: Vec<(&Job, &Layer)> = layout
+            .jobs
+            .iter()
+            .filter_map(|job| Some((job, self.model.layer(job.layer)?)))
+            .filter(|(_, layer)| self.model.tensors.get(layer.tensor).is_some_and(|t| !kept(t.file)))
+            .collect();
+        let needs: Vec<u64> = jobs.iter().map(|(job, layer)| job.workspace(layer)).collect();
+        let make = |i: usize, wanted: KeepGoing<'_>| {
+            let (job, layer): (&Job, &Layer) = jobs[i];
+            (layer, self.make(layer, job, wanted))
+        };
+        work::in_order(&needs, self.limits, keep_going, &make, |next| {
+            let mut written = Written { errors: vec![None; self.model.layers.len()], ..Written::default() };
+            let (mut done, total) = (0, layout.bytes());
+            std::thread::scope(|scope| {
+                let mut finishing: Finishing<'_> = None;
+                for (number, whole) in files.iter().copied() {
+                    let name = &self.model.files[number].name;
+                    written.files.push(name.clone());
+                    if whole {
+                        written.kept += 1;
+                        done += layout.files[number].bytes;
+                    } else {
+                        let mut made = |into: &mut File, at: &Path| {
+                            let lost =
+                                || ApplyError::Layer { layer: "?".to_owned(), why: "its making broke off".to_owned() };
+                            let (layer, result) = next().ok_or_else(lost)?;
+                            let Made { bytes, error } = result?;
+                            written.errors[layer.id.0] = error;
+                            into.write_all(&bytes).map_err(writing(at))?;
+                            self.weights.release(self.model, layer);
+                            Ok(bytes.len() as u64)
+                        };
+                        let mut more = |bytes: u64| {
+                            done += bytes;
+                            progress(done, total);
+                        };
+                        let path = self.out.join(name);
+                        let partial = self.partial(number);
+                        let file = self
+                            .shard(&layout.files[number], number, &mut made, &mut more, keep_going)
+                            .inspect_err(|_| drop(fs::remove_file(&partial)))?;
+                        finish(scope, &mut finishing, file, partial, path)?;
+                    }
+                    progress(done, total);
+                }
+                finishing.map_or(Ok(()), joined)
+            })?;
+            Ok(written)
+        })
+    }
+
+    fn partial(&self, number: usize) -> PathBuf {
+        self.out.join(format!("{}{PARTIAL}", self.model.files[number].name))
+    }
+
     /// Makes the folder, or finds there what an interrupted run of this very plan left.
-    fn prepare(&self) -> Result<(), ApplyError> {
-        fs::create_dir_all(self.out).map_err(at(self.out))?;
-        let here = self.out.canonicalize().map_err(at(self.out))?;
-        let source = |path: &Path| path.parent().map_or(PathBuf::from("."), Path::to_owned).canonicalize();
-        if self.model.files.iter().any(|f| source(&f.path).is_ok_and(|s| s == here)) {
+    fn prepare(&self, layout: &Layout) -> Result<(), ApplyError> {
+        if fs::metadata(self.out).is_ok_and(|m| !m.is_dir()) {
+            return Err(ApplyError::NoFolder(self.out.to_owned()));
+        }
+        let existed = self.out.is_dir();
+        fs::create_dir_all(self.out).map_err(writing(self.out))?;
+        let fits = self.fits(layout);
+        if fits.is_err() && !existed {
+            // What cannot be leaves nothing behind.
+            let _ = fs::remove_dir(self.out);
+        }
+        fits
+    }
+
+    fn fits(&self, layout: &Layout) -> Result<(), ApplyError> {
+        let here = self.out.canonicalize().map_err(writing(self.out))?;
+        let parent =
+            |path: &Path| path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).canonicalize();
+        if self.model.files.iter().any(|f| parent(&f.path).is_ok_and(|s| s == here)) {
             return Err(ApplyError::Itself(self.out.to_owned()));
         }
         let mark = self.out.join(MARK);
-        let empty = fs::read_dir(self.out).map_err(at(self.out))?.next().is_none();
-        if !empty && fs::read_to_string(&mark).ok().as_deref() != Some(self.mark.as_str()) {
-            return Err(ApplyError::Occupied(self.out.to_owned()));
+        let entries: Vec<PathBuf> =
+            fs::read_dir(self.out).map_err(writing(self.out))?.flatten().map(|e| e.path()).collect();
+        match fs::read_to_string(&mark).ok() {
+            Some(found) if found == self.mark => {
+                // What a run that was killed was writing.
+                let partial = entries.iter().filter(|p| p.to_string_lossy().ends_with(PARTIAL));
+                partial.for_each(|p| drop(fs::remove_file(p)));
+            }
+            Some(_) => return Err(ApplyError::Unfinished(self.out.to_owned())),
+            None if !entries.is_empty() => return Err(ApplyError::Occupied(self.out.to_owned())),
+            None => {}
         }
-        let missing = self.model.files.iter().filter(|f| fs::metadata(self.out.join(&f.name)).is_err());
-        let needs: u64 = missing.map(|f| f.bytes).sum();
+        let missing = (0..layout.files.len()).filter(|n| !self.is_whole(layout, *n));
+        let needs: u64 = missing.map(|n| layout.files[n].bytes).sum();
         match free(self.out) {
             Some(free) if free < needs => {
                 let mb = |b: u64| b.div_ceil(1_000_000);
                 Err(ApplyError::Space { path: self.out.to_owned(), needs: mb(needs), free: mb(free) })
             }
             // Only now: what there is no room for leaves no mark that another plan would trip over.
-            _ => fs::write(&mark, &self.mark).map_err(at(&mark)),
+            _ => fs::write(&mark, &self.mark).map_err(writing(&mark)),
         }
     }
 
-    /// Writes one file: what the plan treats anew, everything else as it was.
+    /// Writes one file, beside: what is made anew, everything else as it was.
     fn shard(
         &self,
+        layout: &FileLayout,
         number: usize,
-        into: &Path,
+        made: &mut dyn FnMut(&mut File, &Path) -> Result<u64, ApplyError>,
         progress: &mut dyn FnMut(u64),
         keep_going: KeepGoing<'_>,
-    ) -> Result<(), ApplyError> {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(into).map_err(at(into))?);
-        let whole = self.weights.file(self.model, number)?;
-        let mut treated: Vec<(&Layer, Treatment, std::ops::Range<usize>)> = Vec::new();
-        for layer in self.model.layers.iter().filter(|l| l.tied_to.is_none()) {
-            let treatment = self.plan.treatment(layer.id);
-            let tensor = self.model.tensors.get(layer.tensor).filter(|t| t.file == number);
-            if let Some(tensor) = tensor.filter(|_| !treatment.is_dense()) {
-                treated.push((layer, treatment, tensor.range.clone()));
+    ) -> Result<File, ApplyError> {
+        let path = self.partial(number);
+        let mut out = File::create(&path).map_err(writing(&path))?;
+        let from = &self.model.files[number].path;
+        let mut source = File::open(from).map_err(reading(from))?;
+        for part in &layout.parts {
+            match part {
+                Part::New(bytes) => {
+                    out.write_all(bytes).map_err(writing(&path))?;
+                    progress(bytes.len() as u64);
+                }
+                Part::Made(_) => progress(made(&mut out, &path)?),
+                Part::Old(range) => {
+                    source.seek(SeekFrom::Start(range.start as u64)).map_err(reading(from))?;
+                    let mut left = range.len() as u64;
+                    while left > 0 {
+                        if !keep_going() {
+                            return Err(ApplyError::Unchecked(path));
+                        }
+                        // From file to file inside the system, where it can.
+                        let copied =
+                            io::copy(&mut (&mut source).take(left.min(PIECE)), &mut out).map_err(writing(&path))?;
+                        if copied == 0 {
+                            let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "was cut short while it was read");
+                            return Err(reading(from)(cut));
+                        }
+                        left -= copied;
+                        progress(copied);
+                    }
+                }
             }
         }
-        treated.sort_by_key(|t| t.2.start);
-        let mut from = 0;
-        for (layer, treatment, range) in treated {
-            copy(&whole[from..range.start], &mut out, progress).map_err(at(into))?;
-            self.weights.release_bytes(number, from..range.start);
-            let bytes = self.treated(layer, treatment, &whole[range.clone()], keep_going)?;
-            copy(&bytes, &mut out, progress).map_err(at(into))?;
-            self.weights.release(self.model, layer);
-            from = range.end;
-        }
-        copy(&whole[from..], &mut out, progress).map_err(at(into))?;
-        self.weights.release_bytes(number, from..whole.len());
-        let file = out.into_inner().map_err(|e| at(into)(e.into_error()))?;
-        file.sync_all().map_err(at(into))
+        Ok(out)
     }
 
-    fn treated(
-        &self,
-        layer: &Layer,
-        treatment: Treatment,
-        stored: &[u8],
-        keep_going: KeepGoing<'_>,
-    ) -> Result<Vec<u8>, ApplyError> {
+    /// Makes a layer's bytes.
+    fn make(&self, layer: &Layer, job: &Job, keep_going: KeepGoing<'_>) -> Result<Made, ApplyError> {
         let wrong = |why: String| ApplyError::Layer { layer: layer.name.clone(), why };
+        let cannot = |what: &str| wrong(format!("{} cannot hold {what}", layer.dtype.name()));
         let matrix = self.weights.matrix(self.model, layer)?;
-        let result = treated(layer, &matrix, treatment, keep_going).map_err(|e| wrong(e.to_string()))?;
+        if job.factored {
+            let simple = job.treatment.prune.is_none() && job.treatment.quantise.is_none();
+            let made = factored::make(layer, &matrix, job.treatment, !simple, keep_going).map_err(wrong)?;
+            let parts = made.tensors.iter().map(|t| encode_new(layer.dtype, t));
+            let bytes = parts.collect::<Option<Vec<_>>>().ok_or_else(|| cannot("its factors"))?.concat();
+            return Ok(Made { bytes, error: made.product.map(|p| difference(&matrix, &p)) });
+        }
+        let result = treated(layer, &matrix, job.treatment, keep_going).map_err(|e| wrong(e.to_string()))?;
+        let error = Some(difference(&matrix, &result));
         drop(matrix);
-        encode(layer.dtype, layer.orientation, &result, stored)
-            .ok_or_else(|| wrong(format!("{} cannot hold what a lower rank makes of it", layer.dtype.name())))
-    }
-
-    /// Copies the other files of the checkpoint's folder: configuration, index, tokenizer.
-    fn companions(&self) -> Result<(), ApplyError> {
-        let Some(first) = self.model.files.first() else { return Ok(()) };
-        if !self.model.path.is_dir() {
-            // A single file brings its configuration along, nothing else that happens to lie beside it.
-            let config = first.path.with_file_name("config.json");
-            return if config.is_file() { self.copy_beside(&config) } else { Ok(()) };
-        }
-        let folder = first.path.parent().unwrap_or(Path::new("."));
-        for entry in fs::read_dir(folder).map_err(at(folder))?.flatten() {
-            let path = entry.path();
-            let weights = path.extension().is_some_and(|e| e == "safetensors");
-            if path.is_file() && !weights {
-                self.copy_beside(&path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn copy_beside(&self, path: &Path) -> Result<(), ApplyError> {
-        let Some(name) = path.file_name() else { return Ok(()) };
-        fs::copy(path, self.out.join(name)).map(drop).map_err(at(path))
-    }
-
-    /// Compares a treated layer of the result with the checkpoint and with what the plan said of it.
-    pub fn check(&self, layer: &Layer, said: &LayerOutcome, result: &Matrix) -> Result<Check, ApplyError> {
-        let before = self.weights.matrix(self.model, layer)?;
-        let treatment = self.plan.treatment(layer.id);
-        let zeros = result.data.iter().filter(|w| **w == 0.0).count() as u64;
-        let entries = result.data.len().max(1) as u64;
-        let (mut energy, mut lost) = (0f64, 0f64);
-        for (was, is) in before.data.iter().zip(&result.data) {
-            energy += f64::from(*was).powi(2);
-            lost += (f64::from(*was) - f64::from(*is)).powi(2);
-        }
-        self.weights.release(self.model, layer);
-        let error = if energy > 0.0 { (lost / energy).sqrt() } else { 0.0 };
-        let mut wrong = None;
-        if let (None, Some(how)) = (treatment.rank, treatment.prune) {
-            // Units that stay are counted whole, with the zeros that were in them.
-            let least = entries.saturating_sub(said.after.params);
-            if zeros < least || (how.pattern == Pattern::Unstructured && zeros != least) {
-                wrong = Some(format!("{zeros} zeros, not {least}"));
-            }
-        }
-        // Every changed entry is rounded to the stored type: half a unit in the last place of it.
-        let rounding = if treatment.rank.is_some() { layer.dtype.epsilon() } else { 1e-6 };
-        if let Some(said) = said.relative_error().filter(|k| k.bound == crate::known::Bound::Exact)
-            && (said.value - error).abs() > rounding + 2e-3 * said.value
-        {
-            wrong = Some(format!("relative error {error:.6}, not {:.6}", said.value));
-        }
-        Ok(Check { layer: layer.name.clone(), zeros: zeros as f64 / entries as f64, error, wrong })
+        let tensor = self.model.tensors.get(layer.tensor).ok_or_else(|| wrong("its tensor is gone".to_owned()))?;
+        let stored = self.weights.bytes(self.model, tensor)?;
+        let bytes = encode(layer.dtype, layer.orientation, &result, stored);
+        Ok(Made { bytes: bytes.ok_or_else(|| cannot("what becomes of it"))?, error })
     }
 }
 
-/// Copies bytes in pieces, so that progress is seen.
-fn copy(bytes: &[u8], out: &mut impl Write, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
-    for piece in bytes.chunks(1 << 24) {
-        out.write_all(piece)?;
-        progress(piece.len() as u64);
+/// ‖W − Ŵ‖_F / ‖W‖_F.
+fn difference(before: &Matrix, after: &Matrix) -> f64 {
+    relative(norms::energies(&before.data, &after.data))
+}
+
+fn relative([energy, lost]: [f64; 2]) -> f64 {
+    if energy > 0.0 { (lost / energy).sqrt() } else { 0.0 }
+}
+
+/// Brings a file to the disk and gives it its name, while the next is written.
+fn finish<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    finishing: &mut Finishing<'scope>,
+    file: File,
+    partial: PathBuf,
+    path: PathBuf,
+) -> Result<(), ApplyError> {
+    if let Some(before) = finishing.take() {
+        joined(before)?;
     }
+    *finishing = Some(scope.spawn(move || {
+        file.sync_all()
+            .and_then(|()| fs::rename(&partial, &path))
+            .inspect_err(|_| drop(fs::remove_file(&partial)))
+            .map_err(writing(&path))
+    }));
     Ok(())
+}
+
+fn joined(handle: ScopedJoinHandle<'_, Result<(), ApplyError>>) -> Result<(), ApplyError> {
+    handle.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
 }
 
 /// Bytes free where a path lies; `None` where the system does not say.

@@ -1,5 +1,7 @@
-//! Leaving: the compressed checkpoint of a plan, written and checked.
+//! Leaving: the compressed checkpoint of a plan, written and checked; the plan in the formats of other tools.
 
 mod apply;
+pub mod lint;
+pub mod recipe;
 
-pub use apply::{Apply, ApplyError, Check, Written};
+pub use apply::{Apply, ApplyError, Check, Form, Limits, Written};

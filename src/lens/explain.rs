@@ -103,3 +103,43 @@ pub static MAP: &[Entry] = &[
     ),
     ("metric", "m changes it; s sorts the list by it."),
 ];
+
+/// The frontier.
+pub static FRONTIER: &[Entry] = &[
+    (
+        "curves",
+        "what each allocator makes of every budget: size across, error up. The bright one is the chosen allocator, ● the plan at hand, letters are plans put aside. Errors come from the weights alone and are no quality.",
+    ),
+    (
+        "err total, per layer",
+        "m changes it. Total: √(Σ‖W−Ŵ‖²/Σ‖W‖²), in which large weights count more. Per layer: √(mean of (‖W−Ŵ‖/‖W‖)²), each layer alike.",
+    ),
+    (
+        "knee",
+        "the point farthest below the chord from the first to the last point of the curve, both axes scaled to 1: left of it a little less costs much more (Kneedle, Satopää et al. 2011). A knee exists even for random weights.",
+    ),
+    (
+        "uniform, erk, lamp",
+        "the same share of every layer; more of small layers, from shapes alone (Evci et al. 2020); one threshold on w²/Σ of what is not smaller in the layer (Lee et al. 2021).",
+    ),
+    (
+        "global, flops",
+        "least total squared error, which large weights dominate: of single entries one threshold for all, of ranks the directions of most energy a parameter; flops the same a multiply-accumulate, for budgets of MACs.",
+    ),
+    (
+        "waterfill",
+        "least sum of squared relative errors: steps of all layers' convex hulls in the order of gain per cost. Optimal where a budget ends on a step, off by less than one step between.",
+    ),
+    (
+        "alphapruning, stable-rank",
+        "from spectra: more from layers with a lighter tail (Lu et al. 2024); less from layers whose energy is spread over many directions (after Mi et al. 2025).",
+    ),
+    (
+        "budget",
+        "←→ moves it, enter makes the row under the cursor the plan. = types 50%, floor 10%, ceiling 90%, of bytes, rank 8, 2:4, groups qkv, or an allocator's name. Pinned layers stay as they are.",
+    ),
+    (
+        "≥ 23%",
+        "the least that this allocator can keep: pinned layers, floors and what is not compressed take the rest.",
+    ),
+];

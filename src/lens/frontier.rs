@@ -1,9 +1,18 @@
-//! Size against error over whole plans. Not built yet, and says so.
+//! Size against error: what every allocator makes of every budget, the plan as a point, plans put aside.
+
+mod differences;
+mod table;
 
 use super::explain::{self, Entry};
 use super::{Lens, Look, state};
-use crate::app::{Action, LensId};
-use crate::widgets::{Ink, put};
+use crate::app::{Action, LensId, Measure};
+use crate::known::Known;
+use crate::plan::Totals;
+use crate::plan::budget::{Curve, Point, Unit};
+use crate::widgets::number::{known, percent, percent1, ratio};
+use crate::widgets::plot::{Axis, Curve as Line, Mark, Plot};
+use crate::widgets::slider::Slider;
+use crate::widgets::{Ink, Phrase, put};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -14,20 +23,282 @@ impl Lens for FrontierLens {
     fn id(&self) -> LensId {
         LensId::Frontier
     }
-    fn remark(&self, _look: &Look) -> String {
-        "not built yet".to_owned()
+    fn title(&self, look: &Look) -> String {
+        if look.app.frontier.differences {
+            return differences::title(look);
+        }
+        let of = look.app.frontier.ask.of.word();
+        if look.compact { format!("Frontier  {of}") } else { format!("Frontier  {of} against predicted error") }
+    }
+    fn remark(&self, look: &Look) -> String {
+        match look.app.frontier.measure {
+            _ if look.app.frontier.differences => String::new(),
+            Measure::Total => "err total".to_owned(),
+            Measure::Mean => "err per layer".to_owned(),
+        }
     }
     fn keys(&self) -> &'static [Action] {
-        &[]
+        &[
+            Action::Expand,
+            Action::Cursor(1),
+            Action::Allocator,
+            Action::Means,
+            Action::Unit,
+            Action::Snapshot,
+            Action::Differences,
+            Action::Groups,
+            Action::Multiple,
+        ]
+    }
+    fn word(&self, action: Action) -> Option<&'static str> {
+        match action {
+            Action::Expand => Some("take"),
+            Action::Cursor(_) => Some("row"),
+            _ => None,
+        }
     }
     fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer) {
-        let text = "Frontier: not built yet. It will draw size against error for whole plans and solve a budget. The \
-                    knobs below, the list and the other lenses work on every layer now.";
-        say(look, text, area, buf);
+        let parts = Parts::of(look, area);
+        if look.app.frontier.differences {
+            differences::draw(look, parts.plot, buf);
+        } else {
+            picture(look, parts.plot, buf);
+        }
+        budget_line(look, parts.slider, buf);
+        words(look, parts.words, buf);
+        table::draw(look, parts.table, buf);
     }
     fn explain(&self) -> &'static [Entry] {
-        explain::PLAN
+        explain::FRONTIER
     }
+}
+
+/// Where the parts of the lens lie.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    plot: Rect,
+    slider: Rect,
+    words: Rect,
+    table: Rect,
+}
+
+impl Parts {
+    fn of(look: &Look, area: Rect) -> Self {
+        let (left, table) = if look.aside > 0 {
+            let wide = area.width.saturating_sub(look.aside + 6);
+            (Rect { width: wide, ..area }, Rect { x: area.x + wide + 1, width: area.width - wide - 1, ..area })
+        } else {
+            let lines = (table::lines(look, area.width)).min(area.height / 2);
+            let top = area.height - lines;
+            (Rect { height: top, ..area }, Rect { y: area.y + top, height: lines, ..area })
+        };
+        let lines = if left.height >= 14 { 3 } else { 1 };
+        let plot = Rect { height: left.height.saturating_sub(lines), ..left };
+        let slider = Rect { y: plot.bottom(), height: lines.min(1), ..left };
+        let words = Rect { y: slider.bottom(), height: lines.saturating_sub(1), ..left };
+        Self { plot, slider, words, table }
+    }
+}
+
+/// Where the budget's slider is drawn, for the pointer.
+pub fn slider_area(look: &Look, area: Rect) -> Rect {
+    slider(Parts::of(look, area).slider)
+}
+
+/// The row of the table that lies under a cell.
+pub fn row_at(look: &Look, area: Rect, x: u16, y: u16) -> Option<usize> {
+    table::row_at(look, Parts::of(look, area).table, x, y)
+}
+
+fn slider(line: Rect) -> Rect {
+    let words = if line.width < 40 { 12 } else { 30 };
+    Rect { x: line.x + 8, width: line.width.saturating_sub(8 + words + 1).max(4), height: line.height.min(1), ..line }
+}
+
+/// What a plan keeps, in the unit of the budget.
+fn keep(look: &Look, totals: &Totals) -> f64 {
+    let share = |(before, after): (u64, u64)| if before == 0 { 1.0 } else { after as f64 / before as f64 };
+    match look.app.frontier.ask.of {
+        Unit::Params => share(totals.params),
+        Unit::Bytes => share(totals.bytes),
+        Unit::Macs => share(totals.macs),
+    }
+}
+
+/// The error that is drawn, of a plan of a curve.
+fn error(look: &Look, point: Point) -> f64 {
+    match look.app.frontier.measure {
+        Measure::Total => point.error,
+        Measure::Mean => point.mean,
+    }
+}
+
+/// The same of the plan as it stands.
+fn error_now(look: &Look) -> Option<Known> {
+    let outcome = &look.app.outcome;
+    if look.app.frontier.measure == Measure::Total {
+        return outcome.totals.error;
+    }
+    outcome.mean_error(&look.app.model)
+}
+
+/// Budgets are drawn in steps of a thousandth.
+const STEPS: usize = 1000;
+
+fn picture(look: &Look, area: Rect, buf: &mut Buffer) {
+    let frontier = &look.app.frontier;
+    let Some(curves) = frontier.curves.as_deref().filter(|c| c.iter().any(|c| !c.points.is_empty())) else {
+        absent(look, area, buf);
+        return;
+    };
+    let drawn = || curves.iter().filter(|c| !c.points.is_empty());
+    let least = drawn().filter_map(|c| c.points.first()).map(|p| p.keep).fold(1.0, f64::min);
+    let top = drawn().flat_map(|c| &c.points).map(|p| error(look, *p)).fold(1e-6, f64::max);
+    let sampled: Vec<(usize, Vec<f64>)> = curves
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| !c.points.is_empty())
+        .map(|(i, curve)| {
+            let at = |n: usize| curve.at(n as f64 / STEPS as f64).map_or(f64::NAN, |p| error(look, p));
+            (i, (1..=STEPS).map(at).collect())
+        })
+        .collect();
+    let under = frontier.row().checked_sub(frontier.snapshots.len());
+    let mut lines: Vec<(u8, Line)> = sampled
+        .iter()
+        .map(|(i, values)| {
+            let (order, ink) = match *i {
+                i if i == frontier.allocator => (2, Ink::Accent),
+                i if Some(i) == under => (1, Ink::Mark),
+                _ => (0, Ink::Quiet),
+            };
+            (order, Line { values, ink, kept: None })
+        })
+        .collect();
+    lines.sort_by_key(|(order, _)| *order);
+    let mille = |keep: f64| keep * STEPS as f64;
+    let chosen = curves.get(frontier.allocator);
+    let mut points = Vec::new();
+    if let Some(knee) = chosen.and_then(|c| c.points.get(c.knee?)) {
+        points.push((mille(knee.keep), error(look, *knee), format!("◆ knee {}", percent(knee.keep)), Ink::Text));
+    }
+    let unit = Unit::ALL.iter().position(|u| *u == frontier.ask.of).unwrap_or(0);
+    points.extend(
+        frontier.snapshots.iter().filter_map(|s| {
+            Some((mille(s.keep[unit]), s.error(frontier.measure)?.value, s.name.to_string(), Ink::Mark))
+        }),
+    );
+    let now = error_now(look).map(|e| (mille(keep(look, &look.app.outcome.totals)), e.value));
+    let marks = vec![Mark {
+        x: mille(frontier.ask.keep),
+        before: format!("budget {}", percent(frontier.ask.keep)),
+        after: String::new(),
+        ink: if frontier.active { Ink::Accent } else { Ink::Text },
+        pointed: true,
+        short: false,
+    }];
+    let plot = Plot {
+        x: Axis::new(mille((least - 0.01).max(0.0)), STEPS as f64, false),
+        y: Axis::new(0.0, top.max(now.map_or(0.0, |n| n.1)), false),
+        curves: lines.into_iter().map(|(_, line)| line).collect(),
+        marks,
+        level: None,
+        dead_from: None,
+        dead_label: "",
+        cursor: now,
+        points,
+        write_y: ratio,
+        write_x: |mille| percent(mille / STEPS as f64),
+    };
+    plot.draw(area, buf, look.theme);
+}
+
+/// Why there is no curve yet, or at all.
+fn absent(look: &Look, area: Rect, buf: &mut Buffer) {
+    let frontier = &look.app.frontier;
+    let text = match frontier.curves.as_deref() {
+        None => "curves … drawn as soon as the layers are measured".to_owned(),
+        Some(curves) => {
+            let chosen = curves.get(frontier.allocator).and_then(|c| c.why.clone());
+            let eligible = || look.app.model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none());
+            let measured = eligible().filter(|l| look.app.facts.of(l.id).magnitude.is_some()).count();
+            match chosen {
+                _ if measured < eligible().count() && look.app.progress.is_some() => {
+                    format!("curves … {measured} of {} layers are measured", eligible().count())
+                }
+                Some(why) => why,
+                None => "no curve".to_owned(),
+            }
+        }
+    };
+    say(look, &text, area, buf);
+}
+
+fn budget_line(look: &Look, line: Rect, buf: &mut Buffer) {
+    if line.height == 0 {
+        return;
+    }
+    let (frontier, theme) = (&look.app.frontier, look.theme);
+    let ink = if frontier.active { Ink::Accent } else { Ink::Text };
+    put(buf, line.x, line.y, line.right(), if frontier.active { "▌" } else { " " }, theme.style(ink));
+    put(buf, line.x + 1, line.y, line.right(), "budget", theme.style(ink));
+    let area = slider(line);
+    let keep = frontier.ask.keep;
+    Slider { at: keep, dead_from: None, active: frontier.active, enabled: true }.draw(area, buf, theme);
+    let words = Phrase::new().group(format!("keep {}", percent1(keep))).and(format!("of {}", frontier.ask.of.word()));
+    words.caption(&frontier.ask.means.words()).draw(buf, area.right() + 1, line.y, line.right(), 1, theme);
+}
+
+/// What the chosen allocator predicts at the budget, and what it has to keep to.
+fn words(look: &Look, area: Rect, buf: &mut Buffer) {
+    if area.height < 2 {
+        return;
+    }
+    let frontier = &look.app.frontier;
+    let ask = &frontier.ask;
+    let mut phrase = Phrase::new().caption("floor").and(percent(ask.floor)).caption("ceiling");
+    phrase = phrase.and(if ask.ceiling < 1.0 { percent(ask.ceiling) } else { "dense".to_owned() });
+    phrase = phrase.caption("ranks").and(format!("×{}", frontier.multiple()));
+    phrase = phrase.caption("groups").and(ask.groups.words());
+    phrase.draw(buf, area.x + 1, area.y, area.right(), 2, look.theme);
+    let second = match (&frontier.solved, frontier.is_solving()) {
+        (_, true) => Phrase::new().caption("solving …"),
+        (Some(solved), _) => {
+            let took = frontier.solved_in.map(|t| format!(", solved in {:.1} ms", t.as_secs_f64() * 1e3));
+            let phrase = Phrase::new().caption(&format!("{solved}{}", took.unwrap_or_default()));
+            if frontier.binding.is_empty() {
+                phrase
+            } else {
+                phrase.caption("binding").and(frontier.binding.join("; "))
+            }
+        }
+        (None, _) => {
+            let curve = frontier.curves.as_ref().and_then(|c| c.get(frontier.allocator));
+            predicted(look, curve).caption("enter makes it the plan")
+        }
+    };
+    second.draw(buf, area.x + 1, area.y + 1, area.right(), 2, look.theme);
+}
+
+fn predicted(look: &Look, curve: Option<&Curve>) -> Phrase {
+    let frontier = &look.app.frontier;
+    let phrase = Phrase::new().caption(frontier.allocator());
+    let Some(curve) = curve else { return phrase.and("…") };
+    match (curve.at(frontier.ask.keep), &curve.why) {
+        (Some(point), _) => phrase.and(format!("err {}", at(look, curve, point))),
+        (None, Some(why)) => phrase.and(why.clone()),
+        (None, None) => phrase.and(out_of_reach(curve)),
+    }
+}
+
+/// The error of a point, with its badge: curves are drawn between steps.
+fn at(look: &Look, curve: &Curve, point: Point) -> String {
+    let bound = crate::known::Bound::Estimate.and(curve.bound);
+    known(Some(Known { value: error(look, point), bound }), ratio)
+}
+
+fn out_of_reach(curve: &Curve) -> String {
+    curve.points.first().map_or("…".to_owned(), |p| format!("≥ {}", percent(p.keep)))
 }
 
 /// Writes a paragraph into an empty panel.

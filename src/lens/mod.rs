@@ -19,6 +19,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 pub use explain::Entry;
+pub use frontier::{row_at as frontier_row_at, slider_area as frontier_slider_area};
 pub use map::layer_at as map_layer_at;
 pub use spectrum::plot_area as spectrum_plot_area;
 pub use state::wrap;
@@ -87,6 +88,10 @@ pub trait Lens: Sync {
     fn remark(&self, look: &Look) -> String;
     /// Keys that the panel's frame shows.
     fn keys(&self) -> &'static [Action];
+    /// What a key does here, where that is not what it does elsewhere.
+    fn word(&self, _action: Action) -> Option<&'static str> {
+        None
+    }
     /// Draws into the panel.
     fn draw(&self, look: &Look, area: Rect, buf: &mut Buffer);
     /// What its numbers mean.

@@ -127,7 +127,9 @@ fn picture_of(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
         dead_from: Some(look.app.form_of(look.layer.id).break_even_rank(look.layer).max(1) as f64),
         dead_label: "no gain",
         cursor: values.get(cursor - 1).map(|v| (cursor as f64, *v)),
+        points: Vec::new(),
         write_y: if view.cumulative { percent } else { tick },
+        write_x: tick,
     };
     plot.draw(area, buf, look.theme);
 }

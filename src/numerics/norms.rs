@@ -2,7 +2,7 @@
 
 #![allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `isa`")]
 
-use super::isa::Isa;
+use super::isa::{Isa, Kernel};
 use ndarray::ArrayView2;
 use pulp::{Simd, WithSimd};
 
@@ -159,6 +159,39 @@ pub fn frobenius_squared(a: ArrayView2<'_, f32>) -> f64 {
     a.rows().into_iter().map(|row| row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()).sum()
 }
 
+/// Σ a² and Σ (a − b)² of equally many entries, in `f64`.
+pub fn energies(a: &[f32], b: &[f32]) -> [f64; 2] {
+    Isa::Best.run(Energies { a, b })
+}
+
+struct Energies<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+}
+
+impl Kernel for Energies<'_> {
+    type Output = [f64; 2];
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> [f64; 2] {
+        const LANES: usize = 16;
+        let (mut squares, mut lost) = ([0f64; LANES], [0f64; LANES]);
+        let ((a, a_rest), (b, b_rest)) = (self.a.as_chunks::<LANES>(), self.b.as_chunks::<LANES>());
+        for (a, b) in a.iter().zip(b) {
+            for k in 0..LANES {
+                let (x, y) = (f64::from(a[k]), f64::from(b[k]));
+                squares[k] += x * x;
+                lost[k] += (x - y) * (x - y);
+            }
+        }
+        for (k, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
+            let (x, y) = (f64::from(*x), f64::from(*y));
+            squares[k] += x * x;
+            lost[k] += (x - y) * (x - y);
+        }
+        [squares.iter().sum(), lost.iter().sum()]
+    }
+}
+
 /// √(‖A‖₁‖A‖_∞) ≥ ‖A‖₂ (Schur).
 pub fn schur(a: ArrayView2<'_, f32>) -> f64 {
     (max_row_sum(a) * max_col_sum(a)).sqrt()
@@ -203,6 +236,8 @@ mod tests {
         assert_eq!(max_col_sum(m.view()), 7.0);
         assert_eq!(max_row_sum(m.view()), 9.0);
         assert_eq!(frobenius_squared(m.view()), 50.0);
+        let (a, b): (Vec<f32>, Vec<f32>) = (0..37).map(|i| (i as f32, i as f32 + (i % 3) as f32)).unzip();
+        assert_eq!(energies(&a, &b), [16206.0, 60.0]);
         assert!((schur(m.view()) - 63f64.sqrt()).abs() < 1e-12);
     }
 }

@@ -57,34 +57,52 @@ impl Menu {
 /// Optimal at every budget that a prefix of the merged steps meets exactly (Everett 1963; Shoham and Gersho 1988); in
 /// between the loss lies above the optimum by less than the gain of the first step that does not fit.
 pub fn lagrangian(menus: &[Menu], budget: f64) -> Result<Vec<usize>, Infeasible> {
-    let hulls: Vec<Vec<usize>> = menus.iter().map(Menu::hull).collect();
-    let choice = |l: usize, k: usize| menus[l].choices[hulls[l][k]];
-    let mut spent: f64 = (0..menus.len()).filter(|&l| !hulls[l].is_empty()).map(|l| choice(l, 0).cost).sum();
+    let (mut chosen, steps) = path(menus);
+    let cost = |(menu, choice): (&Menu, &usize)| menu.choices.get(*choice).map_or(0.0, |c| c.cost);
+    let mut spent: f64 = menus.iter().zip(&chosen).map(cost).sum();
     if spent > budget * (1.0 + 1e-12) {
         return Err(Infeasible { least: spent, budget });
     }
-    // (gain per cost, layer, step), steepest first; within a layer slopes fall by themselves.
-    let mut steps: Vec<(f64, usize, usize)> = Vec::new();
-    for (l, hull) in hulls.iter().enumerate() {
-        for k in 1..hull.len() {
-            let (a, b) = (choice(l, k - 1), choice(l, k));
-            steps.push(((a.loss - b.loss) / (b.cost - a.cost), l, k));
-        }
-    }
-    steps.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-    let mut at = vec![0usize; menus.len()];
-    for (_, l, k) in steps {
-        // A step that did not fit stops its layer.
-        if at[l] + 1 != k {
+    let mut stopped = vec![false; menus.len()];
+    for step in steps {
+        // A step that did not fit stops its menu.
+        if stopped[step.menu] || spent + step.cost > budget * (1.0 + 1e-12) {
+            stopped[step.menu] = true;
             continue;
         }
-        let more = choice(l, k).cost - choice(l, k - 1).cost;
-        if spent + more <= budget * (1.0 + 1e-12) {
-            spent += more;
-            at[l] = k;
+        spent += step.cost;
+        chosen[step.menu] = step.choice;
+    }
+    Ok(chosen)
+}
+
+/// One step along the hull of a menu.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Whose.
+    pub menu: usize,
+    /// The choice it ends at.
+    pub choice: usize,
+    /// What it costs more.
+    pub cost: f64,
+    /// Loss that it spares for that.
+    pub gain: f64,
+}
+
+/// The cheapest choice of each menu, and all steps of their hulls, most gain per cost first: each beginning is the best
+/// plan of its cost.
+pub fn path(menus: &[Menu]) -> (Vec<usize>, Vec<Step>) {
+    let hulls: Vec<Vec<usize>> = menus.iter().map(Menu::hull).collect();
+    let mut steps: Vec<Step> = Vec::new();
+    for (menu, (hull, of)) in hulls.iter().zip(menus).enumerate() {
+        for ends in hull.windows(2) {
+            let (a, b) = (of.choices[ends[0]], of.choices[ends[1]]);
+            steps.push(Step { menu, choice: ends[1], cost: b.cost - a.cost, gain: a.loss - b.loss });
         }
     }
-    Ok(hulls.iter().zip(at).map(|(h, k)| h.get(k).copied().unwrap_or(0)).collect())
+    // Stable: within a menu slopes fall by themselves, and equal ones stay in order.
+    steps.sort_by(|a, b| (b.gain / b.cost).total_cmp(&(a.gain / a.cost)));
+    (hulls.iter().map(|h| h.first().copied().unwrap_or(0)).collect(), steps)
 }
 
 #[cfg(test)]

@@ -159,23 +159,8 @@ impl PlanFile {
     /// The file of a plan.
     pub fn of(model: &Model, plan: &Plan, made: Made) -> Self {
         let layers = model.layers.iter().filter_map(|layer| {
-            let Entry { treatment, pinned } = plan.entry(layer.id);
-            let prune = treatment.prune.map(|p| PrunePlan {
-                remove: p.remove,
-                criterion: p.criterion.name().to_owned(),
-                pattern: p.pattern.name(p.remove),
-            });
-            let named = pinned || !treatment.is_dense();
-            let quantise = treatment.quantise.map(|q| QuantisePlan { bits: q.bits, per: q.per.name() });
-            let factors = (treatment.rank.is_some() && treatment.form == Factors::Spatial).then(|| SPATIAL.to_owned());
-            named.then(|| LayerPlan {
-                name: layer.name.clone(),
-                rank: treatment.rank,
-                prune,
-                factors,
-                quantise,
-                pinned,
-            })
+            let entry = plan.entry(layer.id);
+            (entry.pinned || !entry.treatment.is_dense()).then(|| LayerPlan::of(layer, entry))
         });
         let name = ModelName { name: model.name.clone(), fingerprint: fingerprint(model) };
         Self { version: VERSION, model: name, made: Some(made), layers: layers.collect() }
@@ -240,27 +225,47 @@ impl PlanFile {
             let Some(layer) = model.layers.iter().find(|l| l.name == named.name) else {
                 return Err(wrong(format!("{} has no such layer; `slimscope inspect` lists them", model.name)));
             };
-            let treatment = Treatment {
-                rank: named.rank,
-                prune: named.prune.as_ref().map(prune).transpose().map_err(wrong)?,
-                form: factors(named, layer).map_err(wrong)?,
-                quantise: named.quantise.as_ref().map(quantise).transpose().map_err(wrong)?,
-            };
-            if let Some(how) = treatment.prune
-                && let Err(why) = how.criterion.applies(layer, how.pattern)
-            {
-                return Err(wrong(format!("criterion {}: {why}", how.criterion.name())));
-            }
-            if let Some(why) = layer.why_not.as_ref().filter(|_| !treatment.is_dense()) {
-                return Err(wrong(format!("cannot be compressed: {why}")));
-            }
-            let full = treatment.form.full_rank(layer);
-            if let Some(rank) = named.rank.filter(|r| *r == 0 || *r > full) {
-                return Err(wrong(format!("rank {rank} is not between 1 and {full}")));
-            }
-            plan.set(layer.id, Entry { treatment, pinned: named.pinned });
+            plan.set(layer.id, named.entry(layer).map_err(wrong)?);
         }
         Ok(plan)
+    }
+}
+
+impl LayerPlan {
+    /// What is planned for a layer, in the words of the file.
+    pub fn of(layer: &Layer, entry: Entry) -> Self {
+        let Entry { treatment, pinned } = entry;
+        let prune = treatment.prune.map(|p| PrunePlan {
+            remove: p.remove,
+            criterion: p.criterion.name().to_owned(),
+            pattern: p.pattern.name(p.remove),
+        });
+        let quantise = treatment.quantise.map(|q| QuantisePlan { bits: q.bits, per: q.per.name() });
+        let factors = (treatment.rank.is_some() && treatment.form == Factors::Spatial).then(|| SPATIAL.to_owned());
+        Self { name: layer.name.clone(), rank: treatment.rank, prune, factors, quantise, pinned }
+    }
+
+    /// What the words mean for the layer that they name; the error says why it cannot be so.
+    pub fn entry(&self, layer: &Layer) -> Result<Entry, String> {
+        let treatment = Treatment {
+            rank: self.rank,
+            prune: self.prune.as_ref().map(prune).transpose()?,
+            form: factors(self, layer)?,
+            quantise: self.quantise.as_ref().map(quantise).transpose()?,
+        };
+        if let Some(how) = treatment.prune
+            && let Err(why) = how.criterion.applies(layer, how.pattern)
+        {
+            return Err(format!("criterion {}: {why}", how.criterion.name()));
+        }
+        if let Some(why) = layer.why_not.as_ref().filter(|_| !treatment.is_dense()) {
+            return Err(format!("cannot be compressed: {why}"));
+        }
+        let full = treatment.form.full_rank(layer);
+        if let Some(rank) = self.rank.filter(|r| *r == 0 || *r > full) {
+            return Err(format!("rank {rank} is not between 1 and {full}"));
+        }
+        Ok(Entry { treatment, pinned: self.pinned })
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod allocate;
 pub mod budget;
 pub mod file;
+mod history;
 pub mod outcome;
 pub mod rule;
 
@@ -10,11 +11,14 @@ use crate::model::LayerId;
 pub use crate::treat::criterion::CRITERIA;
 pub use crate::treat::size::{cost, rounded_share};
 pub use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise, Treatment};
+pub use history::News;
+use history::Step;
 pub use outcome::{LayerOutcome, Outcome, Totals, project};
 use std::time::Duration;
 
 /// The quantities that a key or the mouse moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Knob {
     /// Rank kept.
     Rank,
@@ -75,14 +79,23 @@ const GESTURE: Duration = Duration::from_millis(350);
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     entries: Vec<Entry>,
-    undo: Vec<Edit>,
-    redo: Vec<Edit>,
+    undo: Vec<Step>,
+    redo: Vec<Step>,
+    news: Vec<News>,
 }
 
 impl Plan {
     /// All layers dense.
     pub fn new(layers: usize) -> Self {
         Self { entries: vec![Entry::default(); layers], ..Self::default() }
+    }
+    /// The plan without its history.
+    pub fn bare(&self) -> Self {
+        Self { entries: self.entries.clone(), ..Self::default() }
+    }
+    /// Whether both plan the same.
+    pub fn same(&self, other: &Self) -> bool {
+        self.entries == other.entries
     }
     /// What is planned for a layer.
     pub fn entry(&self, layer: LayerId) -> Entry {
@@ -112,41 +125,64 @@ impl Plan {
         if edit.changes.is_empty() {
             return false;
         }
-        self.write(&edit, |c| c.2);
-        self.redo.clear();
-        match self.undo.last_mut() {
-            Some(last)
-                if last.gesture.is_some()
-                    && last.gesture == edit.gesture
-                    && edit.at.saturating_sub(last.at) < GESTURE =>
-            {
-                merge(last, edit);
-            }
-            _ => self.undo.push(edit),
+        let goes_on = self.undo.last().is_some_and(|last| {
+            last.gesture.is_some() && last.gesture == edit.gesture && edit.at.saturating_sub(last.at) < GESTURE
+        });
+        if goes_on {
+            self.amend(edit);
+        } else {
+            self.redo.clear();
+            self.write(&edit, |c| c.2);
+            self.undo.push(Step::pack(&edit));
+            self.news.push(News::Edit(edit));
         }
         true
     }
+    /// Makes an edit that goes on with the gesture of the last one: both are undone as one.
+    pub fn amend(&mut self, edit: Edit) {
+        self.redo.clear();
+        self.write(&edit, |c| c.2);
+        match self.undo.last_mut() {
+            Some(last) => last.merge(&edit),
+            None => self.undo.push(Step::pack(&edit)),
+        }
+        self.news.push(News::Amend(edit));
+    }
     /// Takes the last edit back; its label, or `None` when there is none.
     pub fn undo(&mut self) -> Option<String> {
-        let edit = self.undo.pop()?;
+        let step = self.undo.pop()?;
+        let edit = step.unpack();
         self.write(&edit, |c| c.1);
-        let label = edit.label.clone();
-        self.redo.push(edit);
-        Some(label)
+        self.redo.push(step);
+        self.news.push(News::Undo);
+        Some(edit.label)
     }
     /// Makes the edit that was last taken back again.
     pub fn redo(&mut self) -> Option<String> {
-        let mut edit = self.redo.pop()?;
+        let mut step = self.redo.pop()?;
+        let edit = step.unpack();
         self.write(&edit, |c| c.2);
-        let label = edit.label.clone();
         // A redone edit is finished: what follows it is a gesture of its own.
-        edit.gesture = None;
-        self.undo.push(edit);
-        Some(label)
+        step.gesture = None;
+        self.undo.push(step);
+        self.news.push(News::Redo);
+        Some(edit.label)
     }
     /// How many edits can be undone and redone.
     pub fn depth(&self) -> (usize, usize) {
         (self.undo.len(), self.redo.len())
+    }
+    /// The edits that can be undone, first made first.
+    pub fn past(&self) -> impl Iterator<Item = Edit> {
+        self.undo.iter().map(Step::unpack)
+    }
+    /// The edits that can be made again, the next one last.
+    pub fn future(&self) -> impl Iterator<Item = Edit> {
+        self.redo.iter().map(Step::unpack)
+    }
+    /// What happened since this was last asked.
+    pub fn news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
     fn write(&mut self, edit: &Edit, side: impl Fn(&(LayerId, Entry, Entry)) -> Entry) {
         for change in &edit.changes {
@@ -155,18 +191,6 @@ impl Plan {
             }
         }
     }
-}
-
-/// Folds a later edit of the same gesture into the earlier one: first `before`, last `after`.
-fn merge(earlier: &mut Edit, later: Edit) {
-    for (layer, before, after) in later.changes {
-        match earlier.changes.iter_mut().find(|c| c.0 == layer) {
-            Some(change) => change.2 = after,
-            None => earlier.changes.push((layer, before, after)),
-        }
-    }
-    earlier.label = later.label;
-    earlier.at = later.at;
 }
 
 #[cfg(test)]

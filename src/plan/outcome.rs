@@ -12,7 +12,7 @@ use crate::probe::book::FactBook;
 use crate::treat::Refined;
 use std::sync::Arc;
 
-pub use layer::project_layer;
+pub use layer::{cost_of, project_layer};
 
 /// What becomes of one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -104,6 +104,15 @@ pub fn project(model: &Model, facts: &FactBook, refined: &[Option<Arc<Refined>>]
 }
 
 impl Outcome {
+    /// √(mean of the eligible layers' squared relative errors), each layer alike.
+    pub fn mean_error(&self, model: &Model) -> Option<Known> {
+        let layers = model.layers.iter().zip(&self.layers).filter(|(l, _)| l.eligible() && l.tied_to.is_none());
+        let errors: Vec<Known> = layers.filter_map(|(_, o)| o.relative_error()).collect();
+        let bound = errors.iter().map(|e| e.bound).reduce(Bound::and)?;
+        let mean = errors.iter().map(|e| e.value * e.value).sum::<f64>() / errors.len() as f64;
+        Some(Known { value: mean.sqrt(), bound })
+    }
+
     /// Projects these layers again, after their facts or treatments changed, and sums up.
     pub fn update(
         &mut self,

@@ -44,6 +44,23 @@ fn an_edit_that_changes_nothing_leaves_no_trace() {
     assert_eq!(plan.depth(), (0, 0));
 }
 
+#[test]
+fn the_history_of_a_whole_model_stays_small() {
+    let layers = 1000;
+    let mut plan = Plan::new(layers);
+    for step in 1..=10u64 {
+        let changes = (0..layers).map(|i| {
+            let before = plan.entry(LayerId(i));
+            let treatment = Treatment::prune(Prune::unstructured(step as f64 / 100.0));
+            (LayerId(i), before, Entry { treatment, ..before })
+        });
+        let changes = changes.collect();
+        plan.edit(Edit { changes, label: "prune".into(), gesture: None, at: Duration::ZERO });
+    }
+    let most = plan.undo.iter().map(Step::bytes).max().unwrap();
+    assert!(most < 13 * layers, "{most} bytes a step");
+}
+
 proptest! {
     #[test]
     fn undoing_everything_restores_the_dense_plan_and_redoing_restores_the_last(

@@ -17,6 +17,8 @@ pub struct Summary<'a> {
     pub made: &'a Made,
     /// The plan.
     pub plan: &'a Plan,
+    /// Which constraints held a budget back.
+    pub binding: &'a [String],
     /// What follows.
     pub outcome: &'a Outcome,
 }
@@ -27,6 +29,9 @@ impl Summary<'_> {
         all.filter(|(l, _)| l.eligible() && l.tied_to.is_none()).map(|(l, o)| (l, self.plan.treatment(l.id), o))
     }
     fn binding(&self) -> Vec<String> {
+        if !self.binding.is_empty() {
+            return self.binding.to_vec();
+        }
         let pinned = self.model.layers.iter().filter(|l| self.plan.entry(l.id).pinned);
         pinned.map(|l| format!("pinned: {}", l.name)).collect()
     }
@@ -123,6 +128,10 @@ pub fn table(summary: &Summary) -> Vec<String> {
         percent(share(t.macs.0, t.macs.1)),
         known(t.error, ratio),
     ));
+    let binding = summary.binding();
+    if !binding.is_empty() {
+        lines.push(format!("binding: {}", binding.join("; ")));
+    }
     if t.macs_unknown > 0 {
         lines.push(format!("MACs of {} layers are not known", count(t.macs_unknown as u64)));
     }

@@ -103,6 +103,11 @@ fn prompt(look: &Look) -> Option<Phrase> {
                     .caption("esc gives it up"),
             );
         }
+        Some(Typing::Value(p)) if look.app.budgeting() => {
+            let typed = format!("budget = {}▏", p.text);
+            let what = "50%, floor 10%, of bytes, rank 8, 2:4, groups qkv, lamp …";
+            return Some(Phrase::new().inked(typed, Ink::Accent).caption(what).caption("enter  esc"));
+        }
         Some(Typing::Value(p)) => {
             let what = match look.app.knob {
                 Knob::Rank => format!("a rank (of {}), a share, or dense", look.app.full_rank(look.layer.id)),
@@ -127,13 +132,21 @@ fn hints(look: &Look) -> Phrase {
         // These stand on the knobs' frame where there is one.
         actions.extend([Action::NextKnob, Action::NextScope, Action::TypeValue, Action::Undo]);
     }
-    actions.extend([Action::Expand, Action::Explain, Action::Fold, Action::ShowAll, Action::SameRole(1)]);
+    actions.extend([
+        Action::Budget,
+        Action::Snapshot,
+        Action::Expand,
+        Action::Explain,
+        Action::Fold,
+        Action::ShowAll,
+        Action::SameRole(1),
+    ]);
     if app.lens != LensId::Map {
         actions.push(Action::Metric);
     }
     let mut phrase = Phrase::new();
     for action in actions {
-        let hint = keymap::hint(action);
+        let hint = keymap::hint_as(action, crate::lens::of(app.lens).word(action));
         let (key, word) = hint.split_once(' ').unwrap_or((&hint, ""));
         phrase = phrase.group(key).and_inked(word, Ink::Quiet);
     }

@@ -12,8 +12,9 @@ use std::collections::HashMap;
 pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let (app, theme, right) = (look.app, look.theme, layout.head.right());
     let totals = &app.outcome.totals;
-    let star = if app.plan.is_dense() { "" } else { "*" };
-    let keep = Phrase::new().caption("plan").and(format!("A{star}")).inked("keep", Ink::Quiet);
+    let (letter, changed) = app.plan_name();
+    let star = if changed { "*" } else { "" };
+    let keep = Phrase::new().caption("plan").and(format!("{letter}{star}")).inked("keep", Ink::Quiet);
     let keep = keep.and_inked(percent1(totals.keep()), if app.plan.is_dense() { Ink::Text } else { Ink::Accent });
     let keep = if look.compact {
         keep.caption("err").and(known(totals.error, ratio))

@@ -16,7 +16,9 @@ enum HelpLine {
 pub fn keys(look: &Look, search: &str, cursor: usize, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let entries = crate::app::help_entries(search);
-    let remark = format!("{} of {}", entries.len(), crate::app::help_entries("").len());
+    let (undo, redo) = look.app.plan.depth();
+    let all = crate::app::help_entries("").len();
+    let remark = format!("undo {undo}, redo {redo} ── {} of {all}", entries.len());
     let title = if search.is_empty() { "Help  type to search".to_owned() } else { format!("Help  {search}▏") };
     let foot =
         ["↑↓ choose".to_owned(), "enter runs it".to_owned(), format!("{} closes", Key::plain(Code::Esc).label())];

@@ -72,7 +72,7 @@ fn scope_words(look: &Look) -> String {
 fn draw_knob(look: &Look, layout: &Layout, knob: Knob, buf: &mut Buffer) {
     let (app, theme) = (look.app, look.theme);
     let area = layout.slider(knob);
-    let active = app.knob == knob;
+    let active = app.knob == knob && !app.budgeting();
     let reading = app.reading(knob);
     let rest = if knob == Knob::Prune { 0.0 } else { 1.0 };
     let at = match reading {

@@ -6,6 +6,7 @@ mod help;
 mod knobs;
 mod layers;
 mod layout;
+mod sessions;
 
 use crate::app::{App, LensId, Overlay, Target};
 use crate::lens::{self, Look};
@@ -63,6 +64,10 @@ fn paint(look: &Look, layout: &Layout, buf: &mut Buffer) {
         layers::draw(look, layout.list, buf);
     }
     match &look.app.overlay {
+        Some(Overlay::Sessions { cursor }) => {
+            lens_panel(look, layout.lens, buf);
+            sessions::draw(look, *cursor, layout, buf);
+        }
         Some(overlay) => {
             let body = layout.body;
             for y in body.top()..body.bottom() {
@@ -75,6 +80,7 @@ fn paint(look: &Look, layout: &Layout, buf: &mut Buffer) {
             match overlay {
                 Overlay::Help { search, cursor } => help::keys(look, &search.text, *cursor, body, buf),
                 Overlay::Explain { scroll } => help::explain(look, *scroll, body, buf),
+                Overlay::Sessions { .. } => {}
             }
         }
         None => lens_panel(look, layout.lens, buf),
@@ -86,7 +92,7 @@ fn paint(look: &Look, layout: &Layout, buf: &mut Buffer) {
 fn lens_panel(look: &Look, area: Rect, buf: &mut Buffer) {
     let lens = lens::of(look.app.lens);
     let (title, remark) = (lens.title(look), lens.remark(look));
-    let keys: Vec<String> = lens.keys().iter().map(|a| crate::app::keymap::hint(*a)).collect();
+    let keys: Vec<String> = lens.keys().iter().map(|a| crate::app::keymap::hint_as(*a, lens.word(*a))).collect();
     let inside = Panel { title: &title, remark: &remark, keys: &keys }.draw(area, buf, look.theme);
     if inside.width > 0 && inside.height > 0 {
         lens.draw(look, inside, buf);
@@ -124,6 +130,11 @@ pub fn hit(app: &App, theme: Theme, x: u16, y: u16) -> Target {
             LensId::Spectrum => {
                 let plot = lens::spectrum_plot_area(&look, inside);
                 if plot.contains(at) { Target::Plot(Slider::hit(plot, x)) } else { Target::Nothing }
+            }
+            LensId::Frontier => {
+                let slider = lens::frontier_slider_area(&look, inside);
+                let row = || lens::frontier_row_at(&look, inside, x, y).map_or(Target::Nothing, Target::Plan);
+                if slider.contains(at) { Target::Budget(Slider::hit(slider, x)) } else { row() }
             }
             _ => Target::Nothing,
         };

@@ -1,5 +1,6 @@
 //! The loop: take all that happened, change the state, do what it asks, draw one frame.
 
+use super::log::{Begin, Log};
 use super::session::Session;
 use super::signals::{self, Signal};
 use super::{input, panic};
@@ -7,6 +8,7 @@ use crate::app::{App, Effect, Msg, Plan};
 use crate::engine::{Engine, EngineError, Settings};
 use crate::model::Model;
 use crate::screen::{self, Skin};
+use crate::session::{Line, Opened, Store};
 use crate::source::Weights;
 use crossterm::event::{Event, MouseButton, MouseEventKind};
 use std::sync::{Arc, mpsc};
@@ -25,6 +27,10 @@ pub struct Setup {
     pub weights: Weights,
     /// The plan it begins with.
     pub plan: Option<Plan>,
+    /// Where sessions are kept; `None` when there is no place for them.
+    pub store: Option<Store>,
+    /// How the session begins.
+    pub begin: Begin,
     /// How it is measured.
     pub settings: Settings,
     /// How it looks.
@@ -64,9 +70,18 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     let start = Instant::now();
     let (tell, inbox) = mpsc::channel();
     let mut session = Session::open()?;
+    // From here on a change of the window's size is heard, before its size is asked for: none is missed between.
+    let _ = crossterm::event::poll(Duration::ZERO);
     let size = session.size();
     let mut app = App::new(Arc::new(setup.model), size);
     setup.plan.into_iter().for_each(|plan| app.open(plan));
+    // Of the plan that a log begins with nothing is to be undone.
+    let opened = Opened::now(&app.model, &app.plan);
+    match &setup.begin {
+        Begin::TakeUp(_, replayed) | Begin::Replay(_, replayed) => app.resume(replayed),
+        Begin::Told(text) => app.status = Some(text.clone()),
+        Begin::Fresh | Begin::Ask => {}
+    }
     // The first frame before any thread is started.
     session.draw(size, |buf| screen::draw(&app, setup.skin, buf))?;
     let signal = tell.clone();
@@ -74,8 +89,13 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     let reports = tell.clone();
     let report = move |r| drop(reports.send(Happened::Msg(Msg::Report(r))));
     let engine = Engine::start(Arc::clone(&app.model), setup.weights, setup.settings, report)?;
+    let say = tell.clone();
+    let log = Log::start(setup.store, opened, &setup.begin, move |msg| drop(say.send(Happened::Msg(msg))))?;
+    if matches!(setup.begin, Begin::Ask) {
+        log.look_for_others(&app.model, false);
+    }
     read_input(tell)?;
-    Loop { app: &mut app, session, engine, skin: setup.skin, start, outcome: None }.run(&inbox)
+    Loop { app: &mut app, session, log, engine, skin: setup.skin, start, outcome: None }.run(&inbox)
 }
 
 /// Reads the terminal on a thread of its own.
@@ -95,6 +115,7 @@ fn read_input(tell: mpsc::Sender<Happened>) -> std::io::Result<()> {
 struct Loop<'a> {
     app: &'a mut App,
     session: Session,
+    log: Log,
     engine: Engine,
     skin: Skin,
     start: Instant,
@@ -183,13 +204,20 @@ impl Loop<'_> {
                 continue;
             }
             match effect {
-                Effect::Quit => self.outcome = Some(Outcome::Left),
+                Effect::Quit => {
+                    self.log.line(Line::Quit { at: self.start.elapsed().as_millis() as u64 });
+                    self.outcome = Some(Outcome::Left);
+                }
+                Effect::Log(line) => self.log.line(line),
+                Effect::Sessions => self.log.look_for_others(&self.app.model, true),
+                Effect::TakeUp { path, whole } => self.log.take_up(&path, whole, self.start.elapsed()),
                 Effect::Suspend => self.suspend()?,
                 Effect::Mouse(on) => self.session.mouse(on)?,
                 Effect::Focus { .. }
                 | Effect::Refine { .. }
                 | Effect::CancelRefine
                 | Effect::Preview { .. }
+                | Effect::Spread(_)
                 | Effect::Certify(_) => {}
             }
         }
@@ -197,6 +225,8 @@ impl Loop<'_> {
     }
 
     fn suspend(&mut self) -> Result<(), RunError> {
+        // Who is stopped may not go on.
+        self.log.flush();
         self.session.suspend(self.app.mouse, signals::stop)?;
         // The window may have changed meanwhile.
         let (w, h) = self.session.size();

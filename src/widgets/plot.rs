@@ -8,7 +8,6 @@ pub use axis::Axis;
 pub use curve::Curve;
 
 use super::dots::Dots;
-use super::number::tick as write_tick;
 use super::{Ink, Theme, put, put_right, width};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -49,8 +48,12 @@ pub struct Plot<'a> {
     pub dead_label: &'a str,
     /// A point on a curve.
     pub cursor: Option<(f64, f64)>,
+    /// Points with a name: where, what is written there, how.
+    pub points: Vec<(f64, f64, String, Ink)>,
     /// Writes a tick of the axis up.
     pub write_y: fn(f64) -> String,
+    /// Writes a tick of the axis across.
+    pub write_x: fn(f64) -> String,
 }
 
 /// Columns that the labels of the y axis take, its line included.
@@ -88,6 +91,14 @@ impl Plot<'_> {
         }
         dots.draw(inside, buf, theme);
         self.draw_short_marks(inside, buf, theme);
+        for (x, y, text, ink) in &self.points {
+            if let (Some(x), Some(y)) = (self.column(inside, *x), self.row(inside, *y)) {
+                // What does not fit to the right ends at the point.
+                let wide = width(text) as u16;
+                let start = if x + wide <= inside.right() { x } else { (x + 1).saturating_sub(wide).max(inside.x) };
+                put(buf, start, y, inside.right(), text, theme.style(*ink));
+            }
+        }
         if let Some((x, y)) = self.cursor
             && let (Some(cx), Some(cy)) = (self.column(inside, x), self.row(inside, y))
         {
@@ -148,7 +159,7 @@ impl Plot<'_> {
         for tick in self.x.ticks((inside.width / 7).max(2) as usize) {
             let Some(x) = self.column(inside, tick) else { continue };
             put(buf, x, y, inside.right(), "┴", quiet);
-            let label = write_tick(tick);
+            let label = (self.write_x)(tick);
             let start = x.saturating_sub(width(&label) as u16 / 2).max(inside.x);
             if start >= free && start + width(&label) as u16 <= area.right() {
                 free = put(buf, start, y + 1, area.right(), &label, theme.style(Ink::Text)) + 1;

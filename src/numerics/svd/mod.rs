@@ -15,18 +15,19 @@ mod band;
 mod bisect;
 mod chase;
 mod entries;
+mod leading;
 mod panel;
 mod product;
 mod tall;
 
 pub use entries::Entries;
+pub use leading::{approximation_workspace, factors, truncated};
 pub(crate) use panel::Panel;
 
 use super::detach::detached;
 use super::isa::{self, Isa};
 use super::{KeepGoing, Stopped};
 use faer::{Mat, Par};
-use ndarray::{Array2, ArrayView2};
 use std::ops::Range;
 use tall::Work;
 
@@ -143,57 +144,6 @@ pub fn two_stage(a: impl Entries, keep_going: KeepGoing<'_>, threads: usize, isa
 /// Width of the band: wide enough for fast matrix products, narrow enough for the chase.
 fn width(n: usize) -> usize {
     if n < 1024 { 32 } else { 64 }
-}
-
-/// The best approximation of rank at most `rank` (Eckart–Young), as a dense matrix in row-major order.
-///
-/// The decomposition itself cannot be interrupted: told to stop, it is left to end by itself (see `detach`).
-pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>) -> Result<Array2<f32>, SvdError> {
-    let (m, n) = a.dim();
-    if rank == 0 || m == 0 || n == 0 {
-        return Ok(Array2::zeros((m, n)));
-    }
-    if rank >= m.min(n) {
-        return Ok(a.to_owned());
-    }
-    entries::largest(&a, keep_going)?;
-    let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
-    let work = 4 * m.min(n).pow(2) * m.max(n);
-    let found = detached(work, keep_going, move || full.thin_svd()).ok_or(SvdError::Stopped)?;
-    let svd = found.map_err(|_| SvdError::NoConvergence)?;
-    if !keep_going() {
-        return Err(SvdError::Stopped);
-    }
-    let sigma = svd.S().column_vector();
-    let scaled = Mat::<f64>::from_fn(m, rank, |i, j| svd.U()[(i, j)] * sigma[j]);
-    let product = &scaled * svd.V().subcols(0, rank).transpose();
-    Ok(Array2::from_shape_fn((m, n), |(i, j)| product[(i, j)] as f32))
-}
-
-/// Two factors of the best approximation of a rank: A (m × r) and B (r × n), AB = `W_r`, σ split evenly between them.
-/// At the full rank and above they multiply out to the matrix up to rounding.
-pub fn factors(
-    a: ArrayView2<'_, f32>,
-    rank: usize,
-    keep_going: KeepGoing<'_>,
-) -> Result<(Array2<f32>, Array2<f32>), SvdError> {
-    let (m, n) = a.dim();
-    let rank = rank.min(m).min(n);
-    if rank == 0 {
-        return Ok((Array2::zeros((m, 0)), Array2::zeros((0, n))));
-    }
-    entries::largest(&a, keep_going)?;
-    let full = Mat::<f64>::from_fn(m, n, |i, j| f64::from(a[(i, j)]));
-    let work = 4 * m.min(n).pow(2) * m.max(n);
-    let found = detached(work, keep_going, move || full.thin_svd()).ok_or(SvdError::Stopped)?;
-    let svd = found.map_err(|_| SvdError::NoConvergence)?;
-    if !keep_going() {
-        return Err(SvdError::Stopped);
-    }
-    let roots: Vec<f64> = svd.S().column_vector().iter().take(rank).map(|s| s.sqrt()).collect();
-    let left = Array2::from_shape_fn((m, rank), |(i, j)| (svd.U()[(i, j)] * roots[j]) as f32);
-    let right = Array2::from_shape_fn((rank, n), |(i, j)| (svd.V()[(j, i)] * roots[i]) as f32);
-    Ok((left, right))
 }
 
 #[cfg(test)]

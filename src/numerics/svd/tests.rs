@@ -1,4 +1,5 @@
 use super::*;
+use ndarray::Array2;
 use proptest::prelude::*;
 
 const GO: KeepGoing<'static> = &|| true;

@@ -32,6 +32,14 @@ pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, ex
     out
 }
 
+/// What a layer takes under a treatment.
+pub fn cost_of(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
+    if treatment.is_dense() || !layer.eligible() {
+        return cost(layer, Treatment::default(), None);
+    }
+    cost_after(layer, facts, treatment)
+}
+
 fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
     let before = cost(layer, Treatment::default(), None);
     let norm_before = norm(layer, facts);

@@ -124,7 +124,9 @@ fn a_plot_shows_axes_marks_and_the_dead_zone() {
         dead_from: Some(50.0),
         dead_label: "no gain",
         cursor: Some((20.0, values[19])),
+        points: Vec::new(),
         write_y: super::super::number::tick,
+        write_x: crate::widgets::number::tick,
     };
     let area = Rect::new(0, 0, 60, 12);
     let mut buf = Buffer::empty(area);
