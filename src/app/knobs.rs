@@ -138,6 +138,13 @@ impl App {
         }
     }
 
+    /// The knob before.
+    pub(super) fn previous_knob(&mut self) {
+        // Once round but one; on the frontier there is one more.
+        let all = Knob::ALL.len() + usize::from(self.lens == super::LensId::Frontier);
+        (1..all).for_each(|_| self.next_knob());
+    }
+
     /// Moves the active knob by so many percent.
     pub(super) fn scrub(&mut self, steps: i32) {
         let targets = self.targets();

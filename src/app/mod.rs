@@ -257,7 +257,7 @@ impl App {
             Action::Scrub(n) if self.budgeting() => self.scrub_budget(n, effects),
             Action::Scrub(n) => self.scrub(n),
             Action::NextKnob => self.next_knob(),
-            Action::PreviousKnob => self.knob = self.knob.next().next(),
+            Action::PreviousKnob => self.previous_knob(),
             Action::NextPattern => self.next_pattern(),
             Action::NextForm => self.next_form(),
             Action::NextCriterion => self.next_criterion(),

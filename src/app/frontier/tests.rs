@@ -156,13 +156,17 @@ fn what_is_typed_sets_the_budget_and_what_holds_it() {
 #[test]
 fn tab_reaches_the_budget_on_the_frontier_only() {
     let mut s = measured();
-    press(&mut s, "<tab> <tab>");
+    press(&mut s, "<tab> <tab> <tab>");
     assert!(!s.app.budgeting() && s.app.knob == Knob::Rank);
     press(&mut s, "5");
     assert!(s.app.budgeting());
     press(&mut s, "<tab> h");
     assert!(!s.app.budgeting() && s.here().rank.is_some(), "the rank moves");
-    press(&mut s, "<tab> <tab>");
+    press(&mut s, "<tab> <tab> <tab>");
+    assert!(s.app.budgeting());
+    press(&mut s, "<s-tab>");
+    assert!(!s.app.budgeting() && s.app.knob == Knob::Bits);
+    press(&mut s, "<tab>");
     assert!(s.app.budgeting());
     press(&mut s, "1 h");
     assert!(!s.app.budgeting());
