@@ -139,19 +139,11 @@ impl App {
         }
     }
 
-    /// The one before.
+    /// The knob before.
     pub(super) fn previous_knob(&mut self) {
-        let last = Knob::Rank.next().next();
-        if self.lens != super::LensId::Frontier {
-            self.knob = self.knob.next().next();
-        } else if self.frontier.active {
-            self.frontier.active = false;
-            self.knob = last;
-        } else if self.knob == Knob::Rank {
-            self.frontier.active = true;
-        } else {
-            self.knob = self.knob.next().next();
-        }
+        // Once round but one; on the frontier there is one more.
+        let all = Knob::ALL.len() + usize::from(self.lens == super::LensId::Frontier);
+        (1..all).for_each(|_| self.next_knob());
     }
 
     /// Moves the active knob by so many percent.
@@ -414,11 +406,6 @@ impl App {
     }
 }
 
-/// How many steps are left, for the status line.
-fn more(steps: usize) -> String {
-    if steps == 0 { String::new() } else { format!(" ({steps} more)") }
-}
-
 /// Where so many bits stand on their slider: 2 at the left end, off at the right one.
 pub fn bits_share(bits: u8) -> f64 {
     f64::from(bits.saturating_sub(*BITS.start())) / f64::from(BITS.end() + 1 - BITS.start())
@@ -428,6 +415,11 @@ pub fn bits_share(bits: u8) -> f64 {
 pub fn bits_at(share: f64) -> Option<u8> {
     let bits = BITS.start() + (share.clamp(0.0, 1.0) * f64::from(BITS.end() + 1 - BITS.start())).round() as u8;
     BITS.contains(&bits).then_some(bits)
+}
+
+/// How many steps are left, for the status line.
+fn more(steps: usize) -> String {
+    if steps == 0 { String::new() } else { format!(" ({steps} more)") }
 }
 
 /// What removing a share in a pattern is; nothing removed is `None`.

@@ -1,6 +1,7 @@
 //! State, and the one way it changes: [`App::update`]. No threads, no files, no clock, no terminal.
 
 mod action;
+mod exact;
 mod frontier;
 pub mod keymap;
 mod knobs;
@@ -457,19 +458,6 @@ impl App {
         }
     }
 
-    /// The estimate worth having until the exact run is there: of the selected layer, pruned and nothing else.
-    fn previewed(&self, layer: LayerId, treatment: Treatment) -> Option<Effect> {
-        let alone = treatment.rank.is_none() && treatment.quantise.is_none();
-        let how = treatment.prune.filter(|_| alone && layer == self.selected)?;
-        let threshold = match how.pattern {
-            Pattern::Unstructured if how.criterion == Criterion::Magnitude => {
-                self.facts.of(layer).magnitude.as_ref()?.prune(how.remove).threshold
-            }
-            _ => 0.0,
-        };
-        Some(Effect::Preview { layer, treatment, threshold })
-    }
-
     fn certify(&mut self, effects: &mut Vec<Effect>) {
         let id = self.selected;
         if let Some(bound) = self.facts.of(id).certificate {
@@ -481,30 +469,6 @@ impl App {
         } else {
             self.say("nothing to certify: this tensor is not measured");
         }
-    }
-
-    /// The exact run worth having now: of the selected layer; on the Lipschitz lens of a chain then of the others.
-    fn wanted_refinement(&self) -> Option<(LayerId, Treatment)> {
-        let chain = self.lens == LensId::Lipschitz && crate::model::architecture::is_chain(&self.model);
-        let others = self.model.layers.iter().map(|l| l.id).filter(|_| chain);
-        std::iter::once(self.selected).chain(others).find_map(|id| {
-            let treatment = self.plan.treatment(id);
-            let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
-            // A rank alone follows from the dense spectrum, all but its row and column sums.
-            let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
-            let spatial = treatment.rank.is_some() && treatment.form == Factors::Spatial;
-            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || spatial || sums)
-                && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
-                && self.current_refinement(id).is_none()
-                && !failed;
-            wanted.then_some((id, treatment))
-        })
-    }
-
-    /// The exact run of a layer's present treatment, when there is one.
-    pub fn current_refinement(&self, id: LayerId) -> Option<&Arc<Refined>> {
-        let treatment = self.plan.treatment(id);
-        self.refined.get(id.0)?.as_ref().filter(|r| r.treatment == treatment)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{App, LensId, Measure, Scope, Sort, SpectrumView};
 use crate::model::LayerId;
 use crate::plan::Knob;
 use crate::plan::budget::{ALLOCATORS, Ask};
-use crate::treat::Pattern;
+use crate::treat::{Criterion, Factors, Granularity, Pattern};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -18,6 +18,9 @@ pub(super) struct View {
     knob: Knob,
     scope: Scope,
     pattern: Pattern,
+    criterion: Criterion,
+    form: Factors,
+    per: Granularity,
     filter: String,
     sort: Sort,
     all: bool,
@@ -39,6 +42,9 @@ impl App {
             knob: self.knob,
             scope: self.scope,
             pattern: self.pattern,
+            criterion: self.criterion,
+            form: self.form,
+            per: self.per,
             filter: self.list.filter.clone(),
             sort: self.list.sort,
             all: self.list.all,
@@ -61,6 +67,9 @@ impl App {
             "knob": view.knob,
             "scope": view.scope,
             "pattern": view.pattern,
+            "criterion": view.criterion,
+            "factors": view.form,
+            "per": view.per,
             "filter": view.filter,
             "sort": view.sort,
             "all": view.all,
@@ -89,6 +98,9 @@ impl App {
         put(words, "knob", &mut self.knob);
         put(words, "scope", &mut self.scope);
         put(words, "pattern", &mut self.pattern);
+        put(words, "criterion", &mut self.criterion);
+        put(words, "factors", &mut self.form);
+        put(words, "per", &mut self.per);
         put(words, "filter", &mut self.list.filter);
         put(words, "sort", &mut self.list.sort);
         put(words, "all", &mut self.list.all);

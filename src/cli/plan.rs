@@ -105,15 +105,7 @@ enum Same {
 impl Wish {
     fn of(args: &PlanArgs) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
-        let Some(criterion) = Criterion::parse(&args.criterion) else {
-            let known: Vec<String> = CRITERIA.iter().map(|w| format!("{}: {}", w.name, w.words)).collect();
-            let later = ["wanda", "obs"].contains(&args.criterion.as_str());
-            let why = if later { "not built yet; built are" } else { "not one of" };
-            return usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")));
-        };
-        if criterion != Criterion::Magnitude && args.prune.is_none() && args.budget.is_none() {
-            return usage(format!("--criterion {}: say how much goes with --prune R or --budget F", args.criterion));
-        }
+        let criterion = criterion(args)?;
         if args.calibration.is_some() || args.time.is_some() {
             return usage("--calibration and --time: measured plans are not built yet".to_owned());
         }
@@ -154,14 +146,7 @@ impl Wish {
             };
         }
         if let Some(text) = &args.rank_rule {
-            return match rule::parse(text) {
-                Some(Ok(rule)) => Ok(Self::Same(Some(Same::Rule(rule)), bits)),
-                Some(Err(why)) => usage(format!("--rank-rule {text}: {why}")),
-                None => {
-                    let known: Vec<String> = RULES.iter().map(|r| format!("{}: {}", r.name, r.words)).collect();
-                    usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  ")))
-                }
-            };
+            return Ok(Self::Same(Some(Same::Rule(ruled(text)?)), bits));
         }
         let Some(keep) = args.budget else {
             if bits.is_some() {
@@ -253,6 +238,35 @@ impl Wish {
         out.extend(more);
         out.extend(ranks.then_some(ProbeId::Spatial));
         out
+    }
+}
+
+/// By what it is to be chosen what goes.
+fn criterion(args: &PlanArgs) -> Result<Criterion, CliError> {
+    let usage = |text: String| Err(CliError::Usage(text));
+    match Criterion::parse(&args.criterion) {
+        Some(criterion) if criterion != Criterion::Magnitude && args.prune.is_none() => {
+            usage(format!("--criterion {}: say how much goes with --prune R or --budget F", args.criterion))
+        }
+        Some(criterion) => Ok(criterion),
+        None => {
+            let known: Vec<String> = CRITERIA.iter().map(|w| format!("{}: {}", w.name, w.words)).collect();
+            let later = ["wanda", "obs"].contains(&args.criterion.as_str());
+            let why = if later { "not built yet; built are" } else { "not one of" };
+            usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")))
+        }
+    }
+}
+
+/// The rule of a name.
+fn ruled(text: &str) -> Result<Chosen, CliError> {
+    match rule::parse(text) {
+        Some(Ok(rule)) => Ok(rule),
+        Some(Err(why)) => Err(CliError::Usage(format!("--rank-rule {text}: {why}"))),
+        None => {
+            let known: Vec<String> = RULES.iter().map(|r| format!("{}: {}", r.name, r.words)).collect();
+            Err(CliError::Usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  "))))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::known::Known;
 use crate::probe::Magnitude;
 use crate::probe::structure::PATTERNS;
 use crate::treat::{Pattern, Prune, Refined};
-use crate::widgets::number::{count, known, number, percent, ratio, tick};
+use crate::widgets::number::{bytes, count, known, number, percent, ratio, tick};
 use crate::widgets::plot::Axis;
 use crate::widgets::{Ink, Phrase, bars, put, put_right, spark, width};
 use ratatui::buffer::Buffer;
@@ -275,6 +275,10 @@ fn below(look: &Look, m: &Magnitude, lines: u16) -> Vec<Phrase> {
         .and(format!("={}", ratio(m.pq_index)))
         .caption("zeros")
         .and(format!("={}", count(m.zeros)));
+    let rest = match look.outcome.after.index {
+        0 => rest,
+        index => rest.caption("index").and(format!("+{}", bytes(index))),
+    };
     vec![at_knob(look), ladder(m), patterns(look), rest]
 }
 
@@ -290,6 +294,9 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
         line("relative error", known(error, ratio)),
         line("energy kept", known(kept, percent)),
     ];
+    if look.outcome.after.index > 0 {
+        lines.push(line("index", format!("+{}", bytes(look.outcome.after.index))));
+    }
     if let Some([layer, row]) = both_scopes(look) {
         lines.push(line("threshold, layer", format!("err {}", known(layer, ratio))));
         lines.push(line("threshold, row", format!("err {}", known(row, ratio))));

@@ -224,9 +224,6 @@ fn layer_words(look: &Look) -> Phrase {
     if !look.compact {
         let size = change(out.before.bytes, out.after.bytes, &BYTES, arrow);
         phrase = phrase.group(size);
-        if out.after.index > 0 {
-            phrase = phrase.and_inked(format!("+{} index", bytes(out.after.index)), Ink::Quiet);
-        }
         if let Some(macs) = out.after.macs {
             phrase = phrase.group(format!("{} MACs", count(macs)));
         }
@@ -238,7 +235,11 @@ fn layer_words(look: &Look) -> Phrase {
     if look.app.plan.treatment(look.layer.id).is_dense() {
         return phrase;
     }
-    phrase.caption(if look.compact { "cut" } else { "‖W−Ŵ‖₂" }).and(known(out.delta_norm, number))
+    phrase = phrase.caption(if look.compact { "cut" } else { "‖W−Ŵ‖₂" }).and(known(out.delta_norm, number));
+    if out.after.index > 0 && !look.compact {
+        phrase = phrase.group(format!("+{} index", bytes(out.after.index)));
+    }
+    phrase
 }
 
 fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {

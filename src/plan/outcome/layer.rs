@@ -32,6 +32,14 @@ pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, ex
     out
 }
 
+/// What a layer takes under a treatment.
+pub fn cost_of(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
+    if treatment.is_dense() || !layer.eligible() {
+        return cost(layer, Treatment::default(), None);
+    }
+    cost_after(layer, facts, treatment)
+}
+
 fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact: Option<&Refined>) -> LayerOutcome {
     let before = cost(layer, Treatment::default(), None);
     let norm_before = norm(layer, facts);
@@ -71,14 +79,6 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
         rounding::project(&mut out, layer, facts, treatment, how);
     }
     out
-}
-
-/// What a layer takes under a treatment.
-pub fn cost_of(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
-    if treatment.is_dense() || !layer.eligible() {
-        return cost(layer, Treatment::default(), None);
-    }
-    cost_after(layer, facts, treatment)
 }
 
 fn cost_after(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
@@ -199,7 +199,7 @@ fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, 
     };
     // Near what a sample of rows says, and never below what magnitudes would lose.
     let about = facts.importance.as_ref().filter(|_| how.criterion == Criterion::RelativeImportance);
-    let about = about.and_then(|i| i.removed(how.pattern, how.remove)).map(|share| share * magnitude.sum_squares);
+    let about = about.and_then(|i| i.removed(how.pattern, gone(layer, how))).map(|share| share * magnitude.sum_squares);
     out.error_energy = match (known, about) {
         (Some(least), Some(about)) => Some(Known::estimate(about.max(least.value))),
         (known, about) => known.or(about.map(Known::estimate)),
@@ -214,6 +214,15 @@ fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, 
     let rows = how.pattern == Pattern::Rows;
     out.norm_after = out.norm_before.filter(|_| rows).map(|n| Known { bound: upper(n.bound), ..n });
     out.norm_after = out.norm_after.or(Some(Known::upper(magnitude.frobenius())));
+}
+
+/// The share of the entries that really goes: whole entries, of the layer or of each row.
+fn gone(layer: &Layer, how: Prune) -> f64 {
+    let of = match how.pattern {
+        Pattern::Unstructured => layer.rows() as u64 * layer.cols() as u64,
+        _ => return how.remove,
+    };
+    Treatment::removed(how.remove, of) as f64 / of.max(1) as f64
 }
 
 /// What an upper bound built from a value of this kind is.
