@@ -89,8 +89,9 @@ pub fn group_tail(case: &Case) -> Vec<Found> {
 
 /// Zeros in no order save nothing.
 pub fn zeros(case: &Case) -> Vec<Found> {
-    let zeros =
-        case.names(|_, t, _| pattern(t) == Some(Pattern::Unstructured) && t.prune.is_some_and(|p| p.remove < 1.0));
+    let zeros = case.names(|_, t, _| {
+        matches!(pattern(t), Some(Pattern::Unstructured | Pattern::PerRow)) && t.prune.is_some_and(|p| p.remove < 1.0)
+    });
     let text = match case.target {
         Target::Any => {
             "single zeros save neither bytes nor time: dense kernels multiply them, and only a sparse format skips them"

@@ -77,7 +77,9 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
 fn shares(recipe: &Recipe, layers: &[&Layer], lost: &mut Lost, notes: &mut Vec<String>) -> Option<Vec<u8>> {
     let cut = |l: &Layer| {
         let t = recipe.plan.treatment(l.id);
-        t.prune.filter(|p| t.rank.is_none() && p.pattern == Pattern::Unstructured).map(|p| share(p.remove))
+        t.prune
+            .filter(|p| t.rank.is_none() && matches!(p.pattern, Pattern::Unstructured | Pattern::PerRow))
+            .map(|p| share(p.remove))
     };
     for (layer, treatment) in recipe.treated() {
         let whole = layers.iter().any(|l| l.id == layer.id) && cut(layer).is_some();

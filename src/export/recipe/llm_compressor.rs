@@ -71,7 +71,7 @@ fn cuts<'a>(recipe: &Recipe<'a>, lost: &mut Lost) -> Vec<Cut<'a>> {
                     layer,
                     format!("{} is left out: {} columns are no multiple of {m}", prune.short(), layer.cols()),
                 ),
-                Pattern::Unstructured | Pattern::Groups(_) => cuts.push(Cut { layer, prune }),
+                Pattern::Unstructured | Pattern::PerRow | Pattern::Groups(_) => cuts.push(Cut { layer, prune }),
                 _ => lost.add(
                     layer,
                     "the pattern is left out, the layer stays dense: masks are unstructured or N:M (torch-pruning \
@@ -108,7 +108,7 @@ fn blocks(recipe: &Recipe, cuts: &[Cut]) -> Option<Vec<(String, f64)>> {
     let mut blocks: Vec<(String, Vec<&Cut>)> = Vec::new();
     for cut in cuts {
         let (key, _) = naming::block_of(&cut.layer.name)?;
-        if cut.prune.pattern != Pattern::Unstructured {
+        if !matches!(cut.prune.pattern, Pattern::Unstructured | Pattern::PerRow) {
             return None;
         }
         match blocks.iter_mut().find(|b| b.0 == key) {
