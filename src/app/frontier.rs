@@ -1,50 +1,18 @@
 //! Budgets in the dashboard: what is asked, the curves of all allocators, plans that were pinned.
 
+mod aside;
+mod ask;
+
+pub use aside::Snapshot;
+
 use super::message::Effect;
-use super::prompt::{self, Value};
 use super::{App, LensId};
 use crate::engine::Question;
-use crate::known::Known;
 use crate::model::LayerId;
-use crate::model::Model;
-use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Curve, Groups, Means, Spreading, Unit};
-use crate::plan::{Edit, Entry, Granularity, Knob, Outcome, Pattern, Plan, Totals, project};
+use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Curve, Means, Spreading};
+use crate::plan::{Edit, Entry, Knob, Pattern, project};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A plan put aside under a letter.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// `A`, `B`, …
-    pub name: char,
-    /// What it holds.
-    pub plan: Plan,
-    /// What it comes to, as far as that is known.
-    pub totals: Option<Totals>,
-    /// √(mean of squared relative errors).
-    pub mean: Option<Known>,
-}
-
-impl Snapshot {
-    fn of(name: char, plan: Plan) -> Self {
-        Self { name, plan, totals: None, mean: None }
-    }
-    /// Its error.
-    pub fn error(&self, measure: Measure) -> Option<Known> {
-        match measure {
-            Measure::Total => self.totals?.error,
-            Measure::Mean => self.mean,
-        }
-    }
-    /// What it keeps.
-    pub fn keep(&self, of: Unit) -> f64 {
-        self.totals.as_ref().map_or(1.0, |t| of.share(t))
-    }
-    /// Weighs it by what is known now.
-    fn weigh(&mut self, outcome: &Outcome, model: &Model) {
-        (self.totals, self.mean) = (Some(outcome.totals), outcome.mean_error(model));
-    }
-}
 
 /// What of the errors is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -169,29 +137,6 @@ impl Frontier {
 }
 
 impl App {
-    /// The letter of the plan, and whether it has changed since it was put aside.
-    pub fn plan_name(&self) -> (char, bool) {
-        match self.frontier.snapshots.iter().rev().find(|s| s.plan.same(&self.plan)) {
-            Some(same) => (same.name, false),
-            None => (self.frontier.snapshots.last().map_or('A', |s| s.name), !self.plan.is_dense()),
-        }
-    }
-
-    /// Another session's plans come in place of those put aside; what was asked for the plan before is void.
-    pub(super) fn put_aside(&mut self, plans: &[(char, Plan)]) {
-        let (model, facts, refined) = (&self.model, &self.facts, &self.refined);
-        let weighed = |(name, plan): &(char, Plan)| {
-            let mut snapshot = Snapshot::of(*name, plan.bare());
-            snapshot.weigh(&project(model, facts, refined, plan), model);
-            snapshot
-        };
-        let snapshots = plans.iter().map(weighed).collect();
-        let frontier = &mut self.frontier;
-        (frontier.snapshots, frontier.cursor, frontier.differences) = (snapshots, None, false);
-        (frontier.follows, frontier.solved, frontier.waiting, frontier.again) = (false, None, None, None);
-        frontier.binding.clear();
-    }
-
     /// Opens the frontier with the budget as the knob that moves.
     pub(super) fn budget(&mut self) {
         self.lens = LensId::Frontier;
@@ -201,122 +146,6 @@ impl App {
     /// Whether arrows move the budget.
     pub fn budgeting(&self) -> bool {
         self.lens == LensId::Frontier && self.frontier.active
-    }
-
-    pub(super) fn scrub_budget(&mut self, steps: i32, effects: &mut Vec<Effect>) {
-        let at = (self.frontier.ask.keep * 100.0).round() + f64::from(steps);
-        self.set_budget((at / 100.0).max(0.01), effects);
-    }
-
-    pub(super) fn set_budget(&mut self, share: f64, effects: &mut Vec<Effect>) {
-        self.frontier.ask.keep = share.clamp(0.001, 1.0);
-        self.frontier.solved = None;
-        self.frontier.cursor = None;
-        // A plan that a budget made follows the budget; one that was changed by hand waits for enter.
-        if self.frontier.follows {
-            effects.push(self.solve());
-        }
-    }
-
-    pub(super) fn next_allocator(&mut self) {
-        self.lens = LensId::Frontier;
-        self.frontier.cursor = None;
-        self.frontier.allocator = (self.frontier.allocator + 1) % ALLOCATORS.len();
-        let chosen = &ALLOCATORS[self.frontier.allocator];
-        self.say(format!("{}: {}", chosen.name, chosen.words));
-    }
-
-    pub(super) fn next_means(&mut self) {
-        let (frontier, pattern) = (&mut self.frontier, self.pattern);
-        let multiple = frontier.multiple();
-        frontier.means(match frontier.ask.means {
-            Means::Prune(_) => Means::Rank(multiple),
-            Means::Rank(_) => Means::Either(pattern, multiple),
-            Means::Either(..) => Means::Bits(Granularity::Row),
-            Means::Bits(_) => Means::Prune(pattern),
-        });
-        // Fewer bits change nothing but bytes.
-        if matches!(frontier.ask.means, Means::Bits(_)) && matches!(frontier.ask.of, Unit::Params | Unit::Macs) {
-            frontier.ask.of = Unit::Bytes;
-        }
-        let words = format!("{}, of {}", frontier.ask.means.words(), frontier.ask.of.word());
-        self.say(format!("budget by {words}"));
-    }
-
-    pub(super) fn next_measure(&mut self) {
-        self.frontier.measure = match self.frontier.measure {
-            Measure::Total => Measure::Mean,
-            Measure::Mean => Measure::Total,
-        };
-    }
-
-    pub(super) fn next_unit(&mut self) {
-        let at = Unit::ALL.iter().position(|u| *u == self.frontier.ask.of).unwrap_or(0);
-        self.frontier.ask.of = Unit::ALL[(at + 1) % Unit::ALL.len()];
-        self.say(format!("budget of {}", self.frontier.ask.of.word()));
-    }
-
-    pub(super) fn next_groups(&mut self) {
-        self.frontier.ask.groups = self.frontier.ask.groups.next();
-        self.say(format!("one setting for: {}", self.frontier.ask.groups.words()));
-    }
-
-    pub(super) fn next_multiple(&mut self) {
-        let at = MULTIPLES.iter().position(|m| *m == self.frontier.multiple()).map_or(0, |i| i + 1);
-        self.set_multiple(MULTIPLES[at % MULTIPLES.len()]);
-    }
-
-    fn set_multiple(&mut self, multiple: usize) {
-        let pattern = self.pattern;
-        self.frontier.means(match self.frontier.ask.means {
-            Means::Either(pattern, _) => Means::Either(pattern, multiple),
-            Means::Rank(_) => Means::Rank(multiple),
-            Means::Prune(_) | Means::Bits(_) if multiple > 1 => Means::Rank(multiple),
-            Means::Prune(_) | Means::Bits(_) => Means::Prune(pattern),
-        });
-        self.say(format!("budget by {}", self.frontier.ask.means.words()));
-    }
-
-    /// The pattern of pruning has changed: budgets go by the new one.
-    pub(super) fn budget_pattern(&mut self) {
-        self.frontier.means(match self.frontier.ask.means {
-            Means::Prune(_) => Means::Prune(self.pattern),
-            Means::Either(_, multiple) => Means::Either(self.pattern, multiple),
-            other @ (Means::Rank(_) | Means::Bits(_)) => other,
-        });
-    }
-
-    pub(super) fn move_row(&mut self, steps: i32) {
-        let last = self.frontier.rows().saturating_sub(1);
-        self.frontier.cursor = Some(self.frontier.row().saturating_add_signed(steps.signum() as isize).min(last));
-    }
-
-    /// Puts the plan aside under the next letter.
-    pub(super) fn snapshot(&mut self) {
-        if let Some(same) = self.frontier.snapshots.iter().find(|s| s.plan.same(&self.plan)) {
-            self.say(format!("plan {} is this very plan", same.name));
-            return;
-        }
-        let Some(name) = ('A'..='Z').nth(self.frontier.snapshots.len()) else {
-            self.say("26 plans are put aside already");
-            return;
-        };
-        let mut snapshot = Snapshot::of(name, self.plan.bare());
-        snapshot.weigh(&self.outcome, &self.model);
-        self.frontier.snapshots.push(snapshot);
-        // The cursor stays on what it was on.
-        self.frontier.cursor =
-            self.frontier.cursor.map(|c| if c + 1 >= self.frontier.snapshots.len() { c + 1 } else { c });
-        self.say(format!("put aside as plan {name}: 5 shows it, enter on it takes it up again"));
-    }
-
-    pub(super) fn differences(&mut self) {
-        self.lens = LensId::Frontier;
-        if self.frontier.snapshots.is_empty() {
-            self.say("nothing to compare with: S puts the plan aside");
-            return;
-        }
-        self.frontier.differences = !self.frontier.differences;
     }
 
     /// Takes the row under the cursor: a snapshot becomes the plan, an allocator meets the budget.
@@ -433,60 +262,6 @@ impl App {
         if self.plan.edit(Edit { changes, label, gesture, at: self.now }) {
             self.outcome.update(&self.model, &self.facts, &self.refined, &self.plan, touched);
         }
-    }
-
-    /// What was typed while the budget is the active knob: `50%`, `floor 10%`, `of bytes`, `lamp`, `2:4`, `rank 8`.
-    pub(super) fn type_budget(&mut self, text: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
-        let text = text.trim().trim_start_matches('=').trim();
-        let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        let rest = rest.trim();
-        let share = |text: &str| match prompt::value(Knob::Prune, text)? {
-            Value::Share(share) => Ok(share),
-            _ => Err(format!("\"{text}\" is no share: type 50% or .5")),
-        };
-        let ask = &mut self.frontier.ask;
-        match (first, rest) {
-            ("floor", rest) => ask.floor = share(rest)?.min(ask.ceiling),
-            ("ceiling", "dense" | "off") => ask.ceiling = 1.0,
-            ("ceiling", rest) => ask.ceiling = share(rest)?.max(ask.floor),
-            ("of", rest) => {
-                let unit = Unit::ALL.into_iter().find(|u| u.word().eq_ignore_ascii_case(rest));
-                ask.of = unit.ok_or_else(|| format!("of {rest}: params, bytes, stored or macs"))?;
-            }
-            ("rank", "") => {
-                let multiple = self.frontier.multiple();
-                self.frontier.means(Means::Rank(multiple));
-            }
-            ("rank" | "multiple", rest) => {
-                let digits = rest.trim_start_matches(['×', 'x']);
-                let multiple = digits.parse().ok().filter(|m| *m > 0);
-                self.set_multiple(multiple.ok_or_else(|| format!("{first} {rest}: a multiple such as 8"))?);
-            }
-            ("bits" | "int", rest) => {
-                let per = Granularity::parse(if rest.is_empty() { "row" } else { rest });
-                let per = per.ok_or_else(|| format!("{first} {rest}: bits row, bits group:64 or bits tensor"))?;
-                self.frontier.means(Means::Bits(per));
-            }
-            ("prune", "") => self.frontier.means(Means::Prune(self.pattern)),
-            ("groups", rest) => {
-                ask.groups = Groups { qkv: rest.contains("qkv"), gate_up: rest.contains("gate") };
-            }
-            (name, "") if ALLOCATORS.iter().any(|a| a.name == name) => {
-                self.frontier.allocator = ALLOCATORS.iter().position(|a| a.name == name).unwrap_or(0);
-                self.frontier.cursor = None;
-            }
-            (name, "") if Pattern::parse(name).is_some() => {
-                self.pattern = Pattern::parse(name).map_or(self.pattern, |p| p.0);
-                self.frontier.means(Means::Prune(self.pattern));
-            }
-            _ => {
-                let keep = share(text).map_err(|_| {
-                    format!("\"{text}\": type 50%, floor 10%, ceiling 90%, of bytes, rank 8, 2:4, groups qkv, or an allocator")
-                })?;
-                self.set_budget(keep, effects);
-            }
-        }
-        Ok(())
     }
 }
 
