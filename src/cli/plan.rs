@@ -167,7 +167,9 @@ impl Wish {
         }
         let Some(chosen) = allocator(&args.allocator) else {
             let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
-            return usage(format!("--allocator {}: not one of\n  {}", args.allocator, known.join("\n  ")));
+            let later = ["owl", "measured"].contains(&args.allocator.as_str());
+            let why = if later { "needs activations or measured loss, not built yet; built are" } else { "not one of" };
+            return usage(format!("--allocator {}: {why}\n  {}", args.allocator, known.join("\n  ")));
         };
         if let Some(own) = own.filter(|_| args.by != Treat::Rank) {
             return usage(format!(
@@ -245,7 +247,7 @@ impl Wish {
 fn criterion(args: &PlanArgs) -> Result<Criterion, CliError> {
     let usage = |text: String| Err(CliError::Usage(text));
     match Criterion::parse(&args.criterion) {
-        Some(criterion) if criterion != Criterion::Magnitude && args.prune.is_none() => {
+        Some(criterion) if criterion != Criterion::Magnitude && args.prune.is_none() && args.budget.is_none() => {
             usage(format!("--criterion {}: say how much goes with --prune R or --budget F", args.criterion))
         }
         Some(criterion) => Ok(criterion),

@@ -202,6 +202,7 @@ impl<'a> Scene<'a> {
             Means::Rank(multiple) if multiple > 1 => binding.push(format!("ranks are at least {multiple}")),
             _ => {}
         }
+        binding.extend(self.inapplicable());
         binding.push(format!("{:.1}% lie in what is not compressed", 100.0 * self.fixed / self.whole.max(1.0)));
         BudgetError::OutOfReach {
             keep: self.ask.keep * 100.0,
@@ -211,12 +212,19 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The layers in which the criterion cannot choose: they stay as they are.
+    fn inapplicable(&self) -> Option<String> {
+        let (Means::Prune(pattern) | Means::Either(pattern, _)) = self.ask.means else { return None };
+        let criterion = self.ask.criterion;
+        let count = self.free.iter().filter(|(l, _)| criterion.applies(l, pattern).is_err()).count();
+        (count > 0).then(|| format!("{} does not apply: {}", criterion.name(), layers(count)))
+    }
+
     /// Which constraints hold the treatments back.
     pub fn binding(&self, found: &[Treatment]) -> Vec<String> {
         let mut out: Vec<String> = self.pinned.iter().map(|name| format!("pinned: {name}")).collect();
         let count =
             |test: &dyn Fn(usize, Treatment) -> bool| found.iter().enumerate().filter(|(i, t)| test(*i, **t)).count();
-        let layers = |n: usize| if n == 1 { "1 layer".to_owned() } else { format!("{n} layers") };
         let share = |i: usize, t: Treatment| {
             let dense = self.free[i].0.params.max(1) as f64;
             cost_of(self.free[i].0, self.free[i].1, t).params as f64 / dense
@@ -231,13 +239,7 @@ impl<'a> Scene<'a> {
         if high > 0 {
             out.push(format!("ceiling {:.0}%: {}", ceiling * 100.0, layers(high)));
         }
-        let (criterion, means) = (self.ask.criterion, self.ask.means);
-        if let Means::Prune(pattern) | Means::Either(pattern, _) = means {
-            let out_of = self.free.iter().filter(|(l, _)| criterion.applies(l, pattern).is_err()).count();
-            if out_of > 0 {
-                out.push(format!("{} does not apply: {}", criterion.name(), layers(out_of)));
-            }
-        }
+        out.extend(self.inapplicable());
         if let Means::Rank(multiple) | Means::Either(_, multiple) = self.ask.means {
             let ranked = count(&|_, t| t.rank.is_some());
             if multiple > 1 && ranked > 0 {
@@ -326,4 +328,9 @@ impl<'a> Scene<'a> {
         }
         Menu { choices }
     }
+}
+
+/// So many layers, in words.
+fn layers(n: usize) -> String {
+    if n == 1 { "1 layer".to_owned() } else { format!("{n} layers") }
 }
