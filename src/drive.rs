@@ -51,7 +51,7 @@ impl Drive {
                 Effect::Log(line) => self.log.push(line),
                 // What is only drawn changes no file.
                 Effect::Save(save) => {
-                    self.app.update(self.now, Msg::Saved(format!("{}: not written here", save.path.display())));
+                    self.app.update(self.now, Msg::Saved(Ok(format!("{}: not written here", save.path.display()))));
                 }
                 Effect::Quit => {
                     self.log.push(Line::Quit { at: self.now.as_millis() as u64 });
@@ -83,7 +83,7 @@ impl Drive {
             self.now += APART;
             self.send(Msg::Key(*key));
             // What follows is meant for the plan that a budget makes.
-            if self.app.frontier.is_solving() {
+            if self.app.frontier.is_solving() || self.app.is_ruling() {
                 self.settle();
             }
         }

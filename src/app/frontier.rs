@@ -5,12 +5,12 @@ mod ask;
 
 pub use aside::Snapshot;
 
-use super::message::Effect;
-use super::{App, LensId};
+use super::message::{Effect, Key};
+use super::{Action, App, LensId, keymap};
 use crate::engine::Question;
 use crate::model::LayerId;
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Curve, Means, Spreading};
-use crate::plan::{Edit, Entry, Knob, Pattern, project};
+use crate::plan::{Edit, Entry, Knob, Pattern, Plan, project};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use std::time::Duration;
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
     /// √(Σ‖ΔW‖²/Σ‖W‖²): large weights count more.
-    #[default]
     Total,
     /// √(mean of squared relative errors): each layer counts the same.
+    #[default]
     Mean,
 }
 
@@ -67,6 +67,9 @@ pub struct Frontier {
     drawn_at: Duration,
     asked: u64,
     waiting: Option<u64>,
+    asked_at: Duration,
+    /// Keys that are meant for the plan that is being made.
+    held: Vec<Key>,
     /// A budget to be met once more is measured: the facts there were, and when.
     again: Option<(u64, Duration)>,
 }
@@ -92,10 +95,34 @@ impl Default for Frontier {
             drawn_at: Duration::ZERO,
             asked: 0,
             waiting: None,
+            asked_at: Duration::ZERO,
+            held: Vec::new(),
             again: None,
         }
     }
 }
+
+/// Whether an action reads or changes the plan.
+fn of_plan(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Snapshot
+            | Action::Undo
+            | Action::Redo
+            | Action::Expand
+            | Action::Pin
+            | Action::Dense
+            | Action::Export
+            | Action::Differences
+            | Action::NextPattern
+            | Action::NextRule
+            | Action::NextCriterion
+            | Action::NextForm
+    )
+}
+
+/// Keys wait so long for a plan at the most; after that they are for the plan there is.
+const SOON: Duration = Duration::from_millis(800);
 
 /// While measurements come in, curves are drawn anew at most this often.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -116,9 +143,10 @@ impl Frontier {
     pub fn row(&self) -> usize {
         self.cursor.unwrap_or(self.snapshots.len() + self.allocator).min(self.rows().saturating_sub(1))
     }
-    /// The snapshot that differences are shown against: that under the cursor, else the newest.
-    pub fn compared(&self) -> Option<&Snapshot> {
-        self.snapshots.get(self.row()).or(self.snapshots.last())
+    /// The snapshot that differences are shown against: that under the cursor, else the newest that is not this plan.
+    pub fn compared(&self, plan: &Plan) -> Option<&Snapshot> {
+        let under = self.snapshots.get(self.row());
+        under.or(self.snapshots.iter().rev().find(|s| !s.plan.same(plan))).or(self.snapshots.last())
     }
     /// The multiple that ranks are rounded to.
     pub fn multiple(&self) -> usize {
@@ -164,9 +192,33 @@ impl App {
         effects.push(self.solve());
     }
 
+    /// Keeps a key that is meant for the plan that is being made: a matter of milliseconds. Keys that only look, or
+    /// move the budget itself, go on.
+    pub(super) fn waits_for_plan(&mut self, key: Key) -> bool {
+        let plain = self.typing.is_none() && self.overlay.is_none();
+        let soon = self.frontier.waiting.is_some() && self.now < self.frontier.asked_at + SOON;
+        let meant = plain && soon && keymap::action(key).is_some_and(of_plan);
+        if meant {
+            self.frontier.held.push(key);
+        }
+        meant
+    }
+
+    /// Presses the keys that were kept.
+    pub(super) fn go_on(&mut self, effects: &mut Vec<Effect>) {
+        if self.frontier.waiting.is_none() {
+            let said = self.status.take();
+            for key in std::mem::take(&mut self.frontier.held) {
+                self.key(key, effects);
+            }
+            self.status = self.status.take().or(said);
+        }
+    }
+
     fn solve(&mut self) -> Effect {
         let question = self.question(Some(self.frontier.allocator()));
         self.frontier.waiting = Some(question.number);
+        self.frontier.asked_at = self.now;
         self.frontier.again = None;
         Effect::Spread(Arc::new(question))
     }
@@ -249,7 +301,10 @@ impl App {
                 // Steps of one drag are taken back as one.
                 self.change(changes, format!("budget {words}"), Some((Knob::Prune, usize::MAX)));
                 self.frontier.follows = true;
-                self.frontier.solved = Some(format!("keep {words}"));
+                let kept = ask.of.share(&self.outcome.totals);
+                let short =
+                    if ask.keep - kept > 0.02 { format!(" (keeps {:.1}%)", kept * 100.0) } else { String::new() };
+                self.frontier.solved = Some(format!("keep {words}{short}"));
                 self.frontier.solved_in = Some(took);
                 self.frontier.binding = found.binding;
             }

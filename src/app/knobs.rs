@@ -272,6 +272,7 @@ impl App {
         let label = self.label(knob, value, targets.len());
         self.apply(changes, label, gesture.then_some((knob, self.gesture_key())));
         if let Value::Rule(rule) = value {
+            self.rule_waits(rule, &targets);
             self.say(self.ruled(rule, &targets));
         }
     }
@@ -339,7 +340,12 @@ impl App {
     }
 
     /// Makes an edit and brings the outcome up to date.
-    fn apply(&mut self, changes: Vec<(LayerId, Entry, Entry)>, label: String, gesture: Option<(Knob, usize)>) {
+    pub(super) fn apply(
+        &mut self,
+        changes: Vec<(LayerId, Entry, Entry)>,
+        label: String,
+        gesture: Option<(Knob, usize)>,
+    ) {
         let touched: Vec<LayerId> = changes.iter().map(|c| c.0).collect();
         self.status = None;
         self.frontier.follows = false;
@@ -389,6 +395,7 @@ impl App {
     }
 
     fn after_history(&mut self, said: String) {
+        self.ruling = None;
         self.frontier.follows = false;
         self.frontier.solved = None;
         let all: Vec<LayerId> = self.model.layers.iter().map(|l| l.id).collect();

@@ -80,9 +80,10 @@ impl App {
                 Typed::Done => {
                     let text = prompt.text.trim().to_owned();
                     let leaving = leaving.clone();
-                    self.overlay = None;
                     self.save(&leaving, &text, effects);
                 }
+                // An empty name is no reason to leave.
+                Typed::Given if key.code == Code::Backspace => {}
                 Typed::Given => leaving.path = None,
                 Typed::Changed | Typed::Other => {}
             }
@@ -114,12 +115,35 @@ impl App {
         self.try_format();
     }
 
+    /// A plan was written, or why not: then the name can be changed.
+    pub(super) fn saved(&mut self, result: Result<String, String>) {
+        match result {
+            Ok(said) => {
+                if matches!(self.overlay, Some(Overlay::Leaving(_))) {
+                    self.overlay = None;
+                }
+                self.say(said);
+            }
+            Err(why) => self.refused(why),
+        }
+    }
+
+    fn refused(&mut self, why: String) {
+        self.status = None;
+        match &mut self.overlay {
+            Some(Overlay::Leaving(leaving)) => leaving.said = Some(Err(why)),
+            _ => self.say(why),
+        }
+    }
+
     fn save(&mut self, leaving: &Leaving, text: &str, effects: &mut Vec<Effect>) {
         let (text, replace) = text.strip_suffix('!').map_or((text, false), |t| (t, true));
         if text.is_empty() {
-            self.say("nothing written: no name was given");
+            self.refused("no name was given".to_owned());
             return;
         }
+        let home = text.strip_prefix("~/").zip(std::env::home_dir());
+        let path = home.map_or_else(|| PathBuf::from(text), |(rest, home)| home.join(rest));
         let follows = self.frontier.follows;
         let made = Made {
             by: format!("slimscope {}", env!("CARGO_PKG_VERSION")),
@@ -134,7 +158,7 @@ impl App {
             made,
             facts: self.facts.clone(),
             format: leaving.format(),
-            path: PathBuf::from(text),
+            path,
             replace,
         })));
     }

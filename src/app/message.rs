@@ -174,7 +174,7 @@ pub enum Msg {
     /// The world has something to say to the user.
     Told(String),
     /// A plan was written, or why not.
-    Saved(String),
+    Saved(Result<String, String>),
     /// Time passed.
     Tick,
     /// An action chosen in the help page.

@@ -35,7 +35,7 @@ use crate::engine::Progress;
 use crate::model::{LayerId, Model};
 pub use crate::plan::Plan;
 use crate::plan::rule::Chosen;
-use crate::plan::{Knob, Outcome, Treatment, project};
+use crate::plan::{Entry, Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::treat::{Criterion, Factors, Granularity, Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
@@ -119,6 +119,8 @@ pub struct App {
     facts_seen: u64,
     /// Whether nothing more is being measured.
     idle: bool,
+    /// A rule for ranks that waits for singular values, and of which layers as they were planned then.
+    ruling: Option<(Chosen, Vec<(LayerId, Entry)>)>,
     /// A treatment that could not be run, and why.
     pub refine_failure: Option<(LayerId, Treatment, String)>,
     /// Earlier sessions, and what the log of this one knows.
@@ -167,6 +169,7 @@ impl App {
             frontier: Frontier::default(),
             facts_seen: 0,
             idle: false,
+            ruling: None,
             refine_failure: None,
             sessions: Sessions::default(),
             now: Duration::ZERO,
@@ -181,6 +184,11 @@ impl App {
     pub fn open(&mut self, plan: Plan) {
         self.plan = plan;
         self.outcome = project(&self.model, &self.facts, &self.refined, &self.plan);
+        // It is plan A until something is changed.
+        if !self.plan.is_dense() {
+            let opened = self.plan.bare();
+            self.put_aside(&[('A', opened)]);
+        }
     }
 
     /// How the window divides; `None` when it is too small.
@@ -208,10 +216,14 @@ impl App {
                 self.size = (w, h);
                 self.scroll();
             }
-            Msg::Report(report) => self.report(report),
+            Msg::Report(report) => {
+                self.report(report);
+                self.rules_again();
+                self.go_on(&mut effects);
+            }
             Msg::Sessions { listing, asked } => self.sessions_listed(listing, asked),
             Msg::Told(text) => self.say(text),
-            Msg::Saved(said) => self.say(said),
+            Msg::Saved(result) => self.saved(result),
             Msg::Tick => {}
         }
         self.follow_up(&mut effects);
@@ -225,6 +237,9 @@ impl App {
     }
 
     fn key(&mut self, key: Key, effects: &mut Vec<Effect>) {
+        if self.waits_for_plan(key) {
+            return;
+        }
         self.status = None;
         self.sessions.touched = true;
         if self.typing.is_some() {

@@ -91,7 +91,6 @@ impl App {
                         }
                     }
                     Code::Char('?') => self.overlay = None,
-                    Code::Char('q') if search.text.is_empty() => self.overlay = None,
                     _ => match search.key(key) {
                         Typed::Changed => *cursor = 0,
                         Typed::Given => self.overlay = None,

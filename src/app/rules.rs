@@ -3,12 +3,55 @@
 use super::App;
 use super::prompt::Value;
 use crate::model::LayerId;
-use crate::plan::Knob;
 use crate::plan::rule::Chosen;
+use crate::plan::{Entry, Knob};
 use crate::treat::criterion::CRITERIA;
 use crate::treat::{Criterion, Factors};
 
 impl App {
+    /// Notes for which layers a rule must wait.
+    pub(super) fn rule_waits(&mut self, rule: Chosen, targets: &[LayerId]) {
+        let missing: Vec<(LayerId, Entry)> = targets
+            .iter()
+            .filter(|id| self.facts.of(**id).spectrum_of(self.form_of(**id)).is_none())
+            .map(|id| (*id, self.plan.entry(*id)))
+            .collect();
+        self.ruling = (!missing.is_empty() && !self.idle).then_some((rule, missing));
+    }
+
+    /// Whether a rule waits for singular values.
+    pub fn is_ruling(&self) -> bool {
+        self.ruling.is_some()
+    }
+
+    /// Ranks that a rule could not tell yet, of layers whose singular values were not there, are set when they are, as
+    /// long as nothing else was done to the layers.
+    pub(super) fn rules_again(&mut self) {
+        let Some((rule, missing)) = self.ruling.take() else { return };
+        let mut left = Vec::new();
+        let mut changes = Vec::new();
+        for (id, before) in missing {
+            let Some(layer) = self.model.layer(id).filter(|_| self.plan.entry(id) == before) else { continue };
+            let form = self.form_of(id);
+            match rule.rank(layer, self.facts.of(id), form) {
+                Some(rank) => {
+                    let mut after = before;
+                    (after.treatment.rank, after.treatment.form) = (Some(rank), form);
+                    changes.push((id, before, after));
+                }
+                None if self.facts.of(id).spectrum_of(form).is_none() => left.push((id, before)),
+                None => {}
+            }
+        }
+        if !changes.is_empty() {
+            let label = format!("rank {} of {} layers", rule.name(), changes.len());
+            // What one rule does is taken back as one, however it comes in.
+            self.apply(changes, label, Some((Knob::Rank, usize::MAX)));
+        }
+        // Once nothing more is measured, what is missing stays missing.
+        self.ruling = (!left.is_empty() && !self.idle).then_some((rule, left));
+    }
+
     /// Goes on to the next rule, for all layers in scope.
     pub(super) fn next_rule(&mut self) {
         let all = Chosen::cycle();
@@ -51,7 +94,7 @@ impl App {
             n => parts.push(format!("{n} of them no gain")),
         }
         if unknown > 0 {
-            parts.push(format!("{} without exact singular values yet", layers(unknown)));
+            parts.push(format!("{} to come with their singular values", layers(unknown)));
         }
         if none > 0 {
             parts.push(format!("no rank stands out in {}", layers(none)));

@@ -33,7 +33,7 @@ impl Script {
         }
         self
     }
-    fn label(&self) -> String {
+    pub fn label(&self) -> String {
         let layer = self.app.model.layer(self.app.selected).unwrap();
         layer.block.map_or_else(|| layer.label.clone(), |b| format!("{b}·{}", layer.label))
     }
@@ -288,8 +288,10 @@ fn the_focus_is_told_when_it_moves_and_only_then() {
 #[test]
 fn leaving_and_stepping_back() {
     let mut s = script();
-    s.keys("? q");
-    assert!(s.app.overlay.is_none() && s.effects.is_empty(), "q leaves the help page first");
+    s.keys("? q u");
+    assert!(s.app.overlay.is_some() && s.effects.is_empty(), "letters search the help page");
+    s.keys("<esc>");
+    assert!(s.app.overlay.is_none());
     s.keys("e");
     assert!(s.app.expanded);
     s.keys("<esc> q");

@@ -6,7 +6,8 @@ use super::output::{Meter, line, open, stop_on_interrupt};
 use super::plan;
 use crate::engine::{Progress, Settings};
 use crate::export::{self, Apply, ApplyError, Check, Limits, Written};
-use crate::plan::file::{Made, fingerprint};
+use crate::plan::Treatment;
+use crate::plan::file::fingerprint;
 use crate::report::plan::{Summary, json};
 use crate::report::table::Table;
 use crate::widgets::number::{percent, ratio};
@@ -24,7 +25,8 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
     }
     let (model, weights) = open(Some(&args.model))?;
     let model = Arc::new(model);
-    let plan = plan::read(&args.plan, &model, args.force)?;
+    let (plan, made) = plan::read_made(&args.plan, &model, args.force)?;
+    let treatments: Vec<Treatment> = model.layers.iter().map(|l| plan.treatment(l.id)).collect();
     if plan.is_dense() {
         return Err(CliError::Input(anyhow::anyhow!("{}: treats no layer: nothing to write", args.plan.display())));
     }
@@ -45,7 +47,6 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
     let written = metered("writing", |progress| apply.run(progress, &keep_going))?;
     let checks = metered("checking", |progress| apply.check(&outcome, &written, progress, &keep_going))?;
     let bad: Vec<String> = checks.iter().filter_map(|c| Some(format!("{}: {}", c.layer, c.wrong.as_ref()?))).collect();
-    let made = Made::default();
     let summary = Summary {
         model: &model,
         fingerprint: fingerprint(&model),
@@ -64,7 +65,7 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
             }
             line(&object.to_string())?;
         }
-        InspectFormat::Table => tell(&checks, &written, args)?,
+        InspectFormat::Table => tell(&checks, &written, args, &treatments)?,
     }
     if bad.is_empty() {
         return Ok(());
@@ -96,7 +97,7 @@ fn metered<T>(
     })
 }
 
-fn tell(checks: &[Check], written: &Written, args: &ApplyArgs) -> Result<(), CliError> {
+fn tell(checks: &[Check], written: &Written, args: &ApplyArgs, treatments: &[Treatment]) -> Result<(), CliError> {
     let factored = checks.iter().any(|c| c.rank.is_some());
     let mut table = Table::new(&["layer", "stored as", ">zeros", ">err", "read back"]);
     for check in checks {
@@ -108,12 +109,22 @@ fn tell(checks: &[Check], written: &Written, args: &ApplyArgs) -> Result<(), Cli
     table.lines().iter().try_for_each(|l| line(l))?;
     let kept = if written.kept > 0 { format!(", {} of them finished before", written.kept) } else { String::new() };
     line("")?;
-    line(&format!("{} files in {}{kept}; all else as it was", written.files.len(), args.output.display()))?;
+    let files = if written.files.len() == 1 { "1 file".to_owned() } else { format!("{} files", written.files.len()) };
+    let rest = if factored { "all else as it was but the header, index and config.json" } else { "all else as it was" };
+    line(&format!("{files} in {}{kept}; {rest}", args.output.display()))?;
     if !written.left_out.is_empty() {
         line(&format!("Not copied: {}; they hold uncompressed weights", written.left_out.join(", ")))?;
     }
     if factored {
         line(&format!("Note: {NOTE}."))?;
     }
-    line("Zeros save nothing by themselves: a sparse format or a runtime that skips them does.")
+    if treatments.iter().any(|t| t.quantise.is_some()) {
+        line(
+            "Rounded entries are stored in the type they had: the file is as large as before, and shows what rounding does.",
+        )?;
+    }
+    if treatments.iter().any(|t| t.prune.is_some()) {
+        line("Zeros save nothing by themselves: a sparse format or a runtime that skips them does.")?;
+    }
+    Ok(())
 }

@@ -249,10 +249,10 @@ pub struct PlanArgs {
     #[arg(short, long, value_name = "PLAN.toml")]
     pub output: Option<PathBuf>,
     /// Remove this share of every layer
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = share, allow_hyphen_values = true)]
     pub prune: Option<f64>,
     /// Keep this share of the full rank of every layer
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = share, allow_hyphen_values = true)]
     pub keep_rank: Option<f64>,
     /// Give each layer a rank by a rule: 'energy 95%', trp, 'lord 20%', gd, mp, effective, stable, break-even
     #[arg(long, value_name = "RULE")]
@@ -266,11 +266,11 @@ pub struct PlanArgs {
     /// Round the stored entries to so many bits, 2 to 8; alone or with what is removed or kept
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u8).range(2..=8))]
     pub bits: Option<u8>,
-    /// Which entries share a scale: tensor, row, group:N
+    /// Which entries share a scale: tensor, row, group:32, group:64, group:128
     #[arg(long, value_name = "SCOPE", default_value = "row")]
     pub bits_per: String,
     /// Keep this share of the whole model
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = share, allow_hyphen_values = true)]
     pub budget: Option<f64>,
     /// What the budget counts
     #[arg(long, value_enum, default_value_t = Of::Params)]
@@ -288,10 +288,10 @@ pub struct PlanArgs {
     #[arg(long, value_name = "NAME", default_value = "magnitude")]
     pub criterion: String,
     /// With a budget every layer keeps at least this share of itself
-    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = share)]
     pub floor: f64,
     /// With a budget every layer keeps at most this share of itself
-    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = share)]
     pub ceiling: f64,
     /// With a budget these share a setting within a block; tied layers always do
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -450,4 +450,11 @@ mod tests {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
+}
+
+/// A share as people write it: `.5`, `50%`.
+fn share(text: &str) -> Result<f64, String> {
+    let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |t| (t.trim_end(), 100.0));
+    let number: f64 = digits.parse().map_err(|_| "a share such as .5 or 50%".to_owned())?;
+    if number.is_finite() { Ok(number / scale) } else { Err("a share such as .5 or 50%".to_owned()) }
 }

@@ -25,11 +25,12 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     let wish = Wish::of(args)?;
     let (model, weights) = open(Some(&args.model))?;
     let model = Arc::new(model);
-    let mut plan = match (&args.plan, &args.replay) {
-        (Some(path), _) => read(path, &model, args.force)?,
-        (None, Some(path)) => sessions::replay(path, &model, args.force)?.plan,
-        (None, None) => Plan::new(model.layers.len()),
+    let (mut plan, before) = match (&args.plan, &args.replay) {
+        (Some(path), _) => read_made(path, &model, args.force)?,
+        (None, Some(path)) => (sessions::replay(path, &model, args.force)?.plan, Made::default()),
+        (None, None) => (Plan::new(model.layers.len()), Made::default()),
     };
+    let given = plan.bare();
     for pin in &args.pin {
         let glob = pin.strip_suffix("=dense").ok_or_else(|| {
             CliError::Usage(format!("--pin {pin}: a layer is pinned as GLOB=dense, such as '*.lm_head=dense'"))
@@ -38,19 +39,28 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
             plan.set(id, Entry { treatment: Treatment::default(), pinned: true });
         }
     }
+    let pins: Vec<LayerId> = model.layers.iter().map(|l| l.id).filter(|id| plan.entry(*id).pinned).collect();
     let chosen = matching(&model, "--layers", &args.layers, |l| l.eligible() && l.tied_to.is_none())?;
     if !args.layers.is_empty() {
-        // The others stay as they are.
+        // The others stay as they are: pinned until this plan is made.
         for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
             plan.set(layer.id, Entry { pinned: true, ..plan.entry(layer.id) });
         }
     }
     let facts = measure(common, &model, weights, &plan, &wish)?;
     let form = if args.factors == "spatial" { Factors::Spatial } else { Factors::Matrix };
-    let (made, binding) = apply(&model, &facts, &mut plan, &wish, form)?;
+    let (mut made, mut binding) = apply(&model, &facts, &mut plan, &wish, form)?;
+    if plan.same(&given) {
+        // Looked at, not changed: it was made as it was made.
+        (made.allocator, made.budget) = (before.allocator, before.budget);
+    }
+    if !args.layers.is_empty() {
+        binding.retain(|b| !b.starts_with("pinned: ") || pins.iter().any(|id| b.ends_with(&model.layers[id.0].name)));
+        binding.push(format!("--layers: {} of {} layers", chosen.len(), eligible(&model)));
+    }
     if !args.layers.is_empty() {
         for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
-            plan.set(layer.id, Entry { pinned: false, ..plan.entry(layer.id) });
+            plan.set(layer.id, Entry { pinned: pins.contains(&layer.id), ..plan.entry(layer.id) });
         }
     }
     let file = PlanFile::of(&model, &plan, made.clone());
@@ -69,6 +79,11 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
         InspectFormat::Json => line(&json(&summary).to_string()),
         InspectFormat::Table => table(&summary).iter().try_for_each(|l| line(l)),
     }
+}
+
+/// Layers that may be treated.
+fn eligible(model: &Model) -> usize {
+    model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none()).count()
 }
 
 /// Reads a plan for a model.
@@ -120,6 +135,14 @@ impl Wish {
             }
         };
         let bits = bits(args)?;
+        if pattern != Pattern::Unstructured
+            && [args.keep_rank.is_some(), args.rank.is_some(), args.rank_rule.is_some()].contains(&true)
+        {
+            return usage(format!("--pattern {}: is of pruning; --prune R says how much", args.pattern));
+        }
+        if args.multiple == 0 {
+            return usage("--multiple 0: at least 1".to_owned());
+        }
         let ranks = [args.keep_rank.is_some(), args.rank.is_some(), args.rank_rule.is_some()];
         let given = [args.prune.is_some(), ranks[0], ranks[1], ranks[2], args.budget.is_some()];
         let asked = given.iter().filter(|g| **g).count();
@@ -274,8 +297,9 @@ fn ruled(text: &str) -> Result<Chosen, CliError> {
 
 /// What entries are to be rounded to.
 fn bits(args: &PlanArgs) -> Result<Option<Quantise>, CliError> {
-    let per = Granularity::parse(&args.bits_per)
-        .ok_or_else(|| CliError::Usage(format!("--bits-per {}: tensor, row or group:N", args.bits_per)))?;
+    let per = Granularity::parse(&args.bits_per).ok_or_else(|| {
+        CliError::Usage(format!("--bits-per {}: tensor, row, group:32, group:64 or group:128", args.bits_per))
+    })?;
     Ok(args.bits.map(|bits| Quantise { bits, per }))
 }
 

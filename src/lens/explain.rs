@@ -111,8 +111,8 @@ pub static FRONTIER: &[Entry] = &[
         "what each allocator makes of every budget: size across, error up. The bright one is the chosen allocator, ● the plan at hand, letters are plans put aside. Errors come from the weights alone and are no quality.",
     ),
     (
-        "err total, per layer",
-        "m changes it. Total: √(Σ‖W−Ŵ‖²/Σ‖W‖²), in which large weights count more. Per layer: √(mean of (‖W−Ŵ‖/‖W‖)²), each layer alike.",
+        "mean err, err per layer",
+        "m changes it. Mean err: √(Σ‖W−Ŵ‖²/Σ‖W‖²), in which large weights count more. Per layer: √(mean of (‖W−Ŵ‖/‖W‖)²), each layer alike.",
     ),
     (
         "knee",
@@ -139,7 +139,7 @@ pub static FRONTIER: &[Entry] = &[
         "←→ moves it, enter makes the row under the cursor the plan. = types 50%, floor 10%, ceiling 90%, of bytes, rank 8, 2:4, groups qkv, or an allocator's name. Pinned layers stay as they are.",
     ),
     (
-        "≥ 23%",
-        "the least that this allocator can keep: pinned layers, floors and what is not compressed take the rest.",
+        "min, max",
+        "the least and the most that an allocator can keep, where a budget is out of its reach: pinned layers, floors, ceilings and what is not compressed hold it.",
     ),
 ];

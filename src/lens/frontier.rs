@@ -33,7 +33,7 @@ impl Lens for FrontierLens {
     fn remark(&self, look: &Look) -> String {
         match look.app.frontier.measure {
             _ if look.app.frontier.differences => String::new(),
-            Measure::Total => "err total".to_owned(),
+            Measure::Total => "mean err".to_owned(),
             Measure::Mean => "err per layer".to_owned(),
         }
     }
@@ -174,7 +174,8 @@ fn picture(look: &Look, area: Rect, buf: &mut Buffer) {
     let mille = |keep: f64| keep * STEPS as f64;
     let chosen = curves.get(frontier.allocator);
     let mut points = Vec::new();
-    if let Some(knee) = chosen.and_then(|c| c.points.get(c.knee?)) {
+    // Where there is little room the table says it.
+    if let Some(knee) = chosen.and_then(|c| c.points.get(c.knee?)).filter(|_| area.height >= 7) {
         points.push((mille(knee.keep), error(look, *knee), format!("◆ knee {}", percent(knee.keep)), Ink::Text));
     }
     points.extend(frontier.snapshots.iter().filter_map(|s| {
@@ -258,15 +259,14 @@ fn words(look: &Look, area: Rect, buf: &mut Buffer) {
         (Some(solved), _) => {
             let took = frontier.solved_in.map(|t| format!(", solved in {:.1} ms", t.as_secs_f64() * 1e3));
             let phrase = Phrase::new().caption(&format!("{solved}{}", took.unwrap_or_default()));
-            if frontier.binding.is_empty() {
-                phrase
-            } else {
-                phrase.caption("binding").and(frontier.binding.join("; "))
-            }
+            if frontier.binding.is_empty() { phrase } else { phrase.caption("binding").and(binding(&frontier.binding)) }
         }
         (None, _) => {
             let curve = frontier.curves.as_ref().and_then(|c| c.get(frontier.allocator));
-            predicted(look, curve).caption("enter makes it the plan")
+            let phrase = predicted(look, curve);
+            let held = curve.and_then(|c| limit(look, c)).is_some_and(|(end, _)| end == "min");
+            let met = curve.is_some_and(|c| c.why.is_none() && !held);
+            if met { phrase.caption("enter makes it the plan") } else { phrase }
         }
     };
     second.draw(buf, area.x + 1, area.y + 1, area.right(), 2, look.theme);
@@ -276,11 +276,23 @@ fn predicted(look: &Look, curve: Option<&Curve>) -> Phrase {
     let frontier = &look.app.frontier;
     let phrase = Phrase::new().caption(frontier.allocator());
     let Some(curve) = curve else { return phrase.and("…") };
+    // A reason names the allocator itself.
+    if let Some(why) = &curve.why {
+        return Phrase::new().caption(why);
+    }
     match (curve.at(frontier.ask.keep), &curve.why) {
         (Some(point), _) => phrase.and(format!("err {}", at(look, curve, point))),
         (None, Some(why)) => phrase.and(why.clone()),
-        (None, None) => phrase.and(out_of_reach(curve)),
+        (None, None) => phrase.and(reach(look, curve)),
     }
+}
+
+/// Constraints in a line: pins are counted where there are several.
+fn binding(all: &[String]) -> String {
+    let pins = all.iter().filter(|b| b.starts_with("pinned: ")).count();
+    let rest = all.iter().filter(|b| pins < 2 || !b.starts_with("pinned: ")).cloned();
+    let counted = (pins > 1).then(|| format!("{pins} layers pinned"));
+    counted.into_iter().chain(rest).collect::<Vec<_>>().join("; ")
 }
 
 /// The error of a point, with its badge: curves are drawn between steps.
@@ -289,8 +301,19 @@ fn at(look: &Look, curve: &Curve, point: Point) -> String {
     known(Some(Known { value: error(look, point), bound }), ratio)
 }
 
-fn out_of_reach(curve: &Curve) -> String {
-    curve.points.first().map_or("…".to_owned(), |p| format!("≥ {}", percent(p.keep)))
+/// The least or the most that an allocator can keep, where that is what stands in the way.
+fn limit(look: &Look, curve: &Curve) -> Option<(&'static str, f64)> {
+    let keep = look.app.frontier.ask.keep;
+    let (first, last) = (curve.points.first()?.keep, curve.points.last()?.keep);
+    if keep < first { Some(("min", first)) } else { (keep > last).then_some(("max", last)) }
+}
+
+fn reach(look: &Look, curve: &Curve) -> String {
+    match limit(look, curve) {
+        Some(("min", least)) => format!("cannot keep less than {}", percent(least)),
+        Some((_, most)) => format!("keeps {} at the most", percent(most)),
+        None => "…".to_owned(),
+    }
 }
 
 /// Writes a paragraph into an empty panel.

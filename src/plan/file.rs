@@ -310,8 +310,8 @@ fn quantise(named: &QuantisePlan) -> Result<Quantise, String> {
     if !BITS.contains(&named.bits) {
         return Err(format!("{} bits are not between {} and {}", named.bits, BITS.start(), BITS.end()));
     }
-    let per =
-        Granularity::parse(&named.per).ok_or_else(|| format!("per = {} is none of tensor, row, group:N", named.per))?;
+    let per = Granularity::parse(&named.per)
+        .ok_or_else(|| format!("per = {} is none of tensor, row, group:32, group:64, group:128", named.per))?;
     Ok(Quantise { bits: named.bits, per })
 }
 

@@ -3,7 +3,7 @@
 use super::table::Table;
 use crate::model::{Layer, Model};
 use crate::plan::file::Made;
-use crate::plan::{LayerOutcome, Outcome, Plan, Treatment};
+use crate::plan::{Factors, LayerOutcome, Outcome, Plan, Treatment};
 use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
 use serde_json::{Value, json as object};
 
@@ -56,6 +56,7 @@ pub fn json(summary: &Summary) -> Value {
                 "pattern": treatment.prune.map(|p| p.pattern.name(p.remove)),
                 "criterion": treatment.prune.map(|p| p.criterion.name()),
                 "rank": treatment.rank,
+                "factors": (treatment.rank.is_some() && treatment.form == Factors::Spatial).then_some("spatial"),
                 "bits": treatment.quantise.map(|q| q.bits),
                 "bits_per": treatment.quantise.map(|q| q.per.name()),
                 "params_after": out.after.params,
@@ -96,6 +97,7 @@ pub fn table(summary: &Summary) -> Vec<String> {
     for (layer, treatment, out) in summary.layers() {
         let words = match (treatment.rank, treatment.prune) {
             (None, None) => "dense".to_owned(),
+            (Some(r), None) if treatment.form == Factors::Spatial => format!("rank {r} spatial-wise"),
             (Some(r), None) => format!("rank {r}"),
             (None, Some(p)) => format!("remove {}", p.short()),
             (Some(r), Some(p)) => format!("rank {r}, remove {} of the rest", p.short()),
@@ -130,7 +132,10 @@ pub fn table(summary: &Summary) -> Vec<String> {
     ));
     let binding = summary.binding();
     if !binding.is_empty() {
-        lines.push(format!("binding: {}", binding.join("; ")));
+        let pins = binding.iter().filter(|b| b.starts_with("pinned: ")).count();
+        let rest = binding.iter().filter(|b| pins <= 6 || !b.starts_with("pinned: ")).cloned();
+        let counted = (pins > 6).then(|| format!("{pins} layers pinned"));
+        lines.push(format!("binding: {}", counted.into_iter().chain(rest).collect::<Vec<_>>().join("; ")));
     }
     if t.macs_unknown > 0 {
         lines.push(format!("MACs of {} layers are not known", count(t.macs_unknown as u64)));

@@ -105,7 +105,7 @@ fn prompt(look: &Look) -> Option<Phrase> {
         }
         Some(Typing::Value(p)) if look.app.budgeting() => {
             let typed = format!("budget = {}▏", p.text);
-            let what = "50%, floor 10%, of bytes, rank 8, 2:4, groups qkv, lamp …";
+            let what = "50%, floor 10%, of stored, rank 8, 2:4, either, bits row, groups qkv, lamp …";
             return Some(Phrase::new().inked(typed, Ink::Accent).caption(what).caption("enter  esc"));
         }
         Some(Typing::Value(p)) => {
@@ -124,6 +124,11 @@ fn prompt(look: &Look) -> Option<Phrase> {
 
 fn hints(look: &Look) -> Phrase {
     let app = look.app;
+    // A page over the panels has its own keys on its frame.
+    if app.overlay.is_some() {
+        let (key, word) = ("esc", "back");
+        return Phrase::new().group(key).and_inked(word, Ink::Quiet);
+    }
     let mut actions = vec![Action::Quit, Action::Help, Action::Filter];
     if app.expanded || app.overlay.is_some() || !app.list.filter.is_empty() {
         actions.insert(2, Action::Back);
@@ -147,7 +152,9 @@ fn hints(look: &Look) -> Phrase {
     }
     let mut phrase = Phrase::new();
     for action in actions {
-        let hint = keymap::hint_as(action, crate::lens::of(app.lens).word(action));
+        let word = crate::lens::of(app.lens).word(action);
+        let word = word.or((app.expanded && action == Action::Expand).then_some("shrink"));
+        let hint = keymap::hint_as(action, word);
         let (key, word) = hint.split_once(' ').unwrap_or((&hint, ""));
         phrase = phrase.group(key).and_inked(word, Ink::Quiet);
     }

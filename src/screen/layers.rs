@@ -205,8 +205,12 @@ fn treatment_words(app: &App, layer: &Layer, t: Treatment, room: u16) -> String 
     };
     match bits.filter(|_| !t.is_rounded_alone()) {
         // Where both do not fit the bits stay.
-        Some(bits) => format!("{} {bits}{pin}", fit(&words, (room as usize).saturating_sub(1 + bits.len()))),
-        None => format!("{words}{pin}"),
+        Some(bits) => {
+            format!("{} {bits}{pin}", fit(&words, (room as usize).saturating_sub(1 + bits.len() + width(pin))))
+        }
+        None if pin.is_empty() => words,
+        // The pin is the last to go.
+        None => format!("{}{pin}", fit(&words, (room as usize).saturating_sub(width(pin)))),
     }
 }
 

@@ -9,7 +9,7 @@ mod layout;
 mod leaving;
 mod sessions;
 
-use crate::app::{App, LensId, Overlay, Target};
+use crate::app::{Action, App, LensId, Overlay, Target};
 use crate::lens::{self, Look};
 use crate::plan::Knob;
 use crate::widgets::panel::Panel;
@@ -46,7 +46,12 @@ fn too_small(buf: &mut Buffer, theme: Theme) {
     let (w, h) = crate::app::shape::SMALLEST;
     let long = format!("slimscope needs {w}×{h}, this window has {}×{}", buf.area.width, buf.area.height);
     let short = format!("too small: {}×{} < {w}×{h}", buf.area.width, buf.area.height);
-    let text = if width(&long) + 11 < buf.area.width as usize { format!("too small: {long}") } else { short };
+    let room = buf.area.width as usize;
+    let text = match () {
+        () if width(&long) + 11 < room => format!("too small: {long}"),
+        () if width(&short) <= room => short,
+        () => format!("needs {w}×{h}"),
+    };
     centred(buf, &[text], theme);
 }
 
@@ -94,7 +99,14 @@ fn paint(look: &Look, layout: &Layout, buf: &mut Buffer) {
 fn lens_panel(look: &Look, area: Rect, buf: &mut Buffer) {
     let lens = lens::of(look.app.lens);
     let (title, remark) = (lens.title(look), lens.remark(look));
-    let keys: Vec<String> = lens.keys().iter().map(|a| crate::app::keymap::hint_as(*a, lens.word(*a))).collect();
+    let keys: Vec<String> = lens
+        .keys()
+        .iter()
+        .map(|a| {
+            let shrinks = (look.app.expanded && *a == Action::Expand).then_some("shrink");
+            crate::app::keymap::hint_as(*a, lens.word(*a).or(shrinks))
+        })
+        .collect();
     let inside = Panel { title: &title, remark: &remark, keys: &keys }.draw(area, buf, look.theme);
     if inside.width > 0 && inside.height > 0 {
         lens.draw(look, inside, buf);

@@ -234,9 +234,8 @@ impl Loop<'_> {
     fn save(&mut self, save: std::sync::Arc<crate::export::save::Save>) {
         let tell = self.tell.clone();
         let write = move || {
-            let said = save.run().unwrap_or_else(|why| why);
             // Nobody may be there any more.
-            let _ = tell.send(Happened::Msg(Msg::Saved(said)));
+            let _ = tell.send(Happened::Msg(Msg::Saved(save.run())));
         };
         match std::thread::Builder::new().name("save".into()).spawn(write) {
             Ok(thread) => self.saving.push(thread),

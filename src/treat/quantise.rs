@@ -16,6 +16,9 @@ pub enum Granularity {
     Group(usize),
 }
 
+/// Sizes of groups that are measured.
+pub const GROUPS: [usize; 3] = [32, 64, 128];
+
 impl Granularity {
     /// Its name in plan files and on the command line.
     pub fn name(self) -> String {
@@ -38,7 +41,7 @@ impl Granularity {
         match name {
             "tensor" => Some(Self::Tensor),
             "row" => Some(Self::Row),
-            _ => name.strip_prefix("group:")?.parse().ok().filter(|g| *g > 0).map(Self::Group),
+            _ => name.strip_prefix("group:")?.parse().ok().filter(|g| GROUPS.contains(g)).map(Self::Group),
         }
     }
     /// Scales that a matrix needs.

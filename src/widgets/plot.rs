@@ -91,8 +91,14 @@ impl Plot<'_> {
         }
         dots.draw(inside, buf, theme);
         self.draw_short_marks(inside, buf, theme);
+        self.draw_mark_words(inside, buf, theme);
         for (x, y, text, ink) in &self.points {
-            if let (Some(x), Some(y)) = (self.column(inside, *x), self.row(inside, *y)) {
+            if let (Some(x), Some(mut y)) = (self.column(inside, *x), self.row(inside, *y)) {
+                // The cursor shall not stand in a word.
+                let taken = self.cursor.and_then(|(cx, cy)| Some((self.column(inside, cx)?, self.row(inside, cy)?)));
+                if taken.is_some_and(|(cx, cy)| cy == y && cx > x) && y > inside.y {
+                    y -= 1;
+                }
                 // What does not fit to the right ends at the point.
                 let wide = width(text) as u16;
                 let start = if x + wide <= inside.right() { x } else { (x + 1).saturating_sub(wide).max(inside.x) };
@@ -192,9 +198,16 @@ impl Plot<'_> {
             for y in inside.top()..inside.bottom() {
                 put(buf, x, y, inside.right(), "┆", style);
             }
+        }
+    }
+
+    /// The words of the vertical lines, over the curves: half a word is none.
+    fn draw_mark_words(&self, inside: Rect, buf: &mut Buffer, theme: Theme) {
+        for mark in self.marks.iter().filter(|m| !m.short) {
+            let Some(x) = self.column(inside, mark.x) else { continue };
             let before = width(&mark.before) as u16 + 1;
             if x >= inside.x + before {
-                put(buf, x - before, inside.y, x, &mark.before, style);
+                put(buf, x - before, inside.y, x, &mark.before, theme.style(mark.ink));
             }
             if x + 2 + width(&mark.after) as u16 <= inside.right() {
                 put(buf, x + 2, inside.y, inside.right(), &mark.after, theme.style(Ink::Cut));

@@ -46,7 +46,10 @@ impl App {
     pub fn plan_name(&self) -> (char, bool) {
         match self.frontier.snapshots.iter().rev().find(|s| s.plan.same(&self.plan)) {
             Some(same) => (same.name, false),
-            None => (self.frontier.snapshots.last().map_or('A', |s| s.name), !self.plan.is_dense()),
+            None => match self.frontier.snapshots.last() {
+                Some(last) => (last.name, true),
+                None => ('A', !self.plan.is_dense()),
+            },
         }
     }
 

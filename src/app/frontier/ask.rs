@@ -128,6 +128,10 @@ impl App {
                 let per = per.ok_or_else(|| format!("{first} {rest}: bits row, bits group:64 or bits tensor"))?;
                 self.frontier.means(Means::Bits(per));
             }
+            ("either", "") => {
+                let (pattern, multiple) = (self.pattern, self.frontier.multiple());
+                self.frontier.means(Means::Either(pattern, multiple));
+            }
             ("prune", "") => self.frontier.means(Means::Prune(self.pattern)),
             ("groups", rest) => {
                 ask.groups = Groups { qkv: rest.contains("qkv"), gate_up: rest.contains("gate") };
@@ -142,7 +146,7 @@ impl App {
             }
             _ => {
                 let keep = share(text).map_err(|_| {
-                    format!("\"{text}\": type 50%, floor 10%, ceiling 90%, of bytes, rank 8, 2:4, groups qkv, or an allocator")
+                    format!("\"{text}\": type 50%, floor 10%, ceiling 90%, of stored, prune, rank 8, 2:4, either, bits row, groups qkv, or an allocator")
                 })?;
                 self.set_budget(keep, effects);
             }

@@ -88,7 +88,7 @@ fn answers_to_older_questions_are_dropped_and_early_ones_are_asked_again() {
     let first = sent(&mut s, Msg::Key(Key::parse("5").unwrap()));
     answer(&mut s, first);
     let old = sent(&mut s, Msg::Key(Key::parse("<enter>").unwrap()));
-    let new = sent(&mut s, Msg::Key(Key::parse("<enter>").unwrap()));
+    let new = vec![s.app.solve()];
     answer(&mut s, old);
     assert!(s.app.plan.is_dense(), "stale");
     // Not measured, while measurements go on: asked again when nothing more will come.
@@ -116,12 +116,12 @@ fn plans_are_put_aside_compared_and_taken_up_again() {
     assert_eq!(s.app.plan_name(), ('A', true));
     assert!(s.app.model.layers.iter().any(|l| s.app.plan.treatment(l.id).rank.is_some()));
     press(&mut s, "S D");
-    assert!(s.app.frontier.differences && s.app.frontier.compared().unwrap().name == 'B');
+    assert!(s.app.frontier.differences && s.app.frontier.compared(&s.app.plan).unwrap().name == 'A');
     // Up to the first row: A.
     for _ in 0..20 {
         press(&mut s, "[");
     }
-    assert_eq!(s.app.frontier.compared().unwrap().name, 'A');
+    assert_eq!(s.app.frontier.compared(&s.app.plan).unwrap().name, 'A');
     press(&mut s, "<enter>");
     assert!(s.app.plan.same(&half) && s.app.plan_name() == ('A', false));
     press(&mut s, "u");
@@ -170,4 +170,32 @@ fn tab_reaches_the_budget_on_the_frontier_only() {
     assert!(s.app.budgeting());
     press(&mut s, "1 h");
     assert!(!s.app.budgeting());
+}
+
+#[test]
+fn keys_meant_for_the_plan_that_is_being_made_wait_for_it() {
+    let mut s = measured();
+    press(&mut s, "5");
+    let asked = sent(&mut s, Msg::Key(Key::parse("<enter>").unwrap()));
+    // At once, before the answer.
+    for key in ["S", "u"] {
+        sent(&mut s, Msg::Key(Key::parse(key).unwrap()));
+    }
+    assert!(s.app.frontier.snapshots.is_empty() && s.app.plan.is_dense());
+    sent(&mut s, Msg::Key(Key::parse("j").unwrap()));
+    assert_ne!(s.label(), "0·q_proj", "looking around does not wait");
+    answer(&mut s, asked);
+    let half = &s.app.frontier.snapshots[0].plan;
+    assert!(!half.is_dense(), "what was put aside is the plan that was asked for");
+    assert!(s.app.plan.is_dense(), "and then it was taken back");
+    assert_eq!(s.app.plan_name(), ('A', true));
+}
+
+#[test]
+fn a_budget_above_the_ceilings_is_met_as_far_as_they_allow_and_said() {
+    let mut s = measured();
+    press(&mut s, "5 = c e i l i n g <space> 4 0 % <enter> <enter>");
+    let keep = s.app.outcome.totals.keep();
+    assert!((0.41..0.43).contains(&keep), "{keep}");
+    assert!(s.app.frontier.solved.as_ref().unwrap().contains("(keeps 41.9%)"), "{:?}", s.app.frontier.solved);
 }

@@ -11,7 +11,7 @@ pub enum ApplyError {
     #[error("{0}: that is where the checkpoint itself lies; choose another folder")]
     Itself(PathBuf),
     /// Something else lies there.
-    #[error("{0}: holds something else; choose an empty folder")]
+    #[error("{0}: is not empty; choose an empty folder")]
     Occupied(PathBuf),
     /// What another run left unfinished lies there.
     #[error(

@@ -14,14 +14,14 @@ use ratatui::layout::Rect;
 /// The layers that are treated differently.
 fn layers<'a>(look: &Look<'a>) -> Vec<(&'a Layer, Treatment, Treatment)> {
     let app = look.app;
-    let Some(other) = app.frontier.compared() else { return Vec::new() };
+    let Some(other) = app.frontier.compared(&app.plan) else { return Vec::new() };
     let pairs = app.model.layers.iter().map(|l| (l, other.plan.treatment(l.id), app.plan.treatment(l.id)));
     pairs.filter(|(_, a, b)| a != b).collect()
 }
 
 /// `A against now: 9 layers differ`.
 pub fn title(look: &Look) -> String {
-    let Some(other) = look.app.frontier.compared() else { return "Frontier".to_owned() };
+    let Some(other) = look.app.frontier.compared(&look.app.plan) else { return "Frontier".to_owned() };
     let n = layers(look).len();
     format!("Frontier  {} → now: {n} {}", other.name, if n == 1 { "layer differs" } else { "layers differ" })
 }
@@ -43,7 +43,7 @@ fn brief(treatment: Treatment) -> String {
 
 pub fn draw(look: &Look, area: Rect, buf: &mut Buffer) {
     let found = layers(look);
-    let Some(other) = look.app.frontier.compared() else { return };
+    let Some(other) = look.app.frontier.compared(&look.app.plan) else { return };
     if found.is_empty() {
         let text = format!("plan {} is this very plan", other.name);
         for (line, y) in state::wrap(&text, area.width.saturating_sub(4) as usize).iter().zip(area.y + 1..) {

@@ -1,6 +1,6 @@
 //! The plans: the one at hand, those put aside, and what each allocator predicts at the budget.
 
-use super::{Look, at, error_now, keep, out_of_reach};
+use super::{Look, at, error_now, keep, limit};
 use crate::plan::budget::ALLOCATORS;
 use crate::widgets::number::{PENDING, known, percent, percent1, ratio};
 use crate::widgets::{Ink, fit, put, put_right};
@@ -52,10 +52,14 @@ fn allocators(look: &Look) -> Vec<Entry> {
             let error = match (curve, point) {
                 (Some(curve), Some(point)) => at(look, curve, point),
                 (Some(curve), None) if curve.why.is_some() => "·".to_owned(),
-                (Some(curve), None) => out_of_reach(curve),
+                (Some(_), None) => "·".to_owned(),
                 (None, _) => PENDING.to_owned(),
             };
-            let knee = curve.and_then(|c| c.points.get(c.knee?)).map_or(String::new(), |p| percent(p.keep));
+            // Where the budget is out of reach, what can be had takes the place of the knee.
+            let knee = match curve.and_then(|c| limit(look, c)) {
+                Some((end, keep)) => format!("{end} {}", percent(keep)),
+                None => curve.and_then(|c| c.points.get(c.knee?)).map_or(String::new(), |p| percent(p.keep)),
+            };
             Entry {
                 row: Some(frontier.snapshots.len() + i),
                 name: allocator.name.to_owned(),

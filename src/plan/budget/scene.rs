@@ -191,7 +191,10 @@ impl<'a> Scene<'a> {
     pub fn out_of_reach(&self, smallest: f64) -> BudgetError {
         let mut binding = Vec::new();
         if !self.pinned.is_empty() {
-            binding.push(format!("{} pinned", self.pinned.join(", ")));
+            let named = self.pinned.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let more = self.pinned.len().saturating_sub(3);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            binding.push(format!("{named}{more} pinned"));
         }
         if self.ask.floor > 0.0 {
             binding.push(format!("every layer keeps {:.0}%", self.ask.floor * 100.0));

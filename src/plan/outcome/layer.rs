@@ -168,15 +168,20 @@ fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how:
     if removed.value == 0.0 {
         return;
     }
-    // ‖ΔW‖₂ ≤ ‖ΔW‖_F, and ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖₂, ‖Ŵ‖_F).
-    let delta = removed.value.max(0.0).sqrt();
-    out.delta_norm = Some(Known { value: delta, bound: upper(removed.bound) });
-    let left = (magnitude.sum_squares - removed.value).max(0.0).sqrt();
+    // ‖ΔW‖₂ ≤ ‖ΔW‖_F, and ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖₂, ‖Ŵ‖_F): sound as long as what is removed lies between bounds.
+    let (least, most) = match how.pattern {
+        Pattern::Unstructured => magnitude.prune(how.remove).range,
+        _ => (removed.value, removed.value),
+    };
+    let sure = if how.pattern == Pattern::Unstructured { Bound::Exact } else { removed.bound };
+    let delta = most.max(0.0).sqrt();
+    out.delta_norm = Some(Known { value: delta, bound: upper(sure) });
+    let left = (magnitude.sum_squares - least).max(0.0).sqrt();
     // What is left of whole rows or columns is a part of W.
     let more = if matches!(how.pattern, Pattern::Rows | Pattern::Columns) { 0.0 } else { delta };
     out.norm_after = out.norm_before.map(|n| Known {
         value: (n.value + more).min(left),
-        bound: upper(removed.bound).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
+        bound: upper(sure).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
     });
 }
 
