@@ -22,7 +22,7 @@ use crate::model::{Layer, Matrix, Model};
 use crate::numerics::{KeepGoing, norms};
 use crate::plan::Plan;
 use crate::source::Weights;
-use crate::treat::treated;
+use crate::treat::{prune, treated};
 use error::{reading, writing};
 use layout::{FileLayout, Job, Layout, Part};
 use std::fs::{self, File};
@@ -264,6 +264,14 @@ impl Apply<'_> {
     fn make(&self, layer: &Layer, job: &Job, keep_going: KeepGoing<'_>) -> Result<Made, ApplyError> {
         let wrong = |why: String| ApplyError::Layer { layer: layer.name.clone(), why };
         let cannot = |what: &str| wrong(format!("{} cannot hold {what}", layer.dtype.name()));
+        if let Some(how) = job.treatment.pruned_alone() {
+            let tensor = self.model.tensors.get(layer.tensor).ok_or_else(|| wrong("its tensor is gone".to_owned()))?;
+            let stored = self.weights.bytes(self.model, tensor)?;
+            if let Some(made) = prune::stored::prune(stored, tensor.dtype, layer, how, keep_going) {
+                let made = made.map_err(|e| wrong(e.to_string()))?;
+                return Ok(Made { error: Some(relative([made.energy, made.lost])), bytes: made.bytes });
+            }
+        }
         let matrix = self.weights.matrix(self.model, layer)?;
         if job.factored {
             let simple = job.treatment.prune.is_none() && job.treatment.quantise.is_none();
