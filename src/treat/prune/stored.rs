@@ -20,12 +20,13 @@ pub struct Stored {
 }
 
 /// The bytes that [`super::remove`] and encoding lead to. `None` where that has to be gone through: single entries go by
-/// their magnitude from tensors in the layer's own order.
+/// their magnitude from tensors in the layer's own order. `buffer` gives room for as many bytes, whatever is in it.
 pub fn prune(
     bytes: &[u8],
     dtype: DType,
     layer: &Layer,
     how: Prune,
+    buffer: &dyn Fn() -> Vec<u8>,
     keep_going: KeepGoing<'_>,
 ) -> Option<Result<Stored, Stopped>> {
     let entries = layer.rows().checked_mul(layer.cols())?;
@@ -41,7 +42,12 @@ pub fn prune(
         _ => return None,
     };
     let which = Which { cols: layer.cols(), least, removed, keep_going };
-    let mut out = bytes.to_vec();
+    if !matches!(dtype, DType::BF16 | DType::F16 | DType::F32) {
+        return None;
+    }
+    let mut out = buffer();
+    out.clear();
+    out.extend_from_slice(bytes);
     let cleared = match dtype {
         DType::BF16 => which.clear::<Bf16>(out.as_chunks_mut().0),
         DType::F16 => which.clear::<Half>(out.as_chunks_mut().0),
