@@ -273,7 +273,9 @@ impl Apply<'_> {
         if let Some(how) = job.treatment.pruned_alone() {
             let tensor = self.model.tensors.get(layer.tensor).ok_or_else(|| wrong("its tensor is gone".to_owned()))?;
             let stored = self.weights.bytes(self.model, tensor)?;
-            if let Some(made) = prune::stored::prune(stored, tensor.dtype, layer, how, &|| spare.take(stored.len()), keep_going) {
+            if let Some(made) =
+                prune::stored::prune(stored, tensor.dtype, layer, how, &|| spare.take(stored.len()), keep_going)
+            {
                 let made = made.map_err(|e| wrong(e.to_string()))?;
                 return Ok(Made { error: Some(relative([made.energy, made.lost])), bytes: made.bytes });
             }

@@ -119,3 +119,59 @@ impl Format for Single {
         f32::from_le_bytes(entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::remove;
+    use super::*;
+    use crate::model::decode::decode;
+    use crate::model::encode::encode;
+    use crate::model::{Kind, Matrix};
+    use crate::numerics::norms::energies;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_what_decoding_and_encoding_lead_to(
+            rows in 1usize..9, cols in 1usize..90, seed in any::<u64>(), share in 0.0f64..=1.0, few in any::<bool>(),
+            dtype in prop::sample::select(vec![DType::BF16, DType::F16, DType::F32]), m in 1usize..40,
+        ) {
+            let mut state = seed;
+            let width = dtype.bits() / 8;
+            let mut stored = Vec::new();
+            for _ in 0..rows * cols {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Any pattern at all; or few, with ties and zeros of both signs.
+                let bits = if few { (state >> 60) as u32 % 3 * 0x1000 | (state >> 63 << 15) as u32 } else { (state >> 32) as u32 };
+                let bits = if few && width == 4 { bits << 16 } else { bits };
+                stored.extend_from_slice(&bits.to_le_bytes()[..width]);
+            }
+            let layer = Layer { dtype, ..Layer::alone(Kind::Linear, &[rows, cols]) };
+            for pattern in [Pattern::Unstructured, Pattern::PerRow, Pattern::Groups(m), Pattern::Groups(4)] {
+                let how = Prune::of(share, pattern);
+                let made = prune(&stored, dtype, &layer, how, &Vec::new, &|| true).unwrap().unwrap();
+                let before = Matrix::new(rows, cols, decode(dtype, &stored).unwrap()).unwrap();
+                let mut after = before.clone();
+                let removed = remove(&mut after, &layer, how, &|| true).unwrap();
+                prop_assert_eq!(&made.bytes, &encode(dtype, layer.orientation, &after, &stored).unwrap());
+                let [all, _] = energies(&before.data, &after.data);
+                if all.is_finite() {
+                    prop_assert!((made.energy - all).abs() <= 1e-9 * all);
+                    prop_assert!((made.lost - removed.energy).abs() <= 1e-9 * all);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_decoded_is_left_to_others() {
+        let layer = Layer::alone(Kind::Linear, &[2, 2]);
+        let with = |dtype, bytes: usize, how| prune(&vec![0; bytes], dtype, &layer, how, &Vec::new, &|| true);
+        assert!(with(DType::BF16, 8, Prune::unstructured(0.5)).is_some());
+        assert!(with(DType::BF16, 7, Prune::unstructured(0.5)).is_none());
+        assert!(with(DType::F64, 32, Prune::unstructured(0.5)).is_none());
+        assert!(with(DType::BF16, 8, Prune::of(0.5, Pattern::Rows)).is_none());
+        let turned = Layer { orientation: Orientation::InOut, ..layer.clone() };
+        assert!(prune(&[0; 8], DType::BF16, &turned, Prune::unstructured(0.5), &Vec::new, &|| true).is_none());
+    }
+}
