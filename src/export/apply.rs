@@ -11,6 +11,7 @@ mod check;
 mod error;
 mod factored;
 mod layout;
+mod spare;
 mod work;
 
 pub use check::Check;
@@ -22,9 +23,10 @@ use crate::model::{Layer, Matrix, Model};
 use crate::numerics::{KeepGoing, norms};
 use crate::plan::Plan;
 use crate::source::Weights;
-use crate::treat::treated;
+use crate::treat::{prune, treated};
 use error::{reading, writing};
 use layout::{FileLayout, Job, Layout, Part};
+use spare::Spare;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -121,9 +123,12 @@ impl Apply<'_> {
             .filter(|(_, layer)| self.model.tensors.get(layer.tensor).is_some_and(|t| !kept(t.file)))
             .collect();
         let needs: Vec<u64> = jobs.iter().map(|(job, layer)| job.workspace(layer)).collect();
+        let spare = Spare::default();
         let make = |i: usize, wanted: KeepGoing<'_>| {
             let (job, layer): (&Job, &Layer) = jobs[i];
-            (layer, self.make(layer, job, wanted))
+            let made = self.make(layer, job, &spare, wanted);
+            self.weights.release(self.model, layer);
+            (layer, made)
         };
         work::in_order(&needs, self.limits, keep_going, &make, |next| {
             let mut written = Written { errors: vec![None; self.model.layers.len()], ..Written::default() };
@@ -144,8 +149,9 @@ impl Apply<'_> {
                             let Made { bytes, error } = result?;
                             written.errors[layer.id.0] = error;
                             into.write_all(&bytes).map_err(writing(at))?;
-                            self.weights.release(self.model, layer);
-                            Ok(bytes.len() as u64)
+                            let length = bytes.len() as u64;
+                            spare.put(bytes);
+                            Ok(length)
                         };
                         let mut more = |bytes: u64| {
                             done += bytes;
@@ -261,9 +267,19 @@ impl Apply<'_> {
     }
 
     /// Makes a layer's bytes.
-    fn make(&self, layer: &Layer, job: &Job, keep_going: KeepGoing<'_>) -> Result<Made, ApplyError> {
+    fn make(&self, layer: &Layer, job: &Job, spare: &Spare, keep_going: KeepGoing<'_>) -> Result<Made, ApplyError> {
         let wrong = |why: String| ApplyError::Layer { layer: layer.name.clone(), why };
         let cannot = |what: &str| wrong(format!("{} cannot hold {what}", layer.dtype.name()));
+        if let Some(how) = job.treatment.pruned_alone() {
+            let tensor = self.model.tensors.get(layer.tensor).ok_or_else(|| wrong("its tensor is gone".to_owned()))?;
+            let stored = self.weights.bytes(self.model, tensor)?;
+            if let Some(made) =
+                prune::stored::prune(stored, tensor.dtype, layer, how, &|| spare.take(stored.len()), keep_going)
+            {
+                let made = made.map_err(|e| wrong(e.to_string()))?;
+                return Ok(Made { error: Some(relative([made.energy, made.lost])), bytes: made.bytes });
+            }
+        }
         let matrix = self.weights.matrix(self.model, layer)?;
         if job.factored {
             let simple = job.treatment.prune.is_none() && job.treatment.quantise.is_none();

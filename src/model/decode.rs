@@ -60,7 +60,7 @@ fn table(bytes: &[u8], out: &mut [f32], f: impl Fn(u8) -> f32) {
 
 /// IEEE half precision, without branches: rebias the exponent through a multiplication that also handles subnormals.
 #[inline(always)]
-fn f16(bits: u16) -> f32 {
+pub(crate) fn f16(bits: u16) -> f32 {
     let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff) << 13);
     let scaled = f32::from_bits(rest) * f32::from_bits(0x7780_0000); // 2^112
     // Infinity and NaN have all exponent bits set, in f32 as in f16.

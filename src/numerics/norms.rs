@@ -192,6 +192,21 @@ impl Kernel for Energies<'_> {
     }
 }
 
+/// Entries that are zero.
+pub fn zeros(a: &[f32]) -> u64 {
+    a.chunks(1 << 30).map(|a| u64::from(Isa::Best.run(Zeros(a)))).sum()
+}
+
+struct Zeros<'a>(&'a [f32]);
+
+impl Kernel for Zeros<'_> {
+    type Output = u32;
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> u32 {
+        self.0.iter().map(|w| u32::from(*w == 0.0)).sum()
+    }
+}
+
 /// √(‖A‖₁‖A‖_∞) ≥ ‖A‖₂ (Schur).
 pub fn schur(a: ArrayView2<'_, f32>) -> f64 {
     (max_row_sum(a) * max_col_sum(a)).sqrt()
@@ -238,6 +253,7 @@ mod tests {
         assert_eq!(frobenius_squared(m.view()), 50.0);
         let (a, b): (Vec<f32>, Vec<f32>) = (0..37).map(|i| (i as f32, i as f32 + (i % 3) as f32)).unzip();
         assert_eq!(energies(&a, &b), [16206.0, 60.0]);
+        assert_eq!(zeros(&[0.0, 1.0, -0.0, f32::NAN]), 2);
         assert!((schur(m.view()) - 63f64.sqrt()).abs() < 1e-12);
     }
 }

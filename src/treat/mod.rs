@@ -29,7 +29,7 @@ pub fn treated(
     let Some(rank) = treatment.rank else {
         let mut out = matrix.clone();
         if let Some(how) = treatment.prune {
-            prune::prune(&mut out, layer, how, keep_going)?;
+            prune::remove(&mut out, layer, how, keep_going)?;
         }
         if let Some(how) = treatment.quantise {
             quantise::quantise(&mut out, how, keep_going)?;
@@ -40,7 +40,7 @@ pub fn treated(
     if let Some(how) = treatment.prune {
         let mut rest = matrix.clone();
         rest.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
-        prune::prune(&mut rest, layer, how, keep_going)?;
+        prune::remove(&mut rest, layer, how, keep_going)?;
         if let Some(how) = treatment.quantise {
             quantise::quantise(&mut rest, how, keep_going)?;
         }
@@ -88,6 +88,10 @@ impl Treatment {
     /// Whether nothing is done.
     pub fn is_dense(&self) -> bool {
         self.rank.is_none() && self.prune.is_none() && self.quantise.is_none()
+    }
+    /// How entries are pruned, where nothing else is done.
+    pub fn pruned_alone(&self) -> Option<Prune> {
+        self.prune.filter(|_| self.rank.is_none() && self.quantise.is_none())
     }
     /// Whether entries are rounded and nothing else is done.
     pub fn is_rounded_alone(&self) -> bool {

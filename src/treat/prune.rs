@@ -1,9 +1,16 @@
 //! Pruning of a matrix, exactly: which entries go, and what that costs.
 
+#![allow(clippy::inline_always, reason = "see `isa`")]
+
+mod kernels;
+pub mod stored;
+
 use super::criterion::{Criterion, Scores};
 use super::pattern::{Pattern, Prune};
 use crate::model::{Layer, Matrix};
+use crate::numerics::isa::{Isa, Kernel};
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
+use kernels::Plain;
 
 /// What pruning did.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,198 +29,135 @@ pub struct Pruned {
     pub cols: Vec<u32>,
 }
 
+/// What removing entries did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Removed {
+    /// Largest magnitude removed, of single entries; 0 where units of more entries go.
+    pub threshold: f32,
+    /// Σ w² of the entries removed.
+    pub energy: f64,
+    /// All entries of the units that stay, where units go.
+    pub kept: Option<u64>,
+}
+
+/// Sets what the pattern chooses to zero, as [`remove`] does, and counts what is left.
+pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Pruned, Stopped> {
+    let Removed { threshold, energy, kept } = remove(matrix, layer, how, keep_going)?;
+    let (rows, cols) = counts(matrix, keep_going)?;
+    let nonzeros = rows.iter().map(|&n| u64::from(n)).sum();
+    Ok(Pruned { threshold, energy, nonzeros, stored: kept.unwrap_or(nonzeros), rows, cols })
+}
+
 /// Sets what the pattern chooses to zero, what the criterion holds for least first; of equals those that come first in the
 /// matrix. Where the criterion cannot choose nothing goes: who makes a plan asks it before.
-pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Pruned, Stopped> {
+pub fn remove(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Removed, Stopped> {
     let removed = how.pattern.removed(how.remove, layer);
-    let mut out = Pruned::default();
-    let mut kept = None;
-    let scored = how.criterion != Criterion::Magnitude;
+    let single = |energy| Removed { energy, ..Removed::default() };
+    let cols = matrix.cols;
     match how.pattern {
-        _ if scored => (out.threshold, out.energy, kept) = by_scores(matrix, layer, how, removed, keep_going)?,
-        Pattern::Unstructured => (out.threshold, out.energy) = entries(matrix, removed, keep_going)?,
-        Pattern::PerRow => out.energy = groups(matrix, None, matrix.cols, removed as usize, keep_going)?,
-        Pattern::Groups(m) => out.energy = groups(matrix, None, m, removed as usize, keep_going)?,
-        Pattern::Rows => {
-            let shape = [1, matrix.cols];
-            (out.energy, kept) = units(matrix, shape, removed, keep_going).map(|(e, k)| (e, Some(k)))?;
+        _ if how.criterion != Criterion::Magnitude => by_scores(matrix, layer, how, removed, keep_going),
+        Pattern::Unstructured => {
+            let cleared = kernels::entries::<Plain>(&mut matrix.data, None, removed, keep_going)?;
+            Ok(Removed { threshold: cleared.largest, ..single(cleared.lost) })
         }
-        Pattern::Columns => {
-            let shape = [matrix.rows, layer.input_columns()];
-            (out.energy, kept) = units(matrix, shape, removed, keep_going).map(|(e, k)| (e, Some(k)))?;
-        }
-        Pattern::Blocks(r, c) => {
-            (out.energy, kept) = units(matrix, [r, c], removed, keep_going).map(|(e, k)| (e, Some(k)))?;
-        }
+        Pattern::PerRow => Ok(single(groups(matrix, None, [cols, removed as usize], keep_going)?)),
+        Pattern::Groups(m) => Ok(single(groups(matrix, None, [m, removed as usize], keep_going)?)),
+        Pattern::Rows => units(matrix, [1, cols], removed, keep_going),
+        Pattern::Columns => units(matrix, [matrix.rows, layer.input_columns()], removed, keep_going),
+        Pattern::Blocks(r, c) => units(matrix, [r, c], removed, keep_going),
     }
-    (out.rows, out.cols) = counts(matrix, keep_going)?;
-    out.nonzeros = out.rows.iter().map(|&n| u64::from(n)).sum();
-    out.stored = kept.unwrap_or(out.nonzeros);
-    Ok(out)
+}
+
+/// Removes the least of every few entries; their energy.
+fn groups(
+    matrix: &mut Matrix,
+    scores: Option<&[f32]>,
+    least: [usize; 2],
+    keep_going: KeepGoing<'_>,
+) -> Result<f64, Stopped> {
+    Ok(kernels::groups::<Plain>(&mut matrix.data, scores, matrix.cols, least, keep_going)?.lost)
 }
 
 /// Entries left that are not zero, in each row and in each column.
 fn counts(matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<(Vec<u32>, Vec<u32>), Stopped> {
     let (mut rows, mut cols) = (vec![0u32; matrix.rows], vec![0u32; matrix.cols]);
     let together = (1 << 20) / matrix.cols.max(1) + 1;
-    for (r, row) in matrix.data.chunks_exact(matrix.cols.max(1)).enumerate() {
-        if r.is_multiple_of(together) {
-            check(keep_going)?;
-        }
-        let mut count = 0;
-        for (w, column) in row.iter().zip(&mut cols) {
-            let held = u32::from(*w != 0.0);
-            count += held;
-            *column += held;
-        }
-        rows[r] = count;
+    let data = matrix.data.chunks(matrix.cols.max(1) * together);
+    for (data, rows) in data.zip(rows.chunks_mut(together)) {
+        check(keep_going)?;
+        Isa::Best.run(Counts { data, rows, cols: &mut cols });
     }
     Ok((rows, cols))
 }
 
-/// Removes the smallest magnitudes; the largest of them, and their energy.
-fn entries(matrix: &mut Matrix, removed: u64, keep_going: KeepGoing<'_>) -> Result<(f32, f64), Stopped> {
-    let removed = removed.min(matrix.data.len() as u64);
-    let (threshold, mut ties) = threshold(&matrix.data, removed, keep_going)?;
-    if removed == 0 {
-        return Ok((0.0, 0.0));
-    }
-    let mut energy = 0.0;
-    for block in matrix.data.chunks_mut(1 << 18) {
-        check(keep_going)?;
-        for w in block {
-            let bits = w.to_bits() & 0x7fff_ffff;
-            let tie = bits == threshold && ties > 0;
-            if bits < threshold || tie {
-                ties -= u64::from(tie);
-                energy += f64::from(*w) * f64::from(*w);
-                *w = 0.0;
-            }
-        }
-    }
-    Ok((f32::from_bits(threshold), energy))
+struct Counts<'a> {
+    data: &'a [f32],
+    rows: &'a mut [u32],
+    cols: &'a mut [u32],
 }
 
-/// Bit pattern of the `k`-th smallest magnitude and how many entries of exactly that magnitude are among the `k`
-/// smallest: a radix selection over the upper, then the lower 16 bits.
-fn threshold(data: &[f32], k: u64, keep_going: KeepGoing<'_>) -> Result<(u32, u64), Stopped> {
-    if k == 0 {
-        return Ok((0, 0));
-    }
-    let mut prefix = 0u32;
-    let mut left = k;
-    for (shift, bits) in [(16u32, 15u32), (0, 16)] {
-        let mut counts = vec![0u64; 1 << bits];
-        for block in data.chunks(1 << 18) {
-            check(keep_going)?;
-            for w in block {
-                let pattern = w.to_bits() & 0x7fff_ffff;
-                if shift == 16 || pattern >> 16 == prefix >> 16 {
-                    counts[(pattern >> shift) as usize & ((1 << bits) - 1)] += 1;
-                }
+impl Kernel for Counts<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (row, count) in self.data.chunks_exact(self.cols.len().max(1)).zip(self.rows) {
+            for (w, column) in row.iter().zip(&mut *self.cols) {
+                let held = u32::from(*w != 0.0);
+                *count += held;
+                *column += held;
             }
         }
-        for (digit, count) in counts.iter().enumerate() {
-            if left <= *count {
-                prefix |= (digit as u32) << shift;
-                break;
-            }
-            left -= count;
-        }
     }
-    Ok((prefix, left))
 }
 
-/// Prunes by the scores of a criterion: the largest magnitude removed, the energy, and of rows the entries that stay.
+/// Prunes by the scores of a criterion.
 fn by_scores(
     matrix: &mut Matrix,
     layer: &Layer,
     how: Prune,
     removed: u64,
     keep_going: KeepGoing<'_>,
-) -> Result<(f32, f64, Option<u64>), Stopped> {
+) -> Result<Removed, Stopped> {
     let way = how.criterion.way();
     if (way.applies)(layer, how.pattern).is_err() {
-        return Ok((0.0, 0.0, None));
+        return Ok(Removed::default());
     }
+    let single = |energy| Removed { energy, ..Removed::default() };
+    let cols = matrix.cols;
     match ((way.scores)(layer, matrix, keep_going)?, how.pattern) {
         (Scores::Entries(scores), Pattern::Unstructured) => {
-            let (line, mut ties) = threshold(&scores, removed, keep_going)?;
-            let (mut largest, mut energy) = (0f32, 0.0);
-            for (w, score) in matrix.data.iter_mut().zip(&scores).filter(|_| removed > 0) {
-                let bits = score.to_bits();
-                let tie = bits == line && ties > 0;
-                if bits < line || tie {
-                    ties -= u64::from(tie);
-                    largest = largest.max(w.abs());
-                    energy += f64::from(*w) * f64::from(*w);
-                    *w = 0.0;
-                }
-            }
-            Ok((largest, energy, None))
+            let cleared = kernels::entries::<Plain>(&mut matrix.data, Some(&scores), removed, keep_going)?;
+            Ok(Removed { threshold: cleared.largest, ..single(cleared.lost) })
         }
         (Scores::Entries(scores), Pattern::PerRow) => {
-            let energy = groups(matrix, Some(&scores), matrix.cols, removed as usize, keep_going)?;
-            Ok((0.0, energy, None))
+            Ok(single(groups(matrix, Some(&scores), [cols, removed as usize], keep_going)?))
         }
         (Scores::Entries(scores), Pattern::Groups(m)) => {
-            Ok((0.0, groups(matrix, Some(&scores), m, removed as usize, keep_going)?, None))
+            Ok(single(groups(matrix, Some(&scores), [m, removed as usize], keep_going)?))
         }
         (Scores::Rows(scores), Pattern::Rows) => {
             let mut order: Vec<usize> = (0..scores.len().min(matrix.rows)).collect();
             order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
-            let (mut energy, cols) = (0.0, matrix.cols);
+            let mut energy = 0.0;
             order.truncate(removed as usize);
             for &row in &order {
                 let row = &mut matrix.data[row * cols..][..cols];
                 energy += row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
                 row.fill(0.0);
             }
-            Ok((0.0, energy, Some((matrix.data.len() - order.len() * cols) as u64)))
+            Ok(Removed { kept: Some((matrix.data.len() - order.len() * cols) as u64), ..single(energy) })
         }
-        _ => Ok((0.0, 0.0, None)),
+        _ => Ok(Removed::default()),
     }
 }
 
-/// Removes the `removed` smallest of every `m` consecutive entries of a row, by their scores where they have any; their
-/// energy.
-fn groups(
-    matrix: &mut Matrix,
-    scores: Option<&[f32]>,
-    m: usize,
-    removed: usize,
-    keep_going: KeepGoing<'_>,
-) -> Result<f64, Stopped> {
-    let mut energy = 0.0;
-    let mut order: Vec<(u32, usize)> = Vec::with_capacity(m);
-    let cols = matrix.cols.max(1);
-    let together = (1 << 18) / cols + 1;
-    for (r, row) in matrix.data.chunks_exact_mut(cols).enumerate() {
-        if r.is_multiple_of(together) {
-            check(keep_going)?;
-        }
-        for (g, group) in row.chunks_exact_mut(m.max(1)).enumerate() {
-            order.clear();
-            let at = r * cols + g * m;
-            let by = scores.map_or(&*group, |s| &s[at..at + m]);
-            order.extend(by.iter().enumerate().map(|(i, w)| (w.to_bits() & 0x7fff_ffff, i)));
-            order.sort_unstable();
-            for &(_, i) in &order[..removed.min(m)] {
-                energy += f64::from(group[i]) * f64::from(group[i]);
-                group[i] = 0.0;
-            }
-        }
-    }
-    Ok(energy)
-}
-
-/// Removes tiles of a shape, those of least energy an entry first; the energy removed and the entries that stay.
+/// Removes tiles of a shape, those of least energy an entry first.
 fn units(
     matrix: &mut Matrix,
     [height, width]: [usize; 2],
     removed: u64,
     keep_going: KeepGoing<'_>,
-) -> Result<(f64, u64), Stopped> {
+) -> Result<Removed, Stopped> {
     let (rows, cols) = (matrix.rows, matrix.cols);
     let (height, width) = (height.max(1), width.max(1));
     let (down, across) = (rows.div_ceil(height), cols.div_ceil(width));
@@ -241,7 +185,7 @@ fn units(
             matrix.data[r * cols + j..r * cols + (j + width).min(cols)].fill(0.0);
         }
     }
-    Ok((energy, (rows * cols) as u64 - gone))
+    Ok(Removed { threshold: 0.0, energy, kept: Some((rows * cols) as u64 - gone) })
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ impl Apply<'_> {
         let (error, zeros) = if job.factored {
             let before = self.weights.matrix(self.model, layer)?;
             let (after, sparse) = self.product(layer, job, result)?;
-            (difference(&before, &after), zeros(&sparse.as_ref().unwrap_or(&after).data))
+            (difference(&before, &after), norms::zeros(&sparse.as_ref().unwrap_or(&after).data))
         } else {
             self.stored(layer, result)?
         };
@@ -217,7 +217,7 @@ impl Apply<'_> {
             decode_into(layer.dtype, is, after);
             let more = norms::energies(before, after);
             (sums[0], sums[1]) = (sums[0] + more[0], sums[1] + more[1]);
-            none += zeros(after);
+            none += norms::zeros(after);
         }
         result.weights.release(&result.model, again);
         Ok((relative(sums), none))
@@ -264,10 +264,6 @@ fn again(layer: &Layer, job: &Job, before: &Matrix, keep_going: KeepGoing<'_>) -
         Some(treated(layer, before, job.treatment, keep_going).map_err(|e| wrong(e.to_string()))?)
     };
     Ok(after.map_or(0.0, |after| difference(before, &after)))
-}
-
-fn zeros(entries: &[f32]) -> u64 {
-    entries.iter().map(|w| u64::from(*w == 0.0)).sum()
 }
 
 fn part(layer: &Layer, part: &str) -> String {

@@ -37,14 +37,17 @@ impl<T> Shared<T> {
         self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
     /// Begins the next job once there is room for it. In order, so that what is waited for is never behind.
-    fn begin(&self, needs: &[u64], memory: u64) -> Option<usize> {
+    /// Nor so far ahead of who takes that finished work piles up.
+    fn begin(&self, needs: &[u64], limits: Limits) -> Option<usize> {
+        let ahead = 4 + 2 * limits.threads;
         let mut state = self.lock();
         loop {
             let need = *needs.get(state.next)?;
             if self.stop.load(Ordering::Relaxed) {
                 return None;
             }
-            if state.held == 0 || state.held.saturating_add(need) <= memory {
+            let room = state.held.saturating_add(need) <= limits.memory && state.done.len() < ahead;
+            if state.held == 0 || room {
                 state.held = state.held.saturating_add(need);
                 state.next += 1;
                 return Some(state.next - 1);
@@ -97,7 +100,7 @@ pub fn in_order<T: Send, R>(
         for _ in 0..limits.threads.clamp(1, needs.len().max(1)) {
             scope.spawn(|| {
                 let wanted = || !shared.stop.load(Ordering::Relaxed) && keep_going();
-                while let Some(job) = shared.begin(needs, limits.memory) {
+                while let Some(job) = shared.begin(needs, limits) {
                     let result = catch_unwind(AssertUnwindSafe(|| make(job, &wanted)));
                     shared.end(job, result.ok());
                 }

@@ -96,3 +96,42 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn of_each_group_the_least_go_ties_by_index(
+        rows in 1usize..5, cols in 1usize..1500, m in 1usize..80, seed in any::<u64>(), share in 0.0f64..=1.0,
+        wide in any::<bool>(),
+    ) {
+        let mut state = seed;
+        let data: Vec<f32> = (0..rows * cols).map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let bits = (state >> 32) as u32;
+            if wide { f32::from_bits(bits) } else { (bits >> 29) as f32 - 3.0 }
+        }).collect();
+        for (pattern, size) in [(Pattern::Groups(m), m), (Pattern::PerRow, cols), (Pattern::Unstructured, rows * cols)] {
+            let how = Prune::of(share, pattern);
+            let (kept, found) = pruned(rows, &data, pattern, share);
+            let removed = pattern.removed(how.remove, &layer(rows, cols)) as usize;
+            let mut want = data.clone();
+            let whole = if pattern == Pattern::Unstructured { rows * cols } else { cols };
+            let mut energy = 0.0;
+            for row in want.chunks_mut(whole) {
+                for group in row.chunks_exact_mut(size) {
+                    let mut order: Vec<usize> = (0..size).collect();
+                    order.sort_by_key(|&i| (group[i].to_bits() & 0x7fff_ffff, i));
+                    for &i in &order[..removed.min(size)] {
+                        energy += f64::from(group[i]).powi(2);
+                        group[i] = 0.0;
+                    }
+                }
+            }
+            let bits = |w: &[f32]| w.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&kept), bits(&want));
+            prop_assert!(!energy.is_finite() || (found.energy - energy).abs() <= 1e-9 * energy);
+            let count = |data: &[f32]| data.iter().filter(|w| **w != 0.0).count() as u64;
+            prop_assert_eq!(found.nonzeros, count(&want));
+            prop_assert_eq!(found.cols.iter().map(|&n| u64::from(n)).sum::<u64>(), found.nonzeros);
+        }
+    }
+}
