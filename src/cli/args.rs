@@ -436,6 +436,13 @@ pub struct Frame {
     pub format: FrameFormat,
 }
 
+/// A share as people write it: `.5`, `50%`.
+fn share(text: &str) -> Result<f64, String> {
+    let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |t| (t.trim_end(), 100.0));
+    let number: f64 = digits.parse().map_err(|_| "a share such as .5 or 50%".to_owned())?;
+    if number.is_finite() { Ok(number / scale) } else { Err("a share such as .5 or 50%".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::bytes;
@@ -450,11 +457,4 @@ mod tests {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
-}
-
-/// A share as people write it: `.5`, `50%`.
-fn share(text: &str) -> Result<f64, String> {
-    let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |t| (t.trim_end(), 100.0));
-    let number: f64 = digits.parse().map_err(|_| "a share such as .5 or 50%".to_owned())?;
-    if number.is_finite() { Ok(number / scale) } else { Err("a share such as .5 or 50%".to_owned()) }
 }

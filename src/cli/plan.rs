@@ -135,14 +135,7 @@ impl Wish {
             }
         };
         let bits = bits(args)?;
-        if pattern != Pattern::Unstructured
-            && [args.keep_rank.is_some(), args.rank.is_some(), args.rank_rule.is_some()].contains(&true)
-        {
-            return usage(format!("--pattern {}: is of pruning; --prune R says how much", args.pattern));
-        }
-        if args.multiple == 0 {
-            return usage("--multiple 0: at least 1".to_owned());
-        }
+        consistent(args, pattern)?;
         let ranks = [args.keep_rank.is_some(), args.rank.is_some(), args.rank_rule.is_some()];
         let given = [args.prune.is_some(), ranks[0], ranks[1], ranks[2], args.budget.is_some()];
         let asked = given.iter().filter(|g| **g).count();
@@ -293,6 +286,19 @@ fn ruled(text: &str) -> Result<Chosen, CliError> {
             Err(CliError::Usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  "))))
         }
     }
+}
+
+/// Refuses options that would be passed over.
+fn consistent(args: &PlanArgs, pattern: Pattern) -> Result<(), CliError> {
+    let ranks = args.keep_rank.is_some() || args.rank.is_some() || args.rank_rule.is_some();
+    if pattern != Pattern::Unstructured && ranks {
+        let why = format!("--pattern {}: is of pruning; --prune R says how much", args.pattern);
+        return Err(CliError::Usage(why));
+    }
+    if args.multiple == 0 {
+        return Err(CliError::Usage("--multiple 0: at least 1".to_owned()));
+    }
+    Ok(())
 }
 
 /// What entries are to be rounded to.
