@@ -48,7 +48,8 @@ pub struct Cleared {
 }
 
 impl Cleared {
-    fn add(&mut self, more: Self) {
+    /// Takes more in.
+    pub fn add(&mut self, more: Self) {
         self.lost += more.lost;
         self.all += more.all;
         self.largest = self.largest.max(more.largest);
@@ -60,7 +61,7 @@ const BLOCK: usize = 1024;
 /// Groups up to this size are ranked entry against entry.
 const RANKED: usize = 16;
 /// Entries between two questions whether to go on.
-const STRETCH: usize = 1 << 18;
+pub const STRETCH: usize = 1 << 18;
 /// Patterns of the first digit.
 const DIGITS: usize = 1 << 15;
 const LANES: usize = 16;
@@ -133,21 +134,39 @@ pub fn entries<F: Format>(
     removed: u64,
     keep_going: KeepGoing<'_>,
 ) -> Result<Cleared, Stopped> {
-    let removed = removed.min(data.len() as u64);
-    let (line, mut ties) = match scores {
-        Some(scores) => threshold::<Plain>(scores, removed, keep_going)?,
-        None => threshold::<F>(data, removed, keep_going)?,
+    let mut line = match scores {
+        Some(scores) => Line::of::<Plain>(scores, removed, keep_going)?,
+        None => Line::of::<F>(data, removed, keep_going)?,
     };
     let mut out = Cleared::default();
-    let scores = |from: usize, length: usize| scores.map(|s| &s[from..from + length]);
     for (i, stretch) in data.chunks_mut(STRETCH).enumerate() {
         check(keep_going)?;
-        let scores = scores(i * STRETCH, stretch.len());
-        // With nothing to remove no magnitude is at most −1.
-        let line = if removed == 0 { -1 } else { line as i32 };
-        out.add(Isa::Best.run(Below::<F> { data: stretch, scores, line, ties: &mut ties }));
+        let scores = scores.map(|s| &s[i * STRETCH..][..stretch.len()]);
+        out.add(line.clear::<F>(stretch, scores));
     }
     Ok(out)
+}
+
+/// Where entries that go are told from those that stay.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    line: i32,
+    /// How many of those on it still go.
+    ties: u64,
+}
+
+impl Line {
+    /// With the `removed` smallest below it, or on it.
+    pub fn of<F: Format>(data: &[F::Entry], removed: u64, keep_going: KeepGoing<'_>) -> Result<Self, Stopped> {
+        let removed = removed.min(data.len() as u64);
+        let (line, ties) = threshold::<F>(data, removed, keep_going)?;
+        // Below zero there is nothing.
+        Ok(if removed == 0 { Self { line: -1, ties: 0 } } else { Self { line: line as i32, ties } })
+    }
+    /// Clears the next entries.
+    pub fn clear<F: Format>(&mut self, data: &mut [F::Entry], scores: Option<&[f32]>) -> Cleared {
+        Isa::Best.run(Below::<F> { data, scores, line: self.line, ties: &mut self.ties })
+    }
 }
 
 /// Clears the `removed` smallest of every `m` consecutive entries of a row, as [`entries`] does.
@@ -285,9 +304,9 @@ impl<F: Format> Kernel for Ranked<'_, F> {
                 let (after, before) = (&held[RANKED + d..][..n], &held[RANKED - d..][..n]);
                 let (last, first) = ((m - d) as i32, d as i32);
                 for k in 0..n {
-                    let less = (after[k] < own[k]) & (place[k] < last);
-                    let equal = (before[k] <= own[k]) & (place[k] >= first);
-                    ranks[k] += i32::from(less) + i32::from(equal);
+                    let less = i32::from(after[k] < own[k]) & i32::from(place[k] < last);
+                    let equal = i32::from(before[k] <= own[k]) & i32::from(place[k] >= first);
+                    ranks[k] += less + equal;
                 }
             }
             out.add(clear::<F>(data, &ranks[..n], removed as i32 - 1));

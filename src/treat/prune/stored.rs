@@ -2,10 +2,10 @@
 
 #![allow(clippy::inline_always, reason = "see `isa`")]
 
-use super::kernels::{self, Cleared, Format};
+use super::kernels::{self, Cleared, Format, Line, STRETCH};
 use crate::model::decode::f16;
 use crate::model::{DType, Layer, Orientation};
-use crate::numerics::{KeepGoing, Stopped};
+use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use crate::treat::{Criterion, Pattern, Prune};
 
 /// What became of a tensor.
@@ -41,23 +41,23 @@ pub fn prune(
         Pattern::Groups(m) => Some([m, removed as usize]),
         _ => return None,
     };
-    let which = Which { cols: layer.cols(), least, removed, keep_going };
     if !matches!(dtype, DType::BF16 | DType::F16 | DType::F32) {
         return None;
     }
     let mut out = buffer();
     out.clear();
-    out.extend_from_slice(bytes);
+    out.reserve_exact(bytes.len());
+    let which = Which { bytes, cols: layer.cols().max(1), least, removed, keep_going };
     let cleared = match dtype {
-        DType::BF16 => which.clear::<Bf16>(out.as_chunks_mut().0),
-        DType::F16 => which.clear::<Half>(out.as_chunks_mut().0),
-        DType::F32 => which.clear::<Single>(out.as_chunks_mut().0),
-        _ => return None,
+        DType::BF16 => which.clear::<Bf16, 2>(&mut out),
+        DType::F16 => which.clear::<Half, 2>(&mut out),
+        _ => which.clear::<Single, 4>(&mut out),
     };
     Some(cleared.map(|c| Stored { bytes: out, lost: c.lost, energy: c.all }))
 }
 
 struct Which<'a> {
+    bytes: &'a [u8],
     cols: usize,
     /// Size of groups and how many go from each.
     least: Option<[usize; 2]>,
@@ -66,11 +66,27 @@ struct Which<'a> {
 }
 
 impl Which<'_> {
-    fn clear<F: Format>(&self, data: &mut [F::Entry]) -> Result<Cleared, Stopped> {
-        match self.least {
-            None => kernels::entries::<F>(data, None, self.removed, self.keep_going),
-            Some(least) => kernels::groups::<F>(data, None, self.cols, least, self.keep_going),
+    /// Copies some rows at a time and clears them while they are in a near cache.
+    fn clear<F: Format<Entry = [u8; N]>, const N: usize>(&self, out: &mut Vec<u8>) -> Result<Cleared, Stopped> {
+        let mut line = match self.least {
+            None => Some(Line::of::<F>(self.bytes.as_chunks().0, self.removed, self.keep_going)?),
+            Some(_) => None,
+        };
+        let mut all = Cleared::default();
+        let rows = (STRETCH / 2 / self.cols).max(1);
+        for stretch in self.bytes.chunks(rows * self.cols * N) {
+            check(self.keep_going)?;
+            let from = out.len();
+            out.extend_from_slice(stretch);
+            let data = out[from..].as_chunks_mut().0;
+            all.add(match (&mut line, self.least) {
+                (Some(line), _) => line.clear::<F>(data, None),
+                (None, least) => {
+                    kernels::groups::<F>(data, None, self.cols, least.unwrap_or_default(), self.keep_going)?
+                }
+            });
         }
+        Ok(all)
     }
 }
 
@@ -142,7 +158,8 @@ mod tests {
             for _ in 0..rows * cols {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 // Any pattern at all; or few, with ties and zeros of both signs.
-                let bits = if few { (state >> 60) as u32 % 3 * 0x1000 | (state >> 63 << 15) as u32 } else { (state >> 32) as u32 };
+                let tied = ((state >> 60) as u32 % 3 * 0x1000) | (((state >> 63) as u32) << 15);
+                let bits = if few { tied } else { (state >> 32) as u32 };
                 let bits = if few && width == 4 { bits << 16 } else { bits };
                 stored.extend_from_slice(&bits.to_le_bytes()[..width]);
             }
