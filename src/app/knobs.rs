@@ -53,7 +53,7 @@ pub enum Reading {
     /// No layer in scope can be treated.
     Nothing,
     /// All the same; `None` is dense (rank) or off (prune, bits). For the rank a share of the full rank, for bits
-    /// [`bits_share`].
+    /// `bits_share`.
     Same(Option<f64>),
     /// Different: smallest and largest share.
     Mixed(f64, f64),

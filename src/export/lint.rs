@@ -1,5 +1,5 @@
 //! What a runtime will not do with a plan: remarks before anything is written. Pure; a rule is a function and a line in
-//! [`RULES`].
+//! `RULES`.
 
 mod rules;
 

@@ -1,6 +1,6 @@
 //! The log of a session: a line of JSON for everything that changes the plan or the view, written when it happens. The
 //! log is the autosave: replayed it gives back the plan, its history and the view. Plain values here and in
-//! [`replay`]; files in [`store`], and a thread that writes them in [`writer`].
+//! `replay`; files in `store`, and a thread that writes them in `writer`.
 
 mod clock;
 pub mod replay;

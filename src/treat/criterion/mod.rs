@@ -19,7 +19,7 @@ pub enum Criterion {
     /// What holds the least energy: the smallest |w|, units of the smallest ‖·‖.
     #[default]
     Magnitude,
-    /// See [`relative_importance`].
+    /// See `relative_importance`.
     RelativeImportance,
     /// See [`batch_norm`].
     BatchNormScale,
