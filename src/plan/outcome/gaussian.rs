@@ -45,16 +45,28 @@ pub fn gaussian_removed_energy(s: f64) -> f64 {
     (s - 2.0 * t * density(t)).max(0.0)
 }
 
+/// Steps of a distribution.
+const POINTS: usize = 400;
+
 /// Share of a Gaussian's energy in the `k` smallest magnitudes of every `m`: the means of order statistics, whose places
 /// in the distribution follow Beta(i, m−i+1).
 pub fn gaussian_group_energy(k: usize, m: usize) -> f64 {
-    const POINTS: usize = 400;
     static SQUARES: OnceLock<Vec<f64>> = OnceLock::new();
-    // The energy between two quantiles is what removing up to them takes.
-    let squares = SQUARES.get_or_init(|| {
-        let up_to: Vec<f64> = (0..=POINTS).map(|i| gaussian_removed_energy(i as f64 / POINTS as f64)).collect();
-        up_to.windows(2).map(|w| w[1] - w[0]).collect()
-    });
+    group_energy(SQUARES.get_or_init(|| steps(gaussian_removed_energy)), k, m)
+}
+
+/// The same of entries in any order whose smallest share s holds the energy `removed(s)`.
+pub fn group_energy_of(removed: impl Fn(f64) -> f64, k: usize, m: usize) -> f64 {
+    group_energy(&steps(removed), k, m)
+}
+
+/// The energy between two quantiles is what removing up to them takes.
+fn steps(removed: impl Fn(f64) -> f64) -> Vec<f64> {
+    let up_to: Vec<f64> = (0..=POINTS).map(|i| removed(i as f64 / POINTS as f64)).collect();
+    up_to.windows(2).map(|w| w[1] - w[0]).collect()
+}
+
+fn group_energy(squares: &[f64], k: usize, m: usize) -> f64 {
     // Share of the entries at a quantile u that are among the k smallest of their group: at most k − 1 of the m − 1
     // others lie below u.
     let among = |u: f64| {
@@ -66,7 +78,7 @@ pub fn gaussian_group_energy(k: usize, m: usize) -> f64 {
         }
         sum.min(1.0)
     };
-    squares.iter().enumerate().map(|(i, e)| e * among((i as f64 + 0.5) / POINTS as f64)).sum()
+    squares.iter().enumerate().map(|(i, e)| e * among((i as f64 + 0.5) / squares.len() as f64)).sum()
 }
 
 #[cfg(test)]

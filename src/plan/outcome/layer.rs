@@ -1,6 +1,6 @@
 //! What becomes of one layer: sizes, error, norms.
 
-use super::gaussian::{gaussian_group_energy, gaussian_removed_energy};
+use super::gaussian::{gaussian_group_energy, gaussian_removed_energy, group_energy_of};
 use super::{LayerOutcome, rounding};
 use crate::known::{Bound, Known};
 use crate::model::Layer;
@@ -160,6 +160,7 @@ fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how:
         Pattern::Unstructured => facts.magnitude.as_ref().map(|m| m.prune(how.remove).removed_energy),
         _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
     };
+    let removed = removed.or_else(|| other_groups(layer, facts, how));
     let (Some(magnitude), Some(removed)) = (&facts.magnitude, removed) else {
         (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
         return;
@@ -183,6 +184,16 @@ fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how:
         value: (n.value + more).min(left),
         bound: upper(sure).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
     });
+}
+
+/// Groups of a size that was not measured: as if the layer's entries lay in any order.
+fn other_groups(layer: &Layer, facts: &LayerFacts, how: Prune) -> Option<Known> {
+    let (Pattern::Groups(m), Some(magnitude)) = (how.pattern, &facts.magnitude) else { return None };
+    // Columns that fill no group stay.
+    let whole = (layer.cols() / m * m) as f64 / layer.cols().max(1) as f64;
+    let removed = how.pattern.removed(how.remove, layer) as usize;
+    let energy = group_energy_of(|s| magnitude.prune(s).removed_energy.value, removed, m);
+    Some(Known::estimate(energy * whole))
 }
 
 /// Other criteria: exact where the order is known beforehand; relative importance from a sample; else no less than what

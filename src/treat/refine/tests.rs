@@ -306,3 +306,26 @@ proptest! {
         prop_assert_eq!(after.after, out.after);
     }
 }
+
+#[test]
+fn groups_of_any_size_have_a_live_error() {
+    let (rows, cols) = (60, 97);
+    let mut state = 7u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u32 << 24) as f32 - 0.5
+    };
+    // Heavier than a Gaussian: a product of two.
+    let data = (0..rows * cols).map(|_| uniform() * (uniform() + uniform() + uniform())).collect();
+    let matrix = Matrix::new(rows, cols, data).unwrap();
+    let layer = layer(rows, cols);
+    let known = facts(&layer, &matrix);
+    for (m, places) in [(3u8, 1u8), (5, 3), (6, 2), (12, 9), (32, 16)] {
+        let how = Prune::of(f64::from(places) / f64::from(m), crate::treat::Pattern::Groups(usize::from(m)));
+        let t = Treatment::prune(how);
+        let said = project_layer(&layer, &known, t, None).error_energy.unwrap();
+        let found = refine(&layer, &matrix, t, None, &GO).unwrap().error_energy;
+        assert_eq!(said.bound, crate::known::Bound::Estimate, "{m}");
+        assert!((said.value / found - 1.0).abs() < 0.1, "{places} of {m}: {} {found}", said.value);
+    }
+}
