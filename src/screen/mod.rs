@@ -50,7 +50,9 @@ fn too_small(buf: &mut Buffer, theme: Theme) {
     let text = match () {
         () if width(&long) + 11 < room => format!("too small: {long}"),
         () if width(&short) <= room => short,
-        () => format!("needs {w}×{h}"),
+        () if room > 10 => format!("needs {w}×{h}"),
+        // Half a number would be another one.
+        () => format!("{w}×{h}"),
     };
     centred(buf, &[text], theme);
 }

@@ -39,7 +39,7 @@ impl Apply<'_> {
             // A single file brings its configuration along, nothing else that happens to lie beside it.
             let config = folder.join(CONFIG);
             if config.is_file() {
-                self.copy(&config, &self.out.join(CONFIG))?;
+                copy(&config, &self.out.join(CONFIG))?;
             }
         }
         let ranks = self.ranks();
@@ -88,17 +88,11 @@ impl Apply<'_> {
                 if other_weights(&path, depth == DEPTH) {
                     left_out.push(shown.into_owned());
                 } else {
-                    self.copy(&path, &to.join(name))?;
+                    copy(&path, &to.join(name))?;
                 }
             }
         }
         Ok(())
-    }
-
-    #[allow(clippy::unused_self, reason = "reads like its siblings")]
-    fn copy(&self, from: &Path, to: &Path) -> Result<(), ApplyError> {
-        fs::File::open(from).map_err(reading(from))?;
-        whole(to, |partial| fs::copy(from, partial).map(drop))
     }
 
     /// The configuration with `rank_dict` at its end, every other byte as it was.
@@ -192,6 +186,11 @@ fn holds_a_model(folder: &Path) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
     names.any(|n| n == super::MARK || whole && n.ends_with(".safetensors"))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), ApplyError> {
+    fs::File::open(from).map_err(reading(from))?;
+    whole(to, |partial| fs::copy(from, partial).map(drop))
 }
 
 #[cfg(test)]

@@ -70,12 +70,12 @@ pub fn make(
     product: bool,
     keep_going: KeepGoing<'_>,
 ) -> Result<Made, String> {
-    let (left, right) = svd::factors(matrix.view(), rank(layer, treatment), keep_going).map_err(told)?;
+    let (left, right) = svd::factors(matrix.view(), rank(layer, treatment), keep_going).map_err(|e| e.to_string())?;
     let mut pair =
         [right, left].map(|f| Matrix { rows: f.nrows(), cols: f.ncols(), data: f.into_raw_vec_and_offset().0 });
     if let Some(how) = treatment.quantise {
         for factor in &mut pair {
-            quantise(factor, how, keep_going).map_err(told)?;
+            quantise(factor, how, keep_going).map_err(|e| e.to_string())?;
         }
     }
     let mut whole = None;
@@ -86,9 +86,9 @@ pub fn make(
     if let (Some(how), Some(base)) = (treatment.prune, &mut whole) {
         let mut rest = matrix.clone();
         rest.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
-        prune(&mut rest, layer, how, keep_going).map_err(told)?;
+        prune(&mut rest, layer, how, keep_going).map_err(|e| e.to_string())?;
         if let Some(how) = treatment.quantise {
-            quantise(&mut rest, how, keep_going).map_err(told)?;
+            quantise(&mut rest, how, keep_going).map_err(|e| e.to_string())?;
         }
         base.data.iter_mut().zip(&rest.data).for_each(|(b, w)| *b += w);
         tensors.push(rest.data);
@@ -96,11 +96,6 @@ pub fn make(
     let [a, b] = pair;
     tensors.splice(0..0, [a.data, b.data]);
     Ok(Made { tensors, product: whole.filter(|_| product) })
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn told(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }
 
 /// `left`·`right`.
