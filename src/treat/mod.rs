@@ -2,6 +2,7 @@
 
 pub mod criterion;
 pub mod low_rank;
+pub mod parts;
 pub mod pattern;
 pub mod preview;
 pub mod prune;
@@ -14,6 +15,7 @@ use crate::numerics::KeepGoing;
 use crate::probe::ProbeError;
 
 pub use criterion::Criterion;
+pub use parts::{Parts, parts};
 pub use pattern::{Pattern, Prune};
 pub use preview::Preview;
 pub use quantise::{Granularity, Quantise};

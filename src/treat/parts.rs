@@ -1,0 +1,56 @@
+//! A treated layer as it would run: two factors, single entries, or both.
+
+use super::low_rank::of_form;
+use super::{Factors, Treatment, prune, quantise};
+use crate::model::{Layer, Matrix};
+use crate::numerics::KeepGoing;
+use crate::numerics::svd::factors;
+use crate::probe::ProbeError;
+
+/// What the treated layer computes: y = (up·down + entries)·x, what is missing left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts {
+    /// `[up, down]`, outputs × r and r × inputs.
+    pub factors: Option<[Matrix; 2]>,
+    /// Outputs × inputs: the whole matrix, or what pruning left beside the factors.
+    pub entries: Option<Matrix>,
+}
+
+/// Treats the matrix and keeps factors apart. Spatial-wise factors are two convolutions, not two products: they are
+/// multiplied out.
+pub fn parts(
+    layer: &Layer,
+    matrix: &Matrix,
+    treatment: Treatment,
+    keep_going: KeepGoing<'_>,
+) -> Result<Parts, ProbeError> {
+    let rank = match treatment.rank {
+        Some(rank) if treatment.form != Factors::Spatial && rank > 0 => rank,
+        _ => {
+            let entries = super::treated(layer, matrix, treatment, keep_going)?;
+            return Ok(Parts { factors: None, entries: Some(entries) });
+        }
+    };
+    let (up, down) = factors(matrix.view(), rank, keep_going)?;
+    let mut pair =
+        [up, down].map(|f| Matrix { rows: f.nrows(), cols: f.ncols(), data: f.into_raw_vec_and_offset().0 });
+    if let Some(how) = treatment.quantise {
+        for factor in &mut pair {
+            quantise::quantise(factor, how, keep_going)?;
+        }
+    }
+    let entries = match treatment.prune {
+        None => None,
+        Some(how) => {
+            let base = of_form(layer, matrix, treatment.form, rank, treatment.quantise, keep_going)?;
+            let mut rest = matrix.clone();
+            rest.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
+            prune::remove(&mut rest, layer, how, keep_going)?;
+            if let Some(how) = treatment.quantise {
+                quantise::quantise(&mut rest, how, keep_going)?;
+            }
+            Some(rest)
+        }
+    };
+    Ok(Parts { factors: Some(pair), entries })
+}
