@@ -99,6 +99,10 @@ pub enum Action {
     Differences,
     /// Leave with the plan: remarks and formats.
     Export,
+    /// Measure quality on the larger slice, or begin to.
+    Extent,
+    /// Measure what each layer loses alone.
+    Sweep,
 }
 
 impl Action {
@@ -147,7 +151,7 @@ impl Action {
             Self::FoldAll => "fold or unfold all blocks",
             Self::Sort => "sort the list",
             Self::ShowAll => "show tensors that are never compressed",
-            Self::Metric => "next metric of the map; frontier: total or mean error",
+            Self::Metric => "next metric of the map; frontier: which error; quality: panel",
             Self::Axes => "axes: log·log, linear, log σ",
             Self::Cumulative => "values or cumulative energy",
             Self::Overlay => "overlay the same role of other blocks",
@@ -166,6 +170,8 @@ impl Action {
             Self::Snapshot => "put the plan aside as A, B, C …",
             Self::Differences => "where the plan and one put aside differ",
             Self::Export => "leave with the plan: remarks, plan file, other tools' formats",
+            Self::Extent => "measure quality: on the larger slice, on the smaller again",
+            Self::Sweep => "measure what each layer loses alone, by the knob at hand",
         }
     }
 
@@ -210,6 +216,8 @@ impl Action {
             Self::Snapshot => "put aside",
             Self::Differences => "differences",
             Self::Export => "export",
+            Self::Extent => "slice",
+            Self::Sweep => "sensitivity",
             _ => return None,
         })
     }

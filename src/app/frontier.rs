@@ -23,6 +23,8 @@ pub enum Measure {
     /// √(mean of squared relative errors): each layer counts the same.
     #[default]
     Mean,
+    /// Measured quality of the plans that were visited.
+    Measured,
 }
 
 /// What the curves were drawn for.

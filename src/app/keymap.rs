@@ -34,6 +34,7 @@ const LAYERS: &str = "Layers";
 const KNOBS: &str = "Knobs and plan";
 const BUDGET: &str = "Budget and plans";
 const LENSES: &str = "Lenses";
+const QUALITY: &str = "Quality";
 const SPECTRUM: &str = "Spectrum";
 const GENERAL: &str = "General";
 
@@ -87,6 +88,8 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('m')], Action::Metric, LENSES),
     bind(&[c('C')], Action::Certify, LENSES),
     bind(&[k(Code::Enter), c('e'), c(' ')], Action::Expand, LENSES),
+    bind(&[c('E')], Action::Extent, QUALITY),
+    bind(&[c('W')], Action::Sweep, QUALITY),
     bind(&[c('['), c(',')], Action::Cursor(-1), SPECTRUM),
     bind(&[c(']'), c('.')], Action::Cursor(1), SPECTRUM),
     bind(&[c('{')], Action::Cursor(-10), SPECTRUM),

@@ -1,7 +1,7 @@
 //! All that can happen, and all that may be asked of the world.
 
 use super::{Action, LensId};
-use crate::engine::{Question, Report, Request};
+use crate::engine::{Question, Report, Request, Sweep, Trial};
 use crate::export::save::Save;
 use crate::model::LayerId;
 use crate::plan::{Knob, Treatment};
@@ -224,6 +224,12 @@ pub enum Effect {
     },
     /// Spread a budget, or draw the curves of all allocators.
     Spread(Arc<Question>),
+    /// Run the model under a plan.
+    Quality(Arc<Trial>),
+    /// Nobody wants to know any more.
+    CancelQuality,
+    /// Run the model with single layers treated, or stop that.
+    Sweep(Option<Arc<Sweep>>),
     /// Write the plan; [`Msg::Saved`] answers.
     Save(Arc<Save>),
     /// Report the pointer (or stop).
@@ -247,6 +253,9 @@ impl Effect {
             Self::Certify(layer) => Request::Certify { layer: *layer },
             Self::Log(_) | Self::Sessions | Self::TakeUp { .. } => return None,
             Self::Spread(question) => Request::Spread(Arc::clone(question)),
+            Self::Quality(trial) => Request::Quality(Arc::clone(trial)),
+            Self::CancelQuality => Request::CancelQuality,
+            Self::Sweep(sweep) => Request::Sweep(sweep.clone()),
             Self::Save(_) | Self::Mouse(_) | Self::Suspend | Self::Quit => return None,
         })
     }

@@ -4,6 +4,7 @@ use crate::known::Known;
 use crate::model::Layer;
 use crate::plan::LayerOutcome;
 use crate::probe::book::LayerFacts;
+use crate::treat::Treatment;
 
 /// What a metric is computed from.
 #[derive(Clone, Copy)]
@@ -55,6 +56,28 @@ pub static METRICS: &[Metric] = &[
         form: Form::Ratio,
         log: false,
         value: |s| s.outcome.relative_error(),
+    },
+    Metric {
+        name: "output error",
+        words: "‖(W−Ŵ)X‖/‖WX‖ of each layer on calibration inputs",
+        form: Form::Ratio,
+        log: false,
+        value: |s| s.outcome.output_error,
+    },
+    Metric {
+        name: "sensitivity",
+        words: "measured loss of each layer alone, at the setting nearest to half; W measures it",
+        form: Form::Ratio,
+        log: true,
+        value: |s| {
+            let half = |t: Treatment| match (t.rank, t.prune) {
+                (Some(rank), _) => (rank as f64 / s.layer.full_rank().max(1) as f64 - 0.5).abs(),
+                (None, how) => how.map_or(1.0, |p| (p.remove - 0.5).abs()),
+            };
+            let points = s.facts.sensitivity.as_ref()?.points().iter();
+            let felt = points.min_by(|a, b| half(a.treatment).total_cmp(&half(b.treatment)))?;
+            Some(Known::estimate(felt.excess.max(0.0)))
+        },
     },
     Metric {
         name: "keep",

@@ -12,6 +12,7 @@ pub mod message;
 pub mod metric;
 mod overlay;
 pub mod prompt;
+mod quality;
 mod reports;
 mod rules;
 mod sessions;
@@ -27,6 +28,7 @@ pub use lens_id::LensId;
 pub use list::{List, Row, Sort};
 pub use message::{Code, Effect, Key, Msg, Target};
 pub use overlay::{Overlay, entries as help_entries};
+pub use quality::{Offer, Quality, QualityPanel, Step, TRACE, Visit};
 pub use sessions::Sessions;
 pub use shape::Shape;
 pub use spectrum_view::{Axes, SpectrumView};
@@ -115,6 +117,8 @@ pub struct App {
     pub certifying: Option<LayerId>,
     /// Budgets, curves and plans put aside.
     pub frontier: Frontier,
+    /// Measured quality.
+    pub quality: Quality,
     /// Facts taken in so far.
     facts_seen: u64,
     /// Whether nothing more is being measured.
@@ -167,6 +171,7 @@ impl App {
             preview: None,
             certifying: None,
             frontier: Frontier::default(),
+            quality: Quality::default(),
             facts_seen: 0,
             idle: false,
             ruling: None,
@@ -298,6 +303,8 @@ impl App {
             Action::Multiple => self.next_multiple(),
             Action::Snapshot => self.snapshot(),
             Action::Differences => self.differences(),
+            Action::Extent => self.next_extent(),
+            Action::Sweep => self.sweep(effects),
             Action::Fold => self.fold(),
             Action::FoldAll => self.fold_all(),
             Action::Sort => {
@@ -309,6 +316,7 @@ impl App {
                 self.rebuild_rows();
             }
             Action::Metric if self.lens == LensId::Frontier => self.next_measure(),
+            Action::Metric if self.lens == LensId::Quality => self.next_panel(),
             Action::Metric => {
                 self.map_metric = (self.map_metric + 1) % metric::METRICS.len();
                 self.lens = LensId::Map;
@@ -456,6 +464,7 @@ impl App {
     fn follow_up(&mut self, effects: &mut Vec<Effect>) {
         effects.extend(self.curves_wanted());
         effects.extend(self.budget_again());
+        effects.extend(self.quality_wanted());
         let focus = (self.selected, self.list.top, self.list.rows.len(), self.size);
         if self.focus != Some(focus) {
             self.focus = Some(focus);

@@ -50,10 +50,15 @@ impl App {
             }
             Report::Curves { took, curves, .. } => self.curves_drawn(took, curves),
             Report::Spread { number, took, result } => self.spread(number, took, result),
+            Report::Quality { number, result, done } => self.quality_told(number, result, done),
+            Report::Sensitivity { number, layer, treatment, result, last } => {
+                self.felt(number, (layer, treatment), result, last);
+            }
             Report::Progress(progress) => self.progress = Some(progress),
             Report::Idle { .. } => {
                 self.progress = None;
                 self.idle = true;
+                self.weigh_again();
             }
         }
     }

@@ -51,7 +51,9 @@ impl Gather<'_> {
                 | Report::Refined { .. }
                 | Report::Preview { .. }
                 | Report::Curves { .. }
-                | Report::Spread { .. } => {}
+                | Report::Spread { .. }
+                | Report::Quality { .. }
+                | Report::Sensitivity { .. } => {}
             }
             each(&facts, &mut meter)?;
         }

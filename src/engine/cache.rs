@@ -26,6 +26,10 @@ const LOOK_EVERY: u64 = 1024;
 pub struct Key(blake3::Hash);
 
 impl Key {
+    /// The key of a text that says all that an answer depends on.
+    pub fn named(text: &str) -> Self {
+        Self(blake3::hash(format!("{VERSION} {text}").as_bytes()))
+    }
     /// The key of what was asked about this content.
     pub fn of(self, question: &str) -> Self {
         let mut hasher = blake3::Hasher::new();

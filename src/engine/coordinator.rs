@@ -41,6 +41,8 @@ pub(super) struct Coordinator {
     refinement: Option<Pending>,
     /// Numbers of the newest questions about budgets that have not been answered: curves, a plan.
     spreading: [Option<u64>; 2],
+    /// Numbers of the plan and of the sweep that are being measured.
+    measuring: [Option<u64>; 2],
     requests: u64,
     jobs: u64,
     focused: bool,
@@ -91,6 +93,7 @@ impl Coordinator {
             spectra,
             refinement: None,
             spreading: [None; 2],
+            measuring: [None; 2],
             requests: 0,
             jobs: 0,
             focused: false,
@@ -116,6 +119,7 @@ impl Coordinator {
                         self.spreading.iter_mut().for_each(|s| *s = s.filter(|n| *n != number));
                         (self.report)(report);
                     }
+                    Message::Quality(report) => self.measured(report),
                     Message::Quit => return,
                 }
             }
@@ -143,6 +147,13 @@ impl Coordinator {
             Request::Spread(question) => {
                 self.spreading[usize::from(question.allocator.is_some())] = Some(question.number);
             }
+            // Without anything that runs the model nobody answers.
+            Request::Quality(_) | Request::Sweep(_) if self.settings.quality.is_none() => {}
+            Request::Quality(trial) => self.measuring[0] = Some(trial.number),
+            Request::CancelQuality => self.measuring[0] = None,
+            Request::Sweep(sweep) => {
+                self.measuring[1] = sweep.filter(|s| !s.cells.is_empty()).map(|s| s.number);
+            }
             // Answered elsewhere, at once.
             Request::Preview { .. } => {}
             Request::Certify { layer } => {
@@ -153,6 +164,19 @@ impl Coordinator {
                     }
                 }
             }
+        }
+    }
+
+    /// Passes on what was measured, unless it is stale.
+    fn measured(&mut self, report: Report) {
+        let (slot, number, ends) = match &report {
+            Report::Quality { number, done, .. } => (0, *number, *done),
+            Report::Sensitivity { number, last, .. } => (1, *number, *last),
+            _ => return,
+        };
+        if self.measuring[slot] == Some(number) {
+            self.measuring[slot] = self.measuring[slot].filter(|_| !ends);
+            (self.report)(report);
         }
     }
 
@@ -294,6 +318,7 @@ impl Coordinator {
         let idle = self.running.is_empty()
             && self.refinement.is_none()
             && self.spreading == [None; 2]
+            && self.measuring == [None; 2]
             && (!self.focused || self.queue.is_settled());
         let now = Instant::now();
         if idle && !self.idle_told {

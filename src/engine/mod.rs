@@ -7,9 +7,11 @@ mod coordinator;
 mod job;
 mod live;
 mod mailbox;
+pub mod quality;
 mod queue;
 mod spread;
 
+use crate::evaluate::Measured;
 use crate::model::{LayerId, Model};
 use crate::plan::budget::{BudgetError, Curve, Spreading};
 use crate::probe::{Fact, PROBES, Probe};
@@ -21,6 +23,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 pub use budget::default_memory;
+pub use quality::{Extent, Runner, Sweep, Trial};
 pub use spread::Question;
 
 /// What the interface asks for.
@@ -55,6 +58,12 @@ pub enum Request {
     },
     /// Spread a budget, or draw what every allocator makes of every budget. Takes the place of an earlier such question.
     Spread(Arc<Question>),
+    /// Run the model under a plan. Takes the place of an earlier such question.
+    Quality(Arc<Trial>),
+    /// Nobody wants to know any more.
+    CancelQuality,
+    /// Run the model with single layers treated while no plan is to be measured; `None` stops that.
+    Sweep(Option<Arc<Sweep>>),
     /// Run the probes that run only on request, on this layer.
     Certify {
         /// The layer.
@@ -113,6 +122,28 @@ pub enum Report {
         /// The treatments, or why there are none.
         result: Result<Spreading, BudgetError>,
     },
+    /// Quality under a plan.
+    Quality {
+        /// Which question it answers.
+        number: u64,
+        /// What is known, or why nothing will be.
+        result: Result<Measured, String>,
+        /// Whether the whole slice was run.
+        done: bool,
+    },
+    /// Quality with one layer treated alone.
+    Sensitivity {
+        /// Which question it answers.
+        number: u64,
+        /// The layer.
+        layer: LayerId,
+        /// What was done to it.
+        treatment: Treatment,
+        /// What was measured, or why nothing was.
+        result: Result<Measured, String>,
+        /// Whether it was the last.
+        last: bool,
+    },
     /// How far the measurements are.
     Progress(Progress),
     /// Nothing is left to do for the first `requests` requests.
@@ -160,6 +191,8 @@ pub struct Settings {
     pub layer_by_layer: bool,
     /// How long a refinement waits for the next knob movement.
     pub debounce: Duration,
+    /// Loads what runs the model, where it can be run.
+    pub quality: Option<Arc<quality::Open>>,
 }
 
 impl Default for Settings {
@@ -173,6 +206,7 @@ impl Default for Settings {
             probes: PROBES.to_vec(),
             layer_by_layer: false,
             debounce: Duration::from_millis(120),
+            quality: None,
         }
     }
 }
@@ -210,6 +244,7 @@ enum Message {
     Finished(job::Finished),
     Preview(LayerId, Arc<Preview>),
     Spread(u64, Report),
+    Quality(Report),
     Quit,
 }
 
@@ -219,6 +254,7 @@ pub struct Engine {
     signals: Arc<Signals>,
     live: Arc<Mailbox<Option<live::Question>>>,
     spread: Arc<Mailbox<spread::Waiting>>,
+    quality: Arc<Mailbox<quality::Waiting>>,
     requests: u64,
 }
 
@@ -252,6 +288,14 @@ impl Engine {
             .name("budgets".into())
             .spawn(move || spread::run(&mailbox, &same_model, &told))
             .map_err(|e| failed(e.into()))?;
+        let quality = Arc::<Mailbox<quality::Waiting>>::default();
+        if let Some(open) = settings.quality.clone() {
+            let (mailbox, told) = (Arc::clone(&quality), messages.clone());
+            std::thread::Builder::new()
+                .name("quality".into())
+                .spawn(move || quality::run(&mailbox, &*open, &told))
+                .map_err(|e| failed(e.into()))?;
+        }
         let coordinator = coordinator::Coordinator::new(
             job::Shared {
                 model,
@@ -270,7 +314,7 @@ impl Engine {
             .name("coordinator".into())
             .spawn(move || coordinator.run(&inbox))
             .map_err(|e| failed(e.into()))?;
-        Ok(Self { messages, signals, live, spread, requests: 0 })
+        Ok(Self { messages, signals, live, spread, quality, requests: 0 })
     }
 
     /// Asks for something; returns the number of requests made so far, which [`Report::Idle`] refers to.
@@ -289,11 +333,23 @@ impl Engine {
         }
         self.requests += 1;
         let question = if let Request::Spread(q) = &request { Some(Arc::clone(q)) } else { None };
+        let (trial, sweep) = match &request {
+            Request::Quality(trial) => (Some(Some(Arc::clone(trial))), None),
+            Request::CancelQuality => (Some(None), None),
+            Request::Sweep(sweep) => (None, Some(sweep.clone())),
+            _ => (None, None),
+        };
         let generation = self.generation();
         // A coordinator that is gone has nobody left to answer.
         let _ = self.messages.send(Message::Request(request, generation));
         if let Some(question) = question {
             self.spread.put(|waiting| waiting.put(question));
+        }
+        if let Some(trial) = trial {
+            self.quality.put(|waiting| waiting.try_out(trial));
+        }
+        if let Some(sweep) = sweep {
+            self.quality.put(|waiting| waiting.sweep(sweep.as_deref()));
         }
         self.requests
     }
@@ -309,6 +365,7 @@ impl Drop for Engine {
         self.signals.quit.store(true, Ordering::Relaxed);
         self.live.close();
         self.spread.close();
+        self.quality.close();
         let _ = self.messages.send(Message::Quit);
     }
 }

@@ -6,7 +6,7 @@ use crate::treat::Prune;
 use std::time::Instant;
 
 /// A model of `layers` square layers in memory.
-fn model(layers: usize, n: usize) -> (Arc<Model>, Weights) {
+pub(super) fn model(layers: usize, n: usize) -> (Arc<Model>, Weights) {
     let mut header = serde_json::Map::new();
     let size = n * n * 4;
     for i in 0..layers {
@@ -27,7 +27,7 @@ fn model(layers: usize, n: usize) -> (Arc<Model>, Weights) {
     (Arc::new(model), weights)
 }
 
-fn start(model: &Arc<Model>, weights: Weights, settings: Settings) -> (Engine, mpsc::Receiver<Report>) {
+pub(super) fn start(model: &Arc<Model>, weights: Weights, settings: Settings) -> (Engine, mpsc::Receiver<Report>) {
     let (tell, inbox) = mpsc::channel();
     let engine = Engine::start(Arc::clone(model), weights, settings, move |r| drop(tell.send(r))).unwrap();
     (engine, inbox)
@@ -37,7 +37,7 @@ fn all(model: &Model) -> Request {
     Request::Focus { order: model.layers.iter().map(|l| l.id).collect(), visible: 1 }
 }
 
-fn until_idle(inbox: &mpsc::Receiver<Report>, requests: u64) -> Vec<Report> {
+pub(super) fn until_idle(inbox: &mpsc::Receiver<Report>, requests: u64) -> Vec<Report> {
     let mut out = Vec::new();
     loop {
         let report = inbox.recv_timeout(Duration::from_secs(60)).expect("the engine went silent");

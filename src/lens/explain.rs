@@ -26,6 +26,28 @@ pub static PLAN: &[Entry] = &[
     ),
 ];
 
+/// Measured quality.
+pub static QUALITY: &[Entry] = &[
+    (
+        "bits/byte",
+        "Σ −log₂ p(token | context) over the slice's predicted tokens ÷ their UTF-8 bytes; windows of the model's context, not overlapping, the first token of each not predicted. Comparable between tokenizers; perplexity (per token) is not.",
+    ),
+    ("accuracy", "share of the slice's images whose label has the largest output."),
+    (
+        "±",
+        "standard error over windows or images: how far the slice may lie from all data like it. Plans on one slice are compared more closely than that: the difference has its own, smaller error, part by part. ≈ while the slice is not through.",
+    ),
+    (
+        "τ",
+        "Kendall's rank correlation of a proxy with the measured loss over the plans visited in this session: 1 the same order, 0 chance, −1 the opposite. It says which proxy to trust on this model, for plans like these.",
+    ),
+    (
+        "alone",
+        "loss above the dense model's (nats per token or image) with one layer treated and all others dense. Dim where it lies within twice its standard error. Layers treated together lose more or less than the sum.",
+    ),
+    ("slice", "always the same part of the data, named on the frame; E takes the larger one and measures anew."),
+];
+
 /// The spectrum.
 pub static SPECTRUM: &[Entry] = &[
     (

@@ -1,9 +1,11 @@
 //! Size against error: what every allocator makes of every budget, the plan as a point, plans put aside.
 
 mod differences;
+mod measured;
 mod table;
 
 use super::explain::{self, Entry};
+use super::quality::unit;
 use super::{Lens, Look, state};
 use crate::app::{Action, LensId, Measure};
 use crate::known::Known;
@@ -28,13 +30,21 @@ impl Lens for FrontierLens {
             return differences::title(look);
         }
         let of = look.app.frontier.ask.of.word();
-        if look.compact { format!("Frontier  {of}") } else { format!("Frontier  {of} against predicted error") }
+        match look.app.frontier.measure {
+            _ if look.compact => format!("Frontier  {of}"),
+            Measure::Measured => format!("Frontier  {of} against measured loss"),
+            _ => format!("Frontier  {of} against predicted error"),
+        }
     }
     fn remark(&self, look: &Look) -> String {
         match look.app.frontier.measure {
             _ if look.app.frontier.differences => String::new(),
             Measure::Total => "mean err".to_owned(),
             Measure::Mean => "err per layer".to_owned(),
+            Measure::Measured => {
+                let quality = &look.app.quality;
+                quality.offer.as_ref().map_or_else(String::new, |o| format!("measured {}", unit(o.metric)))
+            }
         }
     }
     fn keys(&self) -> &'static [Action] {
@@ -62,7 +72,10 @@ impl Lens for FrontierLens {
         if look.app.frontier.differences {
             differences::draw(look, parts.plot, buf);
         } else {
-            picture(look, parts.plot, buf);
+            match look.app.frontier.measure {
+                Measure::Measured => measured::picture(look, parts.plot, buf),
+                _ => picture(look, parts.plot, buf),
+            }
         }
         budget_line(look, parts.slider, buf);
         words(look, parts.words, buf);
@@ -124,7 +137,8 @@ fn keep(look: &Look, totals: &Totals) -> f64 {
 fn error(look: &Look, point: Point) -> f64 {
     match look.app.frontier.measure {
         Measure::Total => point.error,
-        Measure::Mean => point.mean,
+        // What was measured stands beside predictions, never in their place.
+        Measure::Mean | Measure::Measured => point.mean,
     }
 }
 

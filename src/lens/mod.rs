@@ -21,6 +21,7 @@ use ratatui::layout::Rect;
 pub use explain::Entry;
 pub use frontier::{row_at as frontier_row_at, slider_area as frontier_slider_area};
 pub use map::layer_at as map_layer_at;
+pub use quality::gauge;
 pub use spectrum::plot_area as spectrum_plot_area;
 pub use state::wrap;
 

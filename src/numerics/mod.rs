@@ -7,6 +7,7 @@ mod detach;
 pub mod gram;
 pub mod interrupt;
 pub mod isa;
+pub mod kendall;
 pub mod lanczos;
 pub mod leverage;
 pub mod norms;

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod file;
 mod history;
 pub mod outcome;
+pub mod predict;
 pub mod rule;
 
 use crate::model::LayerId;
@@ -13,7 +14,7 @@ pub use crate::treat::size::{cost, rounded_share};
 pub use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise, Treatment};
 pub use history::News;
 use history::Step;
-pub use outcome::{LayerOutcome, Outcome, Totals, project};
+pub use outcome::{LayerOutcome, Outcome, Totals, project, project_layer};
 use std::time::Duration;
 
 /// The quantities that a key or the mouse moves.

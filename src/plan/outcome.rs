@@ -25,6 +25,8 @@ pub struct LayerOutcome {
     pub energy: Option<f64>,
     /// ‖W − Ŵ‖_F².
     pub error_energy: Option<Known>,
+    /// ‖(W − Ŵ)X‖_F / ‖WX‖_F on calibration inputs; `None` without any, or while it is not known.
+    pub output_error: Option<Known>,
     /// ‖W‖₂.
     pub norm_before: Option<Known>,
     /// ‖Ŵ‖₂.

@@ -1,6 +1,8 @@
 //! What is known so far, layer by layer.
 
-use super::{Fact, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
+use super::{
+    Fact, Felt, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sensitivity, Sketch, Spectrum, Structure,
+};
 use crate::known::Known;
 use crate::model::LayerId;
 use crate::treat::Factors;
@@ -27,6 +29,8 @@ pub struct LayerFacts {
     pub spatial: Option<Arc<Spectrum>>,
     /// A proven upper bound on σ₁ of the matrix view.
     pub certificate: Option<Known>,
+    /// What treating it alone does to the measured loss.
+    pub sensitivity: Option<Arc<Sensitivity>>,
     /// Why a probe failed; the first failure is kept.
     pub failure: Option<String>,
 }
@@ -95,6 +99,7 @@ impl FactBook {
             spectrum: None,
             spatial: None,
             certificate: None,
+            sensitivity: None,
             failure: None,
         };
         self.layers.get(layer.0).unwrap_or(&NOTHING)
@@ -114,6 +119,12 @@ impl FactBook {
             Fact::Certificate(f) => {
                 facts.certificate.get_or_insert(f);
             }
+        }
+    }
+    /// Adds a measurement of a layer's sensitivity.
+    pub fn feel(&mut self, layer: LayerId, felt: Felt) {
+        if let Some(facts) = self.layers.get_mut(layer.0) {
+            Arc::make_mut(facts.sensitivity.get_or_insert_default()).feel(felt);
         }
     }
     /// Marks a layer as failed.

@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use crate::app::LensId;
-use crate::lens::Look;
+use crate::lens::{self, Look};
 use crate::model::Model;
 use crate::widgets::number::{BYTES, COUNTS, change, known, percent1, ratio};
 use crate::widgets::{Ink, Phrase, fit_end, put, put_right, width};
@@ -89,6 +89,13 @@ fn tabs(look: &Look, layout: &Layout, buf: &mut Buffer) {
     for (lens, x, text) in placed(look) {
         let ink = if lens == look.app.lens { Ink::Accent } else { Ink::Quiet };
         end = put(buf, x, y, right, &text, look.theme.style(ink));
+    }
+    if let Some(gauge) = lens::gauge(look) {
+        // Drawn once to learn its width, then at the right; what does not fit is left to the lens.
+        let mut scratch = Buffer::empty(ratatui::layout::Rect::new(0, 0, right, 1));
+        let wide = gauge.draw(&mut scratch, 0, 0, right, 1, look.theme);
+        gauge.draw(buf, right.saturating_sub(wide + 1).max(end + 1), y, right, 1, look.theme);
+        return;
     }
     // What is not measured is said in the place where it will stand.
     let quality = ["loss not measured: errors are of the weights alone", "loss not measured"];

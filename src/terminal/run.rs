@@ -224,6 +224,9 @@ impl Loop<'_> {
                 | Effect::CancelRefine
                 | Effect::Preview { .. }
                 | Effect::Spread(_)
+                | Effect::Quality(_)
+                | Effect::CancelQuality
+                | Effect::Sweep(_)
                 | Effect::Certify(_) => {}
             }
         }

@@ -29,6 +29,8 @@ impl Snapshot {
         match measure {
             Measure::Total => self.totals?.error,
             Measure::Mean => self.mean,
+            // Of the model as a whole, not of what follows from its layers: see `App::measured_of`.
+            Measure::Measured => None,
         }
     }
     /// What it keeps.

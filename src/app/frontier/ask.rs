@@ -51,7 +51,8 @@ impl App {
     pub(in crate::app) fn next_measure(&mut self) {
         self.frontier.measure = match self.frontier.measure {
             Measure::Total => Measure::Mean,
-            Measure::Mean => Measure::Total,
+            Measure::Mean if self.quality.offer.is_some() => Measure::Measured,
+            Measure::Mean | Measure::Measured => Measure::Total,
         };
     }
 

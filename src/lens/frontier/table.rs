@@ -1,6 +1,9 @@
 //! The plans: the one at hand, those put aside, and what each allocator predicts at the budget.
 
+use super::super::quality::value;
 use super::{Look, at, error_now, keep, limit};
+use crate::app::Measure;
+use crate::plan::Plan;
 use crate::plan::budget::ALLOCATORS;
 use crate::widgets::number::{PENDING, known, percent, percent1, ratio};
 use crate::widgets::{Ink, fit, put, put_right};
@@ -28,17 +31,25 @@ fn plans(look: &Look) -> Vec<Entry> {
         row: None,
         name: format!("now {letter}{star}"),
         keep: percent1(keep(look, &app.outcome.totals)),
-        error: known(error_now(look), ratio),
+        error: error_of(look, &app.plan, || known(error_now(look), ratio)),
         note: String::new(),
     };
     let aside = app.frontier.snapshots.iter().enumerate().map(|(row, s)| Entry {
         row: Some(row),
         name: s.name.to_string(),
         keep: percent1(s.keep(app.frontier.ask.of)),
-        error: known(s.error(app.frontier.measure), ratio),
+        error: error_of(look, &s.plan, || known(s.error(app.frontier.measure), ratio)),
         note: String::new(),
     });
     std::iter::once(now).chain(aside).collect()
+}
+
+/// The error of a plan as it is drawn: as measured, where that is what is looked at, else as predicted.
+fn error_of(look: &Look, plan: &Plan, predicted: impl Fn() -> String) -> String {
+    if look.app.frontier.measure != Measure::Measured {
+        return predicted();
+    }
+    look.app.measured_of(plan).map_or_else(|| "·".to_owned(), |m| value(m.metric, m.value))
 }
 
 fn allocators(look: &Look) -> Vec<Entry> {
@@ -126,7 +137,8 @@ pub fn draw(look: &Look, area: Rect, buf: &mut Buffer) {
                     }
                 },
                 keep: if of_plans { "keep" } else { "knee" }.to_owned(),
-                error: "err".to_owned(),
+                error: if of_plans && look.app.frontier.measure == Measure::Measured { "measured" } else { "err" }
+                    .to_owned(),
                 note: String::new(),
             };
             line(look, place, place.y, &head, Some(Ink::Quiet), buf);

@@ -1,7 +1,7 @@
 //! What every allocator makes of every budget: curves of error over size.
 
 use super::scene::Cell;
-use super::{ALLOCATORS, Allocator, Ask, BudgetError, Levels, Menu, Scene, Spread, knee};
+use super::{ALLOCATORS, Allocator, Ask, BudgetError, Levels, Loss, Menu, Scene, Spread, knee};
 use crate::known::Bound;
 use crate::model::Model;
 use crate::plan::allocate::path;
@@ -80,7 +80,7 @@ fn draw(allocator: &Allocator, scene: &Scene, cells: &[Vec<Cell>]) -> Result<Vec
     let sums = Sums::of(scene);
     let mut points = match allocator.spread {
         Spread::Levels(levels) => by_level(scene, cells, &levels(scene)?, &sums),
-        Spread::Hulls { relative } => by_hull(scene, cells, relative, &sums),
+        Spread::Hulls(loss) => by_hull(scene, cells, loss, &sums)?,
     };
     points.sort_by(|a, b| a.keep.total_cmp(&b.keep));
     points.dedup_by(|a, b| (a.keep - b.keep).abs() < 1e-9);
@@ -148,8 +148,8 @@ const NOTHING: Cell = Cell {
 };
 
 /// Every plan on the merged hulls, thinned.
-fn by_hull(scene: &Scene, cells: &[Vec<Cell>], relative: bool, sums: &Sums) -> Vec<Point> {
-    let menus: Vec<Menu> = scene.parties.iter().map(|p| scene.menu(p, cells, relative)).collect();
+fn by_hull(scene: &Scene, cells: &[Vec<Cell>], loss: Loss, sums: &Sums) -> Result<Vec<Point>, BudgetError> {
+    let menus: Vec<Menu> = scene.parties.iter().map(|p| scene.menu(p, cells, loss)).collect::<Result<_, _>>()?;
     let (start, steps) = path(&menus);
     let mut of_party = vec![0usize; scene.free.len()];
     for (party, members) in scene.parties.iter().enumerate() {
@@ -172,5 +172,5 @@ fn by_hull(scene: &Scene, cells: &[Vec<Cell>], relative: bool, sums: &Sums) -> V
             told = gone;
         }
     }
-    points
+    Ok(points)
 }

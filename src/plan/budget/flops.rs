@@ -3,7 +3,7 @@
 //! After LAPP (Zhai et al. 2023), whose thresholds are learned in training and cannot be read from a checkpoint: this is
 //! its post-hoc counterpart, units sorted by ‖W_u‖²/MACs.
 
-use super::{Allocator, Ask, Spread, Unit};
+use super::{Allocator, Ask, Loss, Spread, Unit};
 
 pub(super) const FLOPS: Allocator = Allocator {
     name: "flops",
@@ -13,5 +13,5 @@ pub(super) const FLOPS: Allocator = Allocator {
         Unit::Macs => Ok(()),
         _ => Err("spreads multiply-accumulates: ask for a share of macs".to_owned()),
     },
-    spread: Spread::Hulls { relative: false },
+    spread: Spread::Hulls(Loss::Absolute),
 };

@@ -8,6 +8,7 @@ mod global;
 pub mod groups;
 mod knee;
 mod lamp;
+mod measured;
 mod scene;
 mod stable_rank;
 mod uniform;
@@ -175,10 +176,18 @@ pub(crate) enum Spread {
     /// A share of each layer that grows with a level, the same level for all.
     Levels(for<'a, 'b> fn(&'b Scene<'a>) -> Result<Levels<'b>, BudgetError>),
     /// Least total loss on the convex hulls of the layers' curves.
-    Hulls {
-        /// Whether a layer's loss is counted relative to its own energy.
-        relative: bool,
-    },
+    Hulls(Loss),
+}
+
+/// In what a layer's loss is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// ‖W − Ŵ‖_F².
+    Absolute,
+    /// The same over ‖W‖_F².
+    Relative,
+    /// What treating the layer alone was measured to cost, in nats; between measurements by the relative error.
+    Measured,
 }
 
 /// A way to spread a budget.
@@ -204,6 +213,7 @@ pub static ALLOCATORS: &[Allocator] = &[
     alphapruning::ALPHAPRUNING,
     stable_rank::STABLE_RANK,
     flops::FLOPS,
+    measured::MEASURED,
 ];
 
 /// The allocator of a name.
@@ -227,7 +237,7 @@ impl Allocator {
         let scene = Scene::new(model, facts, plan, ask);
         let found = match self.spread {
             Spread::Levels(levels) => scene.solve(&levels(&scene)?)?,
-            Spread::Hulls { relative } => hulls(&scene, relative)?,
+            Spread::Hulls(loss) => hulls(&scene, loss)?,
         };
         let binding = scene.binding(&found);
         Ok(Spreading { treatments: scene.free.iter().map(|(l, _)| l.id).zip(found).collect(), binding })
@@ -263,9 +273,9 @@ fn single_entries(ask: &Ask) -> Result<(), String> {
     }
 }
 
-fn hulls(scene: &Scene, relative: bool) -> Result<Vec<Treatment>, BudgetError> {
+fn hulls(scene: &Scene, loss: Loss) -> Result<Vec<Treatment>, BudgetError> {
     let cells = scene.cells()?;
-    let menus: Vec<Menu> = scene.parties.iter().map(|p| scene.menu(p, &cells, relative)).collect();
+    let menus: Vec<Menu> = scene.parties.iter().map(|p| scene.menu(p, &cells, loss)).collect::<Result<_, _>>()?;
     let chosen = lagrangian(&menus, scene.budget).map_err(|Infeasible { least, .. }| scene.out_of_reach(least))?;
     let mut out = vec![Treatment::default(); scene.free.len()];
     for (party, choice) in scene.parties.iter().zip(chosen) {

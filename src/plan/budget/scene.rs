@@ -1,6 +1,6 @@
 //! What allocators see: the layers that are free, what they may take, and what is laid down.
 
-use super::{Ask, BudgetError, Means, Unit, unmeasured};
+use super::{Ask, BudgetError, Loss, Means, Unit, unmeasured};
 use crate::model::{Layer, Model};
 use crate::plan::allocate::{Choice, Menu};
 use crate::plan::outcome::{cost_of, project_layer};
@@ -318,18 +318,27 @@ impl<'a> Scene<'a> {
     }
 
     /// The choices of a party: one step for all its layers.
-    pub fn menu(&self, party: &[usize], cells: &[Vec<Cell>], relative: bool) -> Menu {
+    pub fn menu(&self, party: &[usize], cells: &[Vec<Cell>], loss: Loss) -> Result<Menu, BudgetError> {
         let steps = party.first().map_or(0, |&i| cells[i].len());
         let mut choices = vec![Choice { cost: 0.0, loss: 0.0 }; steps];
         for &i in party {
-            let energy = self.free[i].1.magnitude.as_ref().map_or(0.0, |m| m.sum_squares);
-            let scale = if relative && energy > 0.0 { 1.0 / energy } else { 1.0 };
+            let (layer, facts) = self.free[i];
+            let energy = facts.magnitude.as_ref().map_or(0.0, |m| m.sum_squares);
+            let scale = if loss != Loss::Absolute && energy > 0.0 { 1.0 / energy } else { 1.0 };
             for (choice, cell) in choices.iter_mut().zip(&cells[i]) {
                 choice.cost += cell.cost;
-                choice.loss += cell.loss * scale;
+                choice.loss += match loss {
+                    Loss::Measured if !cell.treatment.is_dense() => {
+                        let felt = facts.sensitivity.as_ref().and_then(|s| s.excess(cell.treatment, cell.loss * scale));
+                        felt.ok_or_else(|| {
+                            unmeasured(layer, facts, "what it loses alone is not measured by these means")
+                        })?
+                    }
+                    _ => cell.loss * scale,
+                };
             }
         }
-        Menu { choices }
+        Ok(Menu { choices })
     }
 }
 

@@ -49,6 +49,7 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
         after: before,
         energy,
         error_energy: Some(Known::exact(0.0)),
+        output_error: None,
         norm_before,
         norm_after: norm_before,
         delta_norm: Some(Known::exact(0.0)),
