@@ -32,8 +32,7 @@ pub fn parts(
         }
     };
     let (up, down) = factors(matrix.view(), rank, keep_going)?;
-    let mut pair =
-        [up, down].map(|f| Matrix { rows: f.nrows(), cols: f.ncols(), data: f.into_raw_vec_and_offset().0 });
+    let mut pair = [up, down].map(|f| Matrix { rows: f.nrows(), cols: f.ncols(), data: f.into_raw_vec_and_offset().0 });
     if let Some(how) = treatment.quantise {
         for factor in &mut pair {
             quantise::quantise(factor, how, keep_going)?;
