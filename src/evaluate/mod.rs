@@ -3,6 +3,7 @@
 pub mod data;
 pub mod data_error;
 pub mod network;
+pub mod quality;
 pub mod run_error;
 pub mod tokenise;
 
@@ -10,6 +11,7 @@ pub use candle_core::Device;
 pub use data::{Data, Slice, Unit};
 pub use data_error::DataError;
 pub use network::{Network, runnable};
+pub use quality::{Measured, Metric, measure};
 pub use run_error::RunError;
 pub use tokenise::{Token, Tokeniser};
 
