@@ -76,6 +76,10 @@ pub fn measure(
     slice: &Slice,
     tell: &mut dyn FnMut(&Measured) -> bool,
 ) -> Result<Option<Measured>, RunError> {
+    if !network.scores() {
+        let what = "is an encoder: it gives hidden states, and nothing to compare them with";
+        return Err(RunError::Misfit(format!("{} {what}; calibrate runs it", network.name())));
+    }
     let start = Instant::now();
     let batches = batches(&slice.units);
     let all: usize = slice.units.iter().map(Unit::len).sum();
