@@ -35,7 +35,7 @@ pub fn open(found: &Found) -> Result<(Model, Weights), OpenError> {
 
 /// Opens a checkpoint whose bytes are part of the program.
 pub fn open_embedded(name: &str, bytes: &'static [u8], config: &str) -> Result<(Model, Weights), OpenError> {
-    let path = PathBuf::from(format!("{name} (bundled)"));
+    let path = super::bundled(name);
     let mut model = Model { name: name.to_owned(), path: path.clone(), format: "safetensors", ..Model::default() };
     read_header(&mut model, &path, bytes)?;
     if let Some(file) = model.files.first_mut() {
@@ -200,7 +200,7 @@ fn unknown_name(dtype: Dtype) -> &'static str {
 }
 
 /// Turns the crate's error into one that says what is wrong with this file and what to do.
-fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
+pub(crate) fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
     let what = match &error {
         _ if bytes.is_empty() => "is empty".to_owned(),
         SafeTensorError::HeaderTooSmall => format!("is only {} bytes long: not a safetensors file", bytes.len()),
