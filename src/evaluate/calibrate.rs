@@ -8,7 +8,6 @@ use super::data::{Slice, Unit};
 use super::{Batch, Moments, Network, RunError};
 use crate::model::{LayerId, Model};
 use ears::Ears;
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 pub use file::FORMAT;
@@ -131,10 +130,9 @@ pub fn calibrate(
         }
     }
     let mut remarks = Vec::new();
-    let mut gradients = BTreeMap::new();
-    let mut fisher = gradient::Gradients::new(network, model, &slice.name, options);
+    let mut backward = gradient::Gradients::new(network, model, &slice.name, options);
     for group in batches(&chosen) {
-        if let Some(why) = fisher.run(&group)? {
+        if let Some(why) = backward.run(&group)? {
             remarks.push(format!("no gradients: {why}"));
             break;
         }
@@ -143,11 +141,10 @@ pub fn calibrate(
             return Ok(None);
         }
     }
-    gradients.append(&mut fisher.moments);
     let (heard, inputs) = ears.heard();
     let heard = heard.into_iter().filter_map(|(layer, input)| {
         let name = model.layer(layer)?.name.clone();
-        Some(Heard { layer, name, input, gradient: gradients.remove(&layer) })
+        Some(Heard { layer, name, input, gradient: backward.moments.remove(&layer) })
     });
     Ok(Some(Calibration {
         data: slice.name.clone(),

@@ -2,7 +2,7 @@
 
 use super::{CalibrateError, Options};
 use crate::evaluate::moments::NotFinite;
-use crate::evaluate::{Batch, Moments, Network, RunError};
+use crate::evaluate::{Batch, Moments, Network};
 use crate::model::{LayerId, Model};
 use candle_core::{Error, Result as Tensed, Tensor};
 use std::collections::BTreeMap;
