@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod calibrate;
 mod dashboard;
 mod error;
 mod export;
@@ -44,7 +45,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
                 Command::Plan(args) => plan::run(&cli.common, args),
                 Command::Apply(args) => apply::run(&cli.common, args),
                 Command::Export(args) => export::run(&cli.common, args),
-                Command::Calibrate(_) => Err(CliError::not_built("calibrate")),
+                Command::Calibrate(args) => calibrate::run(&cli.common, args),
                 Command::Evaluate(_) => Err(CliError::not_built("evaluate")),
                 Command::Bound(_) => Err(CliError::not_built("bound")),
                 Command::Report(_) => Err(CliError::not_built("report")),

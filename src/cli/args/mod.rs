@@ -1,7 +1,9 @@
 //! The words on the command line.
 
+mod calibrate;
 mod plan;
 
+pub use calibrate::CalibrateArgs;
 pub use plan::{ApplyArgs, ExportArgs, Form, Group, Of, PlanArgs, Treat};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -118,8 +120,8 @@ pub enum Command {
     Apply(Box<ApplyArgs>),
     /// Writes a plan in another tool's format, and says what a runtime will not do with it
     Export(Box<ExportArgs>),
-    /// Measures activations (not built yet)
-    Calibrate(Rest),
+    /// Runs the model on data and writes what its layers hear
+    Calibrate(Box<CalibrateArgs>),
     /// Measures quality (not built yet)
     Evaluate(Rest),
     /// Bounds the Lipschitz constant (not built yet)
