@@ -1,7 +1,7 @@
 //! The dashboard without a terminal: keys in, the settled state out. `slimscope frame`, tests and benches use it; the
 //! state and the drawing are those of the terminal.
 
-use crate::app::{App, Effect, Key, Msg, Plan};
+use crate::app::{App, Effect, Key, Msg, Offer, Plan};
 use crate::engine::{Engine, EngineError, Report, Settings};
 use crate::model::Model;
 use crate::session::{Line, Replayed};
@@ -29,9 +29,21 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// Opens the dashboard of a model in a window of this size.
+    /// Opens the dashboard of a model in a window of this size; quality is not measured.
     pub fn start(model: Model, weights: Weights, settings: Settings, size: (u16, u16)) -> Result<Self, EngineError> {
-        let app = App::new(Arc::new(model), size);
+        Self::measuring(Arc::new(model), weights, settings, Err("not asked for".to_owned()), size)
+    }
+
+    /// The same, with what there is to measure quality on, or why there is nothing.
+    pub fn measuring(
+        model: Arc<Model>,
+        weights: Weights,
+        settings: Settings,
+        offer: Result<Offer, String>,
+        size: (u16, u16),
+    ) -> Result<Self, EngineError> {
+        let mut app = App::new(model, size);
+        app.offer(offer);
         let (tell, reports) = mpsc::channel();
         let engine = Engine::start(Arc::clone(&app.model), weights, settings, move |r| drop(tell.send(r)))?;
         let mut drive =

@@ -143,11 +143,6 @@ impl Quality {
     pub fn is_on(&self) -> bool {
         self.offer.as_ref().is_some_and(|o| o.automatic || self.wanted) && self.failure.is_none()
     }
-    /// Takes in what is kept from before.
-    #[cfg(test)]
-    pub(crate) fn remember(&mut self, plan: &[Treatment], measured: Measured) {
-        self.known.insert((key(plan), Extent::Small), measured);
-    }
     /// How the visited plans' measured loss and a predictor agree: pairs.
     pub fn pairs(&self, predictor: usize) -> Vec<[f64; 2]> {
         let of = |v: &Visit| Some([(*v.predicted.get(predictor)?)?, v.measured.nats]);
@@ -156,6 +151,14 @@ impl Quality {
 }
 
 impl App {
+    /// What there is to measure quality on, or why there is nothing; told before anything else.
+    pub fn offer(&mut self, offer: Result<Offer, String>) {
+        match offer {
+            Ok(offer) => self.quality.offer = Some(offer),
+            Err(why) => self.quality.why_not = why,
+        }
+    }
+
     /// The plan as treatments alone.
     pub fn treatments(&self) -> Arc<[Treatment]> {
         self.model.layers.iter().map(|l| self.plan.treatment(l.id)).collect()

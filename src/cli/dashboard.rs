@@ -2,10 +2,11 @@
 
 use super::args::{Cli, When};
 use super::error::CliError;
-use super::{output, plan, sessions};
+use super::{output, plan, quality, sessions};
 use crate::terminal::{self, Outcome, Setup};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Opens the dashboard.
 pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
@@ -21,12 +22,15 @@ pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         let remedy = "`slimscope measure` and `slimscope frame` work without one";
         return Err(CliError::Usage(format!("the dashboard needs a terminal: {remedy}")));
     }
-    let settings = output::settings(&cli.common);
+    let mut settings = output::settings(&cli.common);
+    let model = Arc::new(model);
+    let quality = quality::find(&model, &weights, cli.data.as_deref(), &settings)?;
+    let offer = quality::split(quality, &mut settings);
     if cli.common.color == When::Always {
         crossterm::style::force_color_output(true);
     }
     let skin = output::skin(&cli.common, false);
-    match terminal::run(Setup { model, weights, plan, store, begin, settings, skin }) {
+    match terminal::run(Setup { model, weights, plan, store, begin, settings, offer, skin }) {
         Ok(Outcome::Left) => Ok(ExitCode::SUCCESS),
         Ok(Outcome::Ended(status)) => Ok(ExitCode::from(status)),
         Err(error) => Err(CliError::Input(error.into())),

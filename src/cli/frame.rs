@@ -2,7 +2,7 @@
 
 use super::args::{Common, Frame, FrameFormat};
 use super::error::CliError;
-use super::{output, plan, sessions};
+use super::{output, plan, quality, sessions};
 use crate::drive::{self, Drive};
 use crate::screen;
 use crate::session::{Line, Opened};
@@ -11,6 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Prints the frame.
 pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
@@ -21,7 +22,11 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
     })?;
     let (model, weights) = output::open(args.model.as_deref())?;
     let plan = args.plan.as_deref().map(|path| plan::read(path, &model, args.force)).transpose()?;
-    let mut drive = Drive::start(model, weights, output::settings(common), size)?;
+    let mut settings = output::settings(common);
+    let model = Arc::new(model);
+    let quality = quality::find(&model, &weights, args.data.as_deref(), &settings)?;
+    let offer = quality::split(quality, &mut settings);
+    let mut drive = Drive::measuring(model, weights, settings, offer, size)?;
     plan.into_iter().for_each(|plan| drive.open(plan));
     let opened = Opened::now(&drive.app.model, &drive.app.plan);
     let mut begin = None;

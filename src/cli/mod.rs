@@ -12,6 +12,7 @@ mod inspect;
 mod measure;
 mod output;
 mod plan;
+mod quality;
 mod sessions;
 
 pub use args::Cli;

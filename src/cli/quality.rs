@@ -4,7 +4,7 @@ use super::error::CliError;
 use crate::app::Offer;
 use crate::engine::quality::{KeptInCache, Open, TwoSlices};
 use crate::engine::{Runner, Settings};
-use crate::evaluate::{Data, Device, Kept, Kind, Metric, Network, Slice, Trials, Unit, runnable};
+use crate::evaluate::{Data, Device, Kept, Kind, Metric, Network, Slice, Trials, runnable};
 use crate::model::Model;
 use crate::source::Weights;
 use crate::widgets::number::{bytes, count};
@@ -29,7 +29,7 @@ pub fn find(
     settings: &Settings,
 ) -> Result<Found, CliError> {
     let data = match data {
-        Some(path) => Some(Data::open(path, model)?),
+        Some(path) => Some(Data::open(path, model).map_err(anyhow::Error::new)?),
         None => match Data::beside(model) {
             Ok(data) => data,
             Err(why) => return Ok(Err(why.to_string())),
@@ -39,7 +39,9 @@ pub fn find(
         return Ok(Err(format!("the model cannot be run here: {why}")));
     }
     let Some(data) = data else {
-        return Ok(Err("no eval.safetensors lies beside the model: --data FILE names text or labelled images".to_owned()));
+        return Ok(Err(
+            "no eval.safetensors lies beside the model: --data FILE names text or labelled images".to_owned()
+        ));
     };
     let slices = match slices(model, &data) {
         Ok(slices) => slices,
@@ -75,6 +77,14 @@ pub fn find(
     Ok(Ok((offer, Arc::new(open))))
 }
 
+/// The engine gets what runs the model, the dashboard what it may offer.
+pub fn split(found: Found, settings: &mut Settings) -> Result<Offer, String> {
+    found.map(|(offer, open)| {
+        settings.quality = Some(open);
+        offer
+    })
+}
+
 /// The two slices: the first part of the data.
 fn slices(model: &Model, data: &Data) -> Result<[Slice; 2], crate::evaluate::DataError> {
     let all = data.len();
@@ -87,18 +97,24 @@ fn slices(model: &Model, data: &Data) -> Result<[Slice; 2], crate::evaluate::Dat
 
 /// What each part of a slice is, in short: its text, or the number and label of an image.
 fn words(data: &Data, slice: &Slice) -> Vec<String> {
-    let mut at = slice.range.start;
     match &data.kind {
-        Kind::Images(images) => {
-            slice.range.clone().map(|i| format!("image {i}, label {}", images.labels.get(i).copied().unwrap_or(0))).collect()
-        }
+        Kind::Images(images) => slice
+            .range
+            .clone()
+            .map(|i| format!("image {i}, label {}", images.labels.get(i).copied().unwrap_or(0)))
+            .collect(),
+        // First tokens are predicted by nothing and counted nowhere: windows are placed by their share.
         Kind::Text(text) => slice
             .units
             .iter()
-            .map(|unit| {
-                let Unit::Window { bytes, .. } = unit else { return String::new() };
-                let piece = text.get(at..(at + bytes).min(text.len())).unwrap_or_default();
-                at += bytes;
+            .scan(0, |run, unit| {
+                let at = |tokens: usize| slice.range.start + slice.range.len() * tokens / slice.len().max(1);
+                let (from, to) = (at(*run), at(*run + unit.len()));
+                *run += unit.len();
+                Some((from, to))
+            })
+            .map(|(from, to)| {
+                let piece = text.get(from..to.min(text.len())).unwrap_or_default();
                 let words = String::from_utf8_lossy(piece).replace(|c: char| c.is_control(), " ");
                 words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect()
             })

@@ -136,8 +136,9 @@ pub(super) fn run(mailbox: &Mailbox<Waiting>, open: &Open, messages: &mpsc::Send
                 let wanted = || !mailbox.closed() && mailbox.look(|w| w.sweep == sweep && w.trial.is_none());
                 let mut plan = vec![Treatment::default(); layers];
                 plan.get_mut(layer.0).into_iter().for_each(|t| *t = treatment);
-                let answer =
-                    attempt(&mut runner, open, |r| r.measure(&plan, Extent::Small, &wanted, &mut |_: &Measured| wanted()));
+                let answer = attempt(&mut runner, open, |r| {
+                    r.measure(&plan, Extent::Small, &wanted, &mut |_: &Measured| wanted())
+                });
                 match answer.transpose() {
                     // Pushed aside by a plan: its turn comes again.
                     None => mailbox.put(|w| {

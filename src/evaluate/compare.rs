@@ -26,7 +26,8 @@ pub fn difference(a: &Measured, b: &Measured) -> Difference {
     Difference { value: value[0], value_error: value[1], nats: nats[0], nats_error: nats[1] }
 }
 
-/// Σx/Σn over units, and its standard error as a ratio (linearised: of the residuals x − r·n).
+/// Σx/Σn over units and its standard error, √(k/(k−1) · Σ(x − r·n)²) / Σn: the ratio estimator of Cochran, Sampling Techniques
+/// (1977), section 6.4, with the k units as a sample; NaN where one unit tells nothing of it.
 pub(super) fn spread(units: impl Iterator<Item = (f64, f64)> + Clone) -> [f64; 2] {
     let (mut sum, mut size, mut count) = (0.0, 0.0, 0.0);
     for (x, n) in units.clone() {

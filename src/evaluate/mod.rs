@@ -1,6 +1,7 @@
 //! Running a model on data: what it scores, and what its layers hear.
 
 pub mod calibrate;
+mod compare;
 pub mod data;
 pub mod data_error;
 pub mod moments;
@@ -8,16 +9,19 @@ pub mod network;
 pub mod quality;
 pub mod run_error;
 pub mod tokenise;
+mod trial;
 
 pub use calibrate::{CalibrateError, Calibration, calibrate};
 pub use candle_core::Device;
-pub use data::{Data, Slice, Unit};
+pub use compare::{Difference, difference};
+pub use data::{Data, Kind, Slice, Unit};
 pub use data_error::DataError;
 pub use moments::Moments;
 pub use network::{Network, runnable};
-pub use quality::{Measured, Metric, measure};
+pub use quality::{Measured, Metric, Part, measure};
 pub use run_error::RunError;
 pub use tokenise::{Token, Tokeniser};
+pub use trial::{Kept, Trials};
 
 use crate::model::LayerId;
 use candle_core::Tensor;

@@ -1,10 +1,12 @@
 //! What a model scores on a slice, and how sure that is.
 
+use super::compare::spread;
 use super::data::{Slice, Unit};
 use super::network::Network;
 use super::{Batch, RunError};
 use candle_core::Tensor;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// Tokens that one thread runs at once.
@@ -14,7 +16,7 @@ const TOKENS: usize = 1024;
 const LOGITS: usize = 16 << 20;
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metric {
     /// Σ −log₂ p(token | context) over the predicted tokens ÷ their UTF-8 bytes; less is better.
     BitsPerByte,
@@ -33,13 +35,13 @@ impl Metric {
 }
 
 /// What a model scores.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// What is measured.
     pub metric: Metric,
     /// The score.
     pub value: f64,
-    /// Its standard error: of text that of a ratio of sums over windows, of images the binomial one. 0 where a single
+    /// Its standard error: of text that of a ratio of sums over windows, of images the binomial one. NaN where a single
     /// window tells nothing of it.
     pub standard_error: f64,
     /// Mean cross-entropy of a predicted token, or an example, in nats.
@@ -56,17 +58,21 @@ pub struct Measured {
     pub seconds: f64,
     /// Tokens or examples that were run, of all in the slice.
     pub share: f64,
-    /// Of each unit: nats summed up, and bytes; or hits, and examples.
-    pub parts: Vec<[f64; 2]>,
+    /// What came of each window of text, or of each example.
+    pub parts: Vec<Part>,
 }
 
-/// What came of one unit.
-#[derive(Debug, Clone, Copy, Default)]
-struct Scored {
-    nats: f64,
-    hits: usize,
-    predicted: usize,
-    bytes: usize,
+/// What came of one window, or of one example.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Part {
+    /// Cross-entropy, summed up.
+    pub nats: f64,
+    /// Tokens or examples whose highest logit is the right one.
+    pub hits: f64,
+    /// Predicted tokens, or 1.
+    pub count: f64,
+    /// UTF-8 bytes that the predicted tokens stand for; 0 for images.
+    pub bytes: f64,
 }
 
 /// Runs the network over a slice. `tell` hears the running result after each batch and says whether to go on; `None`
@@ -83,10 +89,10 @@ pub fn measure(
     let start = Instant::now();
     let batches = batches(&slice.units);
     let all: usize = slice.units.iter().map(Unit::len).sum();
-    let (mut scored, mut run): (Vec<Scored>, usize) = (Vec::with_capacity(slice.units.len()), 0);
+    let (mut scored, mut run): (Vec<Part>, usize) = (Vec::with_capacity(slice.units.len()), 0);
     let mut last = None;
     for round in batches.chunks(network.breadth().max(1)) {
-        let each: Result<Vec<Vec<Scored>>, RunError> =
+        let each: Result<Vec<Vec<Part>>, RunError> =
             network.inside(|| round.par_iter().map(|units| score(network, units)).collect());
         scored.extend(each?.into_iter().flatten());
         run += round.iter().flat_map(|units| units.iter()).map(Unit::len).sum::<usize>();
@@ -117,26 +123,29 @@ fn batches(units: &[Unit]) -> Vec<&[Unit]> {
     out
 }
 
-fn score(network: &Network, units: &[Unit]) -> Result<Vec<Scored>, RunError> {
+fn score(network: &Network, units: &[Unit]) -> Result<Vec<Part>, RunError> {
     match units {
         [Unit::Images { pixels, labels }] => {
             let batch = Batch::Images { pixels: pixels.clone(), count: labels.len() };
             let logits = network.head(&network.hidden(&batch)?)?;
             let rows = rows(&logits).map_err(|e| network.failed(e))?;
-            let mut scored = Scored { predicted: labels.len(), ..Scored::default() };
-            for (row, &label) in rows.1.chunks_exact(rows.0.max(1)).zip(labels) {
-                let best = highest(row);
-                scored.hits += usize::from(best == Some(label as usize));
-                scored.nats += cross_entropy(row, label);
-            }
-            finite(network, &[scored]).map(|()| vec![scored])
+            let examples = rows.1.chunks_exact(rows.0.max(1)).zip(labels);
+            let scored: Vec<Part> = examples
+                .map(|(row, &label)| Part {
+                    nats: cross_entropy(row, label),
+                    hits: f64::from(u8::from(highest(row) == Some(label as usize))),
+                    count: 1.0,
+                    bytes: 0.0,
+                })
+                .collect();
+            finite(network, &scored).map(|()| scored)
         }
         windows => text(network, windows),
     }
 }
 
 /// Windows of one length.
-fn text(network: &Network, units: &[Unit]) -> Result<Vec<Scored>, RunError> {
+fn text(network: &Network, units: &[Unit]) -> Result<Vec<Part>, RunError> {
     let windows: Vec<(&Vec<u32>, usize)> = units
         .iter()
         .filter_map(|u| match u {
@@ -147,10 +156,9 @@ fn text(network: &Network, units: &[Unit]) -> Result<Vec<Scored>, RunError> {
     let batch = Batch::Tokens(windows.iter().map(|(tokens, _)| (*tokens).clone()).collect());
     let hidden = network.hidden(&batch)?;
     let length = windows.first().map_or(0, |(tokens, _)| tokens.len());
-    let mut scored: Vec<Scored> = windows
-        .iter()
-        .map(|(_, bytes)| Scored { bytes: *bytes, predicted: length.saturating_sub(1), ..Scored::default() })
-        .collect();
+    let predicted = length.saturating_sub(1) as f64;
+    let mut scored: Vec<Part> =
+        windows.iter().map(|(_, bytes)| Part { bytes: *bytes as f64, count: predicted, ..Part::default() }).collect();
     let count = windows.len() * length;
     let (mut at, mut step) = (0, 64);
     while at < count {
@@ -163,7 +171,7 @@ fn text(network: &Network, units: &[Unit]) -> Result<Vec<Scored>, RunError> {
             let next = windows.get(window).and_then(|(tokens, _)| tokens.get(position + 1));
             if let (Some(&next), Some(scored)) = (next, scored.get_mut(window)) {
                 scored.nats += cross_entropy(row, next);
-                scored.hits += usize::from(highest(row) == Some(next as usize));
+                scored.hits += f64::from(u8::from(highest(row) == Some(next as usize)));
             }
         }
         at += take;
@@ -190,7 +198,7 @@ fn cross_entropy(row: &[f32], label: u32) -> f64 {
     sum.ln() - f64::from(own - most)
 }
 
-fn finite(network: &Network, scored: &[Scored]) -> Result<(), RunError> {
+fn finite(network: &Network, scored: &[Part]) -> Result<(), RunError> {
     if scored.iter().all(|s| s.nats.is_finite()) {
         return Ok(());
     }
@@ -198,14 +206,14 @@ fn finite(network: &Network, scored: &[Scored]) -> Result<(), RunError> {
     Err(network.failed(candle_core::Error::Msg(what.to_owned())))
 }
 
-fn summary(scored: &[Scored], slice: &Slice, share: f64, seconds: f64) -> Measured {
+fn summary(scored: &[Part], slice: &Slice, share: f64, seconds: f64) -> Measured {
     let images = matches!(slice.units.first(), Some(Unit::Images { .. }));
     let nats: f64 = scored.iter().map(|s| s.nats).sum();
-    let predicted: usize = scored.iter().map(|s| s.predicted).sum();
-    let (hits, bytes) = (scored.iter().map(|s| s.hits).sum::<usize>(), scored.iter().map(|s| s.bytes).sum::<usize>());
+    let predicted = scored.iter().map(|s| s.count).sum::<f64>() as usize;
+    let (hits, bytes) = (scored.iter().map(|s| s.hits).sum::<f64>(), scored.iter().map(|s| s.bytes).sum::<f64>());
     let mean = nats / predicted.max(1) as f64;
     if images {
-        let value = hits as f64 / predicted.max(1) as f64;
+        let value = hits / predicted.max(1) as f64;
         return Measured {
             metric: Metric::Accuracy,
             value,
@@ -217,11 +225,10 @@ fn summary(scored: &[Scored], slice: &Slice, share: f64, seconds: f64) -> Measur
             perplexity: None,
             seconds,
             share,
-            parts: scored.iter().map(|s| [s.hits as f64, s.predicted as f64]).collect(),
+            parts: scored.to_vec(),
         };
     }
-    let parts: Vec<[f64; 2]> = scored.iter().map(|s| [s.nats, s.bytes as f64]).collect();
-    let (value, error) = ratio(&parts);
+    let [value, error] = spread(scored.iter().map(|s| (s.nats, s.bytes)));
     let bits = std::f64::consts::LN_2.recip();
     Measured {
         metric: Metric::BitsPerByte,
@@ -229,26 +236,13 @@ fn summary(scored: &[Scored], slice: &Slice, share: f64, seconds: f64) -> Measur
         standard_error: error * bits,
         nats: mean,
         tokens: predicted,
-        bytes,
+        bytes: bytes as usize,
         examples: 0,
         perplexity: Some(mean.exp()),
         seconds,
         share,
-        parts,
+        parts: scored.to_vec(),
     }
-}
-
-/// Σy/Σx and its standard error, √(n/(n−1) · Σ(y − r·x)²) / Σx: the ratio estimator of Cochran, Sampling Techniques
-/// (1977), section 6.4, with the windows as a sample.
-fn ratio(parts: &[[f64; 2]]) -> (f64, f64) {
-    let (y, x) = parts.iter().fold((0.0, 0.0), |(y, x), p| (y + p[0], x + p[1]));
-    if x == 0.0 {
-        return (0.0, 0.0);
-    }
-    let (r, n) = (y / x, parts.len() as f64);
-    let squares: f64 = parts.iter().map(|p| (p[0] - r * p[1]).powi(2)).sum();
-    let error = if n > 1.0 { (squares * n / (n - 1.0)).sqrt() / x } else { 0.0 };
-    (r, error)
 }
 
 #[cfg(test)]

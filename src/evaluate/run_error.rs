@@ -28,6 +28,17 @@ pub enum RunError {
         #[source]
         cause: Box<candle_core::Error>,
     },
+    /// Nobody wants the answer any more.
+    #[error("stopped")]
+    Stopped,
+    /// A layer could not be treated.
+    #[error("layer {layer}: {why}")]
+    Treatment {
+        /// The layer.
+        layer: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A device that is not there.
     #[error("{0}")]
     Device(String),

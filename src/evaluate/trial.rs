@@ -125,10 +125,6 @@ impl Trials {
         let treated = plan.iter().enumerate().filter(|(_, t)| !t.is_dense());
         for (i, treatment) in treated {
             text.push_str(&format!("\n{i} {}", named(*treatment)));
-            // What was seen at the input decides what such a treatment does.
-            if let Some(inputs) = self.model.layers.get(i).and_then(|l| l.inputs.as_ref()) {
-                text.push_str(&format!(" {}", inputs.digest()));
-            }
         }
         text
     }

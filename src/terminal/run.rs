@@ -4,7 +4,7 @@ use super::log::{Begin, Log};
 use super::session::Session;
 use super::signals::{self, Signal};
 use super::{input, panic};
-use crate::app::{App, Effect, Msg, Plan};
+use crate::app::{App, Effect, Msg, Offer, Plan};
 use crate::engine::{Engine, EngineError, Settings};
 use crate::model::Model;
 use crate::screen::{self, Skin};
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Everything the interface starts from.
 pub struct Setup {
     /// What was loaded.
-    pub model: Model,
+    pub model: Arc<Model>,
     /// Its weights.
     pub weights: Weights,
     /// The plan it begins with.
@@ -33,6 +33,8 @@ pub struct Setup {
     pub begin: Begin,
     /// How it is measured.
     pub settings: Settings,
+    /// On what quality is measured, or why it is not.
+    pub offer: Result<Offer, String>,
     /// How it looks.
     pub skin: Skin,
 }
@@ -73,7 +75,8 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     // From here on a change of the window's size is heard, before its size is asked for: none is missed between.
     let _ = crossterm::event::poll(Duration::ZERO);
     let size = session.size();
-    let mut app = App::new(Arc::new(setup.model), size);
+    let mut app = App::new(setup.model, size);
+    app.offer(setup.offer);
     setup.plan.into_iter().for_each(|plan| app.open(plan));
     // Of the plan that a log begins with nothing is to be undone.
     let opened = Opened::now(&app.model, &app.plan);

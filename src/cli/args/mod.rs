@@ -25,6 +25,9 @@ pub struct Cli {
     /// Open with these activations (not built yet)
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
+    /// Measure quality on this text or these labelled images [default: eval.safetensors beside the model]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
     /// Go on with the newest session of this model, without asking
     #[arg(long, conflicts_with_all = ["plan", "replay", "fresh"])]
     pub resume: bool,
@@ -230,6 +233,9 @@ pub struct Frame {
     /// With this plan
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
+    /// Measure quality on this text or these labelled images [default: eval.safetensors beside the model]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
     /// Begin where this log of a session ends
     #[arg(long, value_name = "LOG.jsonl", conflicts_with = "plan")]
     pub replay: Option<PathBuf>,

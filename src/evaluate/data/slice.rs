@@ -63,6 +63,29 @@ impl Slice {
     pub fn len(&self) -> usize {
         self.units.iter().map(Unit::len).sum()
     }
+    /// A hash of all that is run, as text.
+    pub fn content(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut words = |some: &[u32]| {
+            some.iter().for_each(|x| {
+                hasher.update(&x.to_le_bytes());
+            });
+        };
+        for unit in &self.units {
+            match unit {
+                Unit::Window { tokens, bytes } => {
+                    words(&[tokens.len() as u32, *bytes as u32]);
+                    words(tokens);
+                }
+                Unit::Images { pixels, labels } => {
+                    words(&[pixels.len() as u32, labels.len() as u32]);
+                    pixels.iter().for_each(|p| words(&[p.to_bits()]));
+                    words(labels);
+                }
+            }
+        }
+        hasher.finalize().to_hex().to_string()
+    }
     /// Whether there are none; an empty slice is an error.
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
