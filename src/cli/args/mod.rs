@@ -1,8 +1,12 @@
 //! The words on the command line.
 
+mod calibrate;
 mod plan;
+mod run;
 
+pub use calibrate::CalibrateArgs;
 pub use plan::{ApplyArgs, ExportArgs, Form, Group, Of, PlanArgs, Treat};
+pub use run::EvaluateArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -118,10 +122,10 @@ pub enum Command {
     Apply(Box<ApplyArgs>),
     /// Writes a plan in another tool's format, and says what a runtime will not do with it
     Export(Box<ExportArgs>),
-    /// Measures activations (not built yet)
-    Calibrate(Rest),
-    /// Measures quality (not built yet)
-    Evaluate(Rest),
+    /// Runs the model on data and writes what its layers hear
+    Calibrate(Box<CalibrateArgs>),
+    /// Measures quality: bits per byte of text, accuracy on images
+    Evaluate(Box<EvaluateArgs>),
     /// Bounds the Lipschitz constant (not built yet)
     Bound(Rest),
     /// Writes a report (not built yet)
