@@ -4,12 +4,14 @@ pub mod calibrate;
 mod compare;
 pub mod data;
 pub mod data_error;
+pub mod device;
 pub mod moments;
 pub mod network;
 pub mod quality;
 pub mod run_error;
 pub mod tokenise;
 mod trial;
+pub mod treated;
 
 pub use calibrate::{CalibrateError, Calibration, calibrate};
 pub use candle_core::Device;
@@ -21,6 +23,7 @@ pub use network::{Network, runnable};
 pub use quality::{Measured, Metric, Part, measure};
 pub use run_error::RunError;
 pub use tokenise::{Token, Tokeniser};
+pub use treated::treat;
 pub use trial::{Kept, Trials};
 
 use crate::model::LayerId;

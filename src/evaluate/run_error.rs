@@ -31,13 +31,14 @@ pub enum RunError {
     /// Nobody wants the answer any more.
     #[error("stopped")]
     Stopped,
-    /// A layer could not be treated.
-    #[error("layer {layer}: {why}")]
+    /// A layer that could not be treated.
+    #[error("{layer}: could not be treated as the plan says; the cause says why")]
     Treatment {
-        /// The layer.
+        /// Its name.
         layer: String,
-        /// What is wrong.
-        why: String,
+        /// What came of it.
+        #[source]
+        cause: crate::probe::ProbeError,
     },
     /// A device that is not there.
     #[error("{0}")]

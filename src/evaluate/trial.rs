@@ -181,7 +181,7 @@ impl Trials {
         self.weights.release(&self.model, layer);
         made.map_err(|error| match error {
             ProbeError::Stopped => RunError::Stopped,
-            error => RunError::Treatment { layer: layer.name.clone(), why: error.to_string() },
+            cause => RunError::Treatment { layer: layer.name.clone(), cause },
         })
     }
 }

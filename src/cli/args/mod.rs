@@ -2,9 +2,11 @@
 
 mod calibrate;
 mod plan;
+mod run;
 
 pub use calibrate::CalibrateArgs;
 pub use plan::{ApplyArgs, ExportArgs, Form, Group, Of, PlanArgs, Treat};
+pub use run::EvaluateArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -125,8 +127,8 @@ pub enum Command {
     Export(Box<ExportArgs>),
     /// Runs the model on data and writes what its layers hear
     Calibrate(Box<CalibrateArgs>),
-    /// Measures quality (not built yet)
-    Evaluate(Rest),
+    /// Measures quality: bits per byte of text, accuracy on images
+    Evaluate(Box<EvaluateArgs>),
     /// Bounds the Lipschitz constant (not built yet)
     Bound(Rest),
     /// Writes a report (not built yet)
