@@ -10,7 +10,9 @@ pub mod isa;
 pub mod lanczos;
 pub mod leverage;
 pub mod norms;
+pub mod root;
 pub mod subspace;
 pub mod svd;
+pub mod weighted;
 
 pub use interrupt::{KeepGoing, Stopped};

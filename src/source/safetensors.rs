@@ -128,11 +128,11 @@ fn read_config(model: &mut Model, path: &Path) {
 fn read_header(model: &mut Model, path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
     let (header, metadata) = match SafeTensors::read_metadata(bytes) {
         Err(error @ SafeTensorError::InvalidHeader(_)) => {
-            let read = lossy(bytes).ok_or_else(|| explain(path, bytes, error))?;
+            let read = lossy(bytes).ok_or_else(|| explain(path, bytes, error, AGAIN))?;
             model.notes.push(format!("{}: its header is not all UTF-8: odd characters were replaced", file_name(path)));
             read
         }
-        other => other.map_err(|e| explain(path, bytes, e))?,
+        other => other.map_err(|e| explain(path, bytes, e, AGAIN))?,
     };
     let start = header + 8;
     let file = model.files.len();
@@ -200,7 +200,7 @@ fn unknown_name(dtype: Dtype) -> &'static str {
 }
 
 /// Turns the crate's error into one that says what is wrong with this file and what to do.
-fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
+pub(super) fn explain(path: &Path, bytes: &[u8], error: SafeTensorError, again: &str) -> OpenError {
     let what = match &error {
         _ if bytes.is_empty() => "is empty".to_owned(),
         SafeTensorError::HeaderTooSmall => format!("is only {} bytes long: not a safetensors file", bytes.len()),
@@ -208,13 +208,13 @@ fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
         SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => {
             "its header is longer than the file: truncated, or not a safetensors file".to_owned()
         }
-        SafeTensorError::MetadataIncompleteBuffer => return truncated(path, bytes, error),
+        SafeTensorError::MetadataIncompleteBuffer => return truncated(path, bytes, error, again),
         SafeTensorError::InvalidOffset(name) => format!("tensor {name}: its offsets overlap another's or leave a gap"),
         SafeTensorError::TensorInvalidInfo => "a tensor's shape and length contradict each other".to_owned(),
         SafeTensorError::ValidationOverflow => "a tensor's shape is larger than any file".to_owned(),
         _ => "its header is damaged, or it is not a safetensors file".to_owned(),
     };
-    let remedy = if looks_like_pointer(bytes) { "it is a Git LFS pointer: run `git lfs pull`" } else { AGAIN };
+    let remedy = if looks_like_pointer(bytes) { "it is a Git LFS pointer: run `git lfs pull`" } else { again };
     OpenError::caused(path, what, remedy, error)
 }
 
@@ -227,7 +227,7 @@ fn looks_like_pointer(bytes: &[u8]) -> bool {
 }
 
 /// Tells how many bytes are missing.
-fn truncated(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
+fn truncated(path: &Path, bytes: &[u8], error: SafeTensorError, again: &str) -> OpenError {
     let what = expected_length(bytes).map_or_else(
         || "its length contradicts its header".to_owned(),
         |expected| match expected.checked_sub(bytes.len() as u64) {
@@ -235,7 +235,7 @@ fn truncated(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
             None => format!("has {} bytes after its last tensor", bytes.len() as u64 - expected),
         },
     );
-    OpenError::caused(path, what, AGAIN, error)
+    OpenError::caused(path, what, again, error)
 }
 
 fn expected_length(bytes: &[u8]) -> Option<u64> {
