@@ -31,4 +31,6 @@ pub mod sample {
     pub static WEIGHTS: &[u8] = include_bytes!("../sample_models/bytelm/model.safetensors");
     /// Its config.json.
     pub const CONFIG: &str = include_str!("../sample_models/bytelm/config.json");
+    /// Its held-out text, the safetensors file beside it.
+    pub static EVAL: &[u8] = include_bytes!("../sample_models/bytelm/eval.safetensors");
 }

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod drive;
 pub mod engine;
+pub mod evaluate;
 pub mod export;
 pub mod lens;
 pub mod model;

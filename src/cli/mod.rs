@@ -2,8 +2,10 @@
 
 mod apply;
 mod args;
+mod calibrate;
 mod dashboard;
 mod error;
+mod evaluate;
 mod export;
 mod frame;
 mod gather;
@@ -44,8 +46,8 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
                 Command::Plan(args) => plan::run(&cli.common, args),
                 Command::Apply(args) => apply::run(&cli.common, args),
                 Command::Export(args) => export::run(&cli.common, args),
-                Command::Calibrate(_) => Err(CliError::not_built("calibrate")),
-                Command::Evaluate(_) => Err(CliError::not_built("evaluate")),
+                Command::Calibrate(args) => calibrate::run(&cli.common, args),
+                Command::Evaluate(args) => evaluate::run(&cli.common, args),
                 Command::Bound(_) => Err(CliError::not_built("bound")),
                 Command::Report(_) => Err(CliError::not_built("report")),
                 Command::Compare(_) => Err(CliError::not_built("compare")),

@@ -15,6 +15,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// Opens a checkpoint, or the bundled sample.
 pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
@@ -150,6 +151,17 @@ impl Meter {
             total => format!("{}/{total} layers", p.done),
         };
         eprint!("\r\x1b[K{what} {bar} {:.0}%{left}", p.share * 100.0);
+        self.shown = true;
+    }
+    /// Shows how much of one long work is done, after so long.
+    pub fn share(&mut self, title: &str, share: f64, spent: Duration) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let left = (share > 0.0).then(|| spent.mul_f64((1.0 - share).max(0.0) / share));
+        let left = left.map_or(String::new(), |d| format!("  {} left", duration(d)));
+        let bar = crate::widgets::meter::meter(share, 26);
+        eprint!("\r\x1b[K{title} {bar} {:.0}%{left}", share * 100.0);
         self.shown = true;
     }
     /// Clears the line before something is written.

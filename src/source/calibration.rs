@@ -6,7 +6,7 @@
 
 use super::OpenError;
 use super::mapped::Mapped;
-use super::safetensors::explain;
+use super::safetensors::explain_with;
 use crate::model::inputs::{Held, Inputs, InputsError};
 use crate::model::{Kind, Model};
 use safetensors::SafeTensors;
@@ -53,7 +53,7 @@ pub fn open(path: &Path) -> Result<Calibration, OpenError> {
         .map_err(|e| OpenError::caused(path, "cannot be opened", "check that it exists and may be read", e))?;
     let broken = |what: String| OpenError::broken(path, what, AGAIN);
     let bytes = file.all();
-    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| explain(path, bytes, e, AGAIN))?;
+    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| explain_with(path, bytes, e, AGAIN))?;
     let words = metadata.metadata().clone().unwrap_or_default();
     if let Some(other) = words.get("format").filter(|f| f.starts_with("slimscope") && *f != FORMAT) {
         return Err(broken(format!("is of the form \"{other}\", not \"{FORMAT}\"")));

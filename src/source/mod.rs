@@ -59,6 +59,11 @@ pub fn open(path: &Path) -> Result<(Model, Weights), OpenError> {
     safetensors::open(&found)
 }
 
+/// What stands in place of a path for a checkpoint that is part of the program.
+pub fn bundled(name: &str) -> PathBuf {
+    PathBuf::from(format!("{name} (bundled)"))
+}
+
 /// Opens a checkpoint that is part of the program.
 pub fn open_embedded(name: &str, bytes: &'static [u8], config: &str) -> Result<(Model, Weights), OpenError> {
     safetensors::open_embedded(name, bytes, config)

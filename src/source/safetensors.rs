@@ -35,7 +35,7 @@ pub fn open(found: &Found) -> Result<(Model, Weights), OpenError> {
 
 /// Opens a checkpoint whose bytes are part of the program.
 pub fn open_embedded(name: &str, bytes: &'static [u8], config: &str) -> Result<(Model, Weights), OpenError> {
-    let path = PathBuf::from(format!("{name} (bundled)"));
+    let path = super::bundled(name);
     let mut model = Model { name: name.to_owned(), path: path.clone(), format: "safetensors", ..Model::default() };
     read_header(&mut model, &path, bytes)?;
     if let Some(file) = model.files.first_mut() {
@@ -128,11 +128,11 @@ fn read_config(model: &mut Model, path: &Path) {
 fn read_header(model: &mut Model, path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
     let (header, metadata) = match SafeTensors::read_metadata(bytes) {
         Err(error @ SafeTensorError::InvalidHeader(_)) => {
-            let read = lossy(bytes).ok_or_else(|| explain(path, bytes, error, AGAIN))?;
+            let read = lossy(bytes).ok_or_else(|| explain(path, bytes, error))?;
             model.notes.push(format!("{}: its header is not all UTF-8: odd characters were replaced", file_name(path)));
             read
         }
-        other => other.map_err(|e| explain(path, bytes, e, AGAIN))?,
+        other => other.map_err(|e| explain(path, bytes, e))?,
     };
     let start = header + 8;
     let file = model.files.len();
@@ -200,7 +200,12 @@ fn unknown_name(dtype: Dtype) -> &'static str {
 }
 
 /// Turns the crate's error into one that says what is wrong with this file and what to do.
-pub(super) fn explain(path: &Path, bytes: &[u8], error: SafeTensorError, again: &str) -> OpenError {
+pub(crate) fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
+    explain_with(path, bytes, error, AGAIN)
+}
+
+/// The same with what to do about it.
+pub(super) fn explain_with(path: &Path, bytes: &[u8], error: SafeTensorError, again: &str) -> OpenError {
     let what = match &error {
         _ if bytes.is_empty() => "is empty".to_owned(),
         SafeTensorError::HeaderTooSmall => format!("is only {} bytes long: not a safetensors file", bytes.len()),

@@ -1,0 +1,94 @@
+//! Listens to what layers multiply.
+
+use super::{CalibrateError, Options};
+use crate::evaluate::moments::NotFinite;
+use crate::evaluate::{Batch, Moments, Network};
+use crate::model::{LayerId, Model};
+use candle_core::{Error, Result as Tensed, Tensor};
+use std::collections::BTreeMap;
+
+/// Sums up what each layer hears; what several layers hear together once.
+pub struct Ears<'a> {
+    network: &'a Network,
+    model: &'a Model,
+    data: &'a str,
+    options: &'a Options,
+    /// Each layer heard so far, and which input it hears.
+    layers: BTreeMap<LayerId, usize>,
+    inputs: Vec<Input>,
+    /// The tensor heard last, and which input it belongs to.
+    last: Option<(candle_core::TensorId, usize)>,
+    /// The layer that heard what is no number.
+    wrong: Option<(LayerId, NotFinite)>,
+}
+
+/// A tensor that one or several layers hear.
+struct Input {
+    /// The layer that hears it first.
+    first: LayerId,
+    moments: Moments,
+}
+
+impl<'a> Ears<'a> {
+    /// Nothing heard yet.
+    pub fn new(network: &'a Network, model: &'a Model, data: &'a str, options: &'a Options) -> Self {
+        Self { network, model, data, options, layers: BTreeMap::new(), inputs: Vec::new(), last: None, wrong: None }
+    }
+
+    /// Runs a batch and listens.
+    pub fn run(&mut self, batch: &Batch) -> Result<(), CalibrateError> {
+        let network = self.network;
+        self.last = None;
+        let run = network.logits(batch, Some(&mut |layer, x| self.hear(layer, x)));
+        match (run, self.wrong.take()) {
+            (Err(_), Some((layer, wrong))) => Err(not_finite(self.model, layer, "its input", wrong, self.data)),
+            (Err(error), None) => Err(error.into()),
+            (Ok(_), _) => Ok(()),
+        }
+    }
+
+    /// Layers heard and which input each hears, and the inputs.
+    pub fn heard(self) -> (BTreeMap<LayerId, usize>, Vec<Moments>) {
+        (self.layers, self.inputs.into_iter().map(|i| i.moments).collect())
+    }
+
+    fn hear(&mut self, layer: LayerId, x: &Tensor) -> Tensed<()> {
+        if !self.options.wants(layer) {
+            return Ok(());
+        }
+        let same = self.last.filter(|(id, _)| *id == x.id()).map(|(_, input)| input);
+        let number = match (same, self.layers.get(&layer).copied()) {
+            // What was summed up for the layer before.
+            (Some(input), None) => {
+                self.layers.insert(layer, input);
+                return Ok(());
+            }
+            (Some(input), Some(known)) if input == known => return Ok(()),
+            (_, Some(known)) => known,
+            (None, None) => {
+                let columns = x.dim(1)?;
+                self.inputs.push(Input { first: layer, moments: Moments::new(columns, self.options.limit) });
+                self.layers.insert(layer, self.inputs.len() - 1);
+                self.inputs.len() - 1
+            }
+        };
+        let input =
+            self.inputs.get_mut(number).filter(|i| i.first == layer && x.dims().get(1) == Some(&i.moments.columns()));
+        let Some(input) = input else {
+            let name = self.model.layer(layer).map_or("a layer", |l| l.name.as_str());
+            return Err(Error::Msg(format!("{name} hears another tensor than in the batches before")));
+        };
+        let values = x.flatten_all()?.to_vec1::<f32>()?;
+        self.last = Some((x.id(), number));
+        self.network.inside(|| input.moments.add(&values)).map_err(|wrong| {
+            self.wrong = Some((layer, wrong));
+            Error::wrap(wrong)
+        })
+    }
+}
+
+/// The error that names the layer.
+pub fn not_finite(model: &Model, layer: LayerId, what: &'static str, wrong: NotFinite, data: &str) -> CalibrateError {
+    let layer = model.layer(layer).map_or_else(String::new, |l| l.name.clone());
+    CalibrateError::NotFinite { model: model.name.clone(), layer, what, column: wrong.column, data: data.to_owned() }
+}
