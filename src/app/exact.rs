@@ -29,8 +29,10 @@ impl App {
             let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
             // A rank alone follows from the dense spectrum, all but its row and column sums.
             let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
-            let spatial = treatment.rank.is_some() && treatment.form == Factors::Spatial;
-            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || spatial || sums)
+            // What it does to outputs does not; nor does what other forms of factors leave.
+            let seen = treatment.rank.is_some() && self.model.layer(id).is_some_and(|l| l.inputs.is_some());
+            let other = treatment.rank.is_some() && treatment.form != Factors::Matrix;
+            let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || other || sums || seen)
                 && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
                 && self.current_refinement(id).is_none()
                 && !failed;

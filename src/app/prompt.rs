@@ -95,9 +95,12 @@ pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
         return rule.map(Value::Rule);
     }
     match text {
-        "spatial" => return Ok(Value::Form(Factors::Spatial)),
-        "channel" | "matrix" => return Ok(Value::Form(Factors::Matrix)),
-        _ => {}
+        "channel" => return Ok(Value::Form(Factors::Matrix)),
+        name => {
+            if let Some(form) = Factors::parse(name) {
+                return Ok(Value::Form(form));
+            }
+        }
     }
     if let Some(criterion) = Criterion::parse(text) {
         return Ok(Value::Criterion(criterion));
@@ -171,6 +174,8 @@ mod tests {
             (Knob::Prune, "energy 95%", Value::Rule(rule::parse("energy 95%").unwrap().unwrap())),
             (Knob::Rank, "leverage", Value::Criterion(Criterion::Leverage)),
             (Knob::Prune, "spatial", Value::Form(Factors::Spatial)),
+            (Knob::Rank, "whitened", Value::Form(Factors::Whitened)),
+            (Knob::Rank, "asvd", Value::Form(Factors::Asvd)),
             (Knob::Rank, "gd", Value::Rule(rule::parse("gd").unwrap().unwrap())),
         ] {
             assert_eq!(value(knob, text), Ok(want), "{text}");

@@ -116,21 +116,21 @@ impl App {
         self.model.layer(id).map_or(1, |l| self.form_of(id).full_rank(l)).max(1)
     }
 
-    /// Goes from factors of the matrix to spatial-wise ones and back, for all layers in scope.
+    /// Goes on to the next form of factors that the selected layer has, for all layers in scope.
     pub(super) fn next_form(&mut self) {
         let Some(layer) = self.model.layer(self.selected) else { return };
-        let form = match self.form_of(layer.id) {
-            Factors::Matrix if Factors::Spatial.apply_to(layer) => Factors::Spatial,
-            Factors::Matrix => {
-                let why = "spatial-wise factors are of convolutions over two axes, of several taps and without groups";
-                self.say(why);
-                return;
-            }
-            Factors::Spatial => Factors::Matrix,
+        let all = Factors::ALL;
+        let at = all.iter().position(|f| *f == self.form_of(layer.id)).unwrap_or(0);
+        let next = (1..all.len()).map(|step| all[(at + step) % all.len()]).find(|f| f.apply_to(layer));
+        let Some(form) = next else {
+            let why = [Factors::Spatial, Factors::Whitened].map(|f| f.fits(layer).err().unwrap_or_default());
+            self.say(format!("{}; whitened ones: {}", why[0], why[1]));
+            return;
         };
         let [m, n] = form.shape(layer);
         let (full, even) = (form.full_rank(layer), form.break_even_rank(layer));
-        let said = format!("factors {}: of a {m}×{n} matrix, full rank {full}, break-even {even}", form.words());
+        let what = if form.weighs() { format!("; {}", form.describe(layer)) } else { String::new() };
+        let said = format!("factors {}: of a {m}×{n} matrix, full rank {full}, break-even {even}{what}", form.words());
         self.set(Value::Form(form), false);
         self.knob = Knob::Rank;
         self.say(said);

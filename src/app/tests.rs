@@ -255,6 +255,7 @@ fn only_the_plan_that_stands_is_refined_and_stale_answers_are_dropped() {
             threshold: 0.1,
             row_density: vec![],
             col_density: vec![],
+            weighed: None,
             linf_l1: None,
         })),
     };

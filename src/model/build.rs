@@ -139,6 +139,7 @@ fn layer(
         tied_to: None,
         norm: None,
         gains: None,
+        inputs: None,
         why_not: None,
     };
     layer.why_not = why_not(&layer);
@@ -228,6 +229,7 @@ fn optimiser_state(id: TensorId, tensor: &Tensor) -> Layer {
         tied_to: None,
         norm: None,
         gains: None,
+        inputs: None,
         why_not: Some("optimiser state: not a weight".to_owned()),
     }
 }

@@ -1,6 +1,6 @@
 //! A layer: one weight tensor seen as the matrix that compression works on.
 
-use super::{DType, TensorId};
+use super::{DType, Inputs, TensorId};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -220,6 +220,8 @@ pub struct Layer {
     pub norm: Option<TensorId>,
     /// Its numbers, one for each output; read when the checkpoint is opened.
     pub gains: Option<Arc<[f32]>>,
+    /// What a calibration pass saw at its input, where a file of it was opened.
+    pub inputs: Option<Arc<Inputs>>,
     /// Why it cannot be compressed; `None` when it can.
     pub why_not: Option<String>,
 }
@@ -287,6 +289,7 @@ impl Layer {
             tied_to: None,
             norm: None,
             gains: None,
+            inputs: None,
             why_not: None,
         }
     }

@@ -6,6 +6,7 @@ pub mod cost;
 pub mod decode;
 pub mod dtype;
 pub mod encode;
+pub mod inputs;
 pub mod layer;
 pub mod matrix;
 pub mod naming;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use dtype::DType;
+pub use inputs::Inputs;
 pub use layer::{Kind, Layer, LayerId, Orientation, Role};
 pub use matrix::Matrix;
 pub use stored::Stored;
@@ -125,4 +127,4 @@ impl Model {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

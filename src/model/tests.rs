@@ -4,7 +4,7 @@ use super::*;
 use serde_json::{Value, json};
 
 /// A model of these tensors, in this file order.
-pub(super) fn model_of(tensors: &[(&str, &[usize], DType)], config: Value) -> Model {
+pub(crate) fn model_of(tensors: &[(&str, &[usize], DType)], config: Value) -> Model {
     let mut at = 0;
     let tensors = tensors
         .iter()

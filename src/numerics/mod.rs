@@ -11,7 +11,9 @@ pub mod kendall;
 pub mod lanczos;
 pub mod leverage;
 pub mod norms;
+pub mod root;
 pub mod subspace;
 pub mod svd;
+pub mod weighted;
 
 pub use interrupt::{KeepGoing, Stopped};

@@ -241,7 +241,8 @@ impl LayerPlan {
             pattern: p.pattern.name(p.remove),
         });
         let quantise = treatment.quantise.map(|q| QuantisePlan { bits: q.bits, per: q.per.name() });
-        let factors = (treatment.rank.is_some() && treatment.form == Factors::Spatial).then(|| SPATIAL.to_owned());
+        let named = treatment.rank.is_some() && treatment.form != Factors::Matrix;
+        let factors = named.then(|| treatment.form.name().to_owned());
         Self { name: layer.name.clone(), rank: treatment.rank, prune, factors, quantise, pinned }
     }
 
@@ -289,20 +290,21 @@ fn prune(named: &PrunePlan) -> Result<Prune, String> {
     }
 }
 
-/// The name of spatial-wise factors.
-const SPATIAL: &str = "spatial";
-
 /// What a file says two factors are of.
 fn factors(named: &LayerPlan, layer: &Layer) -> Result<Factors, String> {
-    match named.factors.as_deref() {
-        None | Some("matrix") => Ok(Factors::Matrix),
-        Some(SPATIAL) if named.rank.is_none() => Err("factors without a rank".to_owned()),
-        Some(SPATIAL) if !Factors::Spatial.apply_to(layer) => {
-            Err("spatial factors are of convolutions over two axes, of several taps and without groups".to_owned())
-        }
-        Some(SPATIAL) => Ok(Factors::Spatial),
-        Some(other) => Err(format!("factors = {other} is none of matrix, {SPATIAL}")),
+    let Some(name) = named.factors.as_deref() else { return Ok(Factors::Matrix) };
+    let Some(form) = Factors::parse(name) else {
+        let known = Factors::ALL.map(Factors::name).join(", ");
+        return Err(format!("factors = {name} is none of {known}"));
+    };
+    if form == Factors::Matrix {
+        return Ok(form);
     }
+    if named.rank.is_none() {
+        return Err("factors without a rank".to_owned());
+    }
+    let fits = form.fits(layer).map_err(|why| if form.weighs() { format!("factors = {name}: {why}") } else { why });
+    fits.map(|()| form)
 }
 
 /// What a file says entries are rounded to.

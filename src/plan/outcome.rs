@@ -10,6 +10,7 @@ use crate::model::{LayerId, Model};
 use crate::plan::Plan;
 use crate::probe::book::FactBook;
 use crate::treat::Refined;
+use crate::treat::error::Weighed;
 use std::sync::Arc;
 
 pub use layer::{cost_of, project_layer};
@@ -33,6 +34,8 @@ pub struct LayerOutcome {
     pub norm_after: Option<Known>,
     /// ‖W − Ŵ‖₂.
     pub delta_norm: Option<Known>,
+    /// What it does to the layer's outputs, where a calibration pass saw its inputs and it was really run.
+    pub weighed: Option<Weighed>,
     /// ℓ2 Lipschitz constant of the layer as a map: ‖W‖₂, or a convolution's operator norm on images.
     pub lipschitz_before: Option<Known>,
     /// The same under the plan.

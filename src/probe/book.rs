@@ -54,14 +54,15 @@ impl LayerFacts {
     /// The exact spectrum of the matrix whose rank two factors of this form keep.
     pub fn spectrum_of(&self, form: Factors) -> Option<&Spectrum> {
         match form {
-            Factors::Matrix => self.spectrum.as_deref(),
+            // What inputs are weighed with changes which rank-r matrix is best, not which matrix it is of.
+            Factors::Matrix | Factors::Whitened | Factors::Asvd => self.spectrum.as_deref(),
             Factors::Spatial => self.spatial.as_deref(),
         }
     }
 
     /// The same as well as it is known; a sketch there is of the matrix view alone.
     pub fn best_spectrum_of(&self, form: Factors) -> Option<&Spectrum> {
-        if form == Factors::Matrix { self.best_spectrum() } else { self.spectrum_of(form) }
+        if form == Factors::Spatial { self.spectrum_of(form) } else { self.best_spectrum() }
     }
 
     /// The spectrum as well as it is known: exact, or sketched.

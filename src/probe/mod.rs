@@ -21,6 +21,7 @@ mod steps;
 pub mod structure;
 
 use crate::known::Known;
+use crate::model::inputs::InputsError;
 use crate::model::{Layer, Stored};
 use std::sync::Arc;
 
@@ -95,6 +96,15 @@ pub enum ProbeError {
     /// An iteration did not converge.
     #[error("the singular values did not converge")]
     NoConvergence,
+    /// What a calibration pass saw is missing, or could not be read.
+    #[error("{0}")]
+    Inputs(String),
+}
+
+impl From<InputsError> for ProbeError {
+    fn from(error: InputsError) -> Self {
+        Self::Inputs(error.to_string())
+    }
 }
 
 /// What a probe is given besides the matrix.

@@ -56,7 +56,7 @@ pub fn json(summary: &Summary) -> Value {
                 "pattern": treatment.prune.map(|p| p.pattern.name(p.remove)),
                 "criterion": treatment.prune.map(|p| p.criterion.name()),
                 "rank": treatment.rank,
-                "factors": (treatment.rank.is_some() && treatment.form == Factors::Spatial).then_some("spatial"),
+                "factors": (treatment.rank.is_some() && treatment.form != Factors::Matrix).then(|| treatment.form.name()),
                 "bits": treatment.quantise.map(|q| q.bits),
                 "bits_per": treatment.quantise.map(|q| q.per.name()),
                 "params_after": out.after.params,
@@ -97,7 +97,7 @@ pub fn table(summary: &Summary) -> Vec<String> {
     for (layer, treatment, out) in summary.layers() {
         let words = match (treatment.rank, treatment.prune) {
             (None, None) => "dense".to_owned(),
-            (Some(r), None) if treatment.form == Factors::Spatial => format!("rank {r} spatial-wise"),
+            (Some(r), None) if treatment.form != Factors::Matrix => format!("rank {r} {}", treatment.form.words()),
             (Some(r), None) => format!("rank {r}"),
             (None, Some(p)) => format!("remove {}", p.short()),
             (Some(r), Some(p)) => format!("rank {r}, remove {} of the rest", p.short()),

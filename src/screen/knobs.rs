@@ -109,7 +109,7 @@ fn rank_words(look: &Look, reading: Reading) -> Phrase {
         Reading::Mixed(low, high) => mixed(low, high),
         Reading::Same(None) => {
             let phrase = Phrase::new().group("dense").caption(&format!("full rank {full}"));
-            if form == Factors::Spatial { phrase.caption(form.words()) } else { phrase }
+            if form == Factors::Matrix { phrase } else { phrase.caption(form.words()) }
         }
         Reading::Same(Some(share)) => {
             let rank = look.app.plan.treatment(look.layer.id).rank.unwrap_or((share * full as f64).round() as usize);
@@ -117,8 +117,8 @@ fn rank_words(look: &Look, reading: Reading) -> Phrase {
                 / look.layer.params.max(1) as f64;
             let value = if look.app.targets().len() > 1 && !look.compact {
                 format!("{:.0}% of rank", share * 100.0)
-            } else if form == Factors::Spatial {
-                format!("r {rank}/{full} spatial")
+            } else if form != Factors::Matrix {
+                format!("r {rank}/{full} {}", form.name())
             } else if look.compact {
                 format!("r {rank}/{full}")
             } else {

@@ -190,7 +190,10 @@ fn treatment_words(app: &App, layer: &Layer, t: Treatment, room: u16) -> String 
     let bits = t.quantise.map(|q| format!("{}b", q.bits));
     let words = match (t.rank, t.prune) {
         (None, None) => t.quantise.map_or("dense".to_owned(), Quantise::short),
-        (Some(r), None) if t.form == Factors::Spatial => format!("s {r:<4} {:.0}%", keep * 100.0),
+        (Some(r), None) if t.form != Factors::Matrix => {
+            let of = t.form.name().chars().next().unwrap_or('r');
+            format!("{of} {r:<4} {:.0}%", keep * 100.0)
+        }
         (Some(r), None) if room >= 11 && bits.is_none() => format!("r {r:<4} {:.0}%", keep * 100.0),
         (Some(r), None) => format!("r {r}"),
         (None, Some(p)) => match p.pattern {

@@ -1,5 +1,6 @@
 //! How bytes become a model: one file per format. Reads headers at once, tensors one at a time when asked.
 
+pub mod calibration;
 mod gains;
 pub mod locate;
 pub mod mapped;

@@ -201,6 +201,11 @@ fn unknown_name(dtype: Dtype) -> &'static str {
 
 /// Turns the crate's error into one that says what is wrong with this file and what to do.
 pub(crate) fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
+    explain_with(path, bytes, error, AGAIN)
+}
+
+/// The same with what to do about it.
+pub(super) fn explain_with(path: &Path, bytes: &[u8], error: SafeTensorError, again: &str) -> OpenError {
     let what = match &error {
         _ if bytes.is_empty() => "is empty".to_owned(),
         SafeTensorError::HeaderTooSmall => format!("is only {} bytes long: not a safetensors file", bytes.len()),
@@ -208,13 +213,13 @@ pub(crate) fn explain(path: &Path, bytes: &[u8], error: SafeTensorError) -> Open
         SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => {
             "its header is longer than the file: truncated, or not a safetensors file".to_owned()
         }
-        SafeTensorError::MetadataIncompleteBuffer => return truncated(path, bytes, error),
+        SafeTensorError::MetadataIncompleteBuffer => return truncated(path, bytes, error, again),
         SafeTensorError::InvalidOffset(name) => format!("tensor {name}: its offsets overlap another's or leave a gap"),
         SafeTensorError::TensorInvalidInfo => "a tensor's shape and length contradict each other".to_owned(),
         SafeTensorError::ValidationOverflow => "a tensor's shape is larger than any file".to_owned(),
         _ => "its header is damaged, or it is not a safetensors file".to_owned(),
     };
-    let remedy = if looks_like_pointer(bytes) { "it is a Git LFS pointer: run `git lfs pull`" } else { AGAIN };
+    let remedy = if looks_like_pointer(bytes) { "it is a Git LFS pointer: run `git lfs pull`" } else { again };
     OpenError::caused(path, what, remedy, error)
 }
 
@@ -227,7 +232,7 @@ fn looks_like_pointer(bytes: &[u8]) -> bool {
 }
 
 /// Tells how many bytes are missing.
-fn truncated(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
+fn truncated(path: &Path, bytes: &[u8], error: SafeTensorError, again: &str) -> OpenError {
     let what = expected_length(bytes).map_or_else(
         || "its length contradicts its header".to_owned(),
         |expected| match expected.checked_sub(bytes.len() as u64) {
@@ -235,7 +240,7 @@ fn truncated(path: &Path, bytes: &[u8], error: SafeTensorError) -> OpenError {
             None => format!("has {} bytes after its last tensor", bytes.len() as u64 - expected),
         },
     );
-    OpenError::caused(path, what, AGAIN, error)
+    OpenError::caused(path, what, again, error)
 }
 
 fn expected_length(bytes: &[u8]) -> Option<u64> {

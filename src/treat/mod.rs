@@ -1,6 +1,7 @@
 //! What can be done to a layer: the treated matrix Ŵ, and what an exact run tells about it.
 
 pub mod criterion;
+pub mod error;
 pub mod low_rank;
 pub mod parts;
 pub mod pattern;
@@ -72,6 +73,10 @@ pub enum Factors {
     Matrix,
     /// Of a convolution, spatial-wise: (inputs · kh) × (outputs · kw), a kh×1 convolution and a 1×kw one.
     Spatial,
+    /// Outputs × inputs, least error in what it makes of the inputs: ‖(W − Ŵ)X‖ (SVD-LLM).
+    Whitened,
+    /// Outputs × inputs, columns scaled by the root of their mean |x| (ASVD).
+    Asvd,
 }
 
 impl Treatment {
@@ -94,6 +99,10 @@ impl Treatment {
     /// How entries are pruned, where nothing else is done.
     pub fn pruned_alone(&self) -> Option<Prune> {
         self.prune.filter(|_| self.rank.is_none() && self.quantise.is_none())
+    }
+    /// Whether what is done goes by activations.
+    pub fn weighs(&self) -> bool {
+        (self.rank.is_some() && self.form.weighs()) || self.prune.is_some_and(|p| p.criterion.weighs())
     }
     /// Whether entries are rounded and nothing else is done.
     pub fn is_rounded_alone(&self) -> bool {

@@ -1,10 +1,9 @@
 //! A treated layer as it would run: two factors, single entries, or both.
 
-use super::low_rank::of_form;
+use super::low_rank::{self, of_form};
 use super::{Factors, Treatment, prune, quantise};
 use crate::model::{Layer, Matrix};
 use crate::numerics::KeepGoing;
-use crate::numerics::svd::factors;
 use crate::probe::ProbeError;
 
 /// What the treated layer computes: y = (up·down + entries)·x, what is missing left out.
@@ -31,13 +30,7 @@ pub fn parts(
             return Ok(Parts { factors: None, entries: Some(entries) });
         }
     };
-    let (up, down) = factors(matrix.view(), rank, keep_going)?;
-    let mut pair = [up, down].map(|f| Matrix { rows: f.nrows(), cols: f.ncols(), data: f.into_raw_vec_and_offset().0 });
-    if let Some(how) = treatment.quantise {
-        for factor in &mut pair {
-            quantise::quantise(factor, how, keep_going)?;
-        }
-    }
+    let pair = low_rank::pair(layer, matrix, treatment.form, rank, treatment.quantise, keep_going)?;
     let entries = match treatment.prune {
         None => None,
         Some(how) => {

@@ -97,7 +97,8 @@ fn pattern_applied(
     let mut data = vec![0f32; rows * cols];
     entries.rows_into(0, &mut data);
     let mut matrix = Matrix { rows, cols, data };
-    prune(&mut matrix, layer, how, keep_going)?;
+    // What cannot be done is told by the exact run.
+    prune(&mut matrix, layer, how, keep_going).map_err(|_| Stopped)?;
     Ok(Some(matrix))
 }
 

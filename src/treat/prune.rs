@@ -5,11 +5,12 @@
 mod kernels;
 pub mod stored;
 
-use super::criterion::{Criterion, Scores};
+use super::criterion::{Act, Criterion, Scores};
 use super::pattern::{Pattern, Prune};
 use crate::model::{Layer, Matrix};
 use crate::numerics::isa::{Isa, Kernel};
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
+use crate::probe::ProbeError;
 use kernels::Plain;
 
 /// What pruning did.
@@ -17,7 +18,7 @@ use kernels::Plain;
 pub struct Pruned {
     /// Largest magnitude removed, of single entries; 0 where units of more entries go.
     pub threshold: f32,
-    /// Σ w² of the entries removed.
+    /// Σ w² of the entries removed; ‖W − Ŵ‖_F² where entries that stay change.
     pub energy: f64,
     /// Entries left that are not zero.
     pub nonzeros: u64,
@@ -34,14 +35,14 @@ pub struct Pruned {
 pub struct Removed {
     /// Largest magnitude removed, of single entries; 0 where units of more entries go.
     pub threshold: f32,
-    /// Σ w² of the entries removed.
+    /// Σ w² of the entries removed; ‖W − Ŵ‖_F² where entries that stay change.
     pub energy: f64,
     /// All entries of the units that stay, where units go.
     pub kept: Option<u64>,
 }
 
 /// Sets what the pattern chooses to zero, as [`remove`] does, and counts what is left.
-pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Pruned, Stopped> {
+pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Pruned, ProbeError> {
     let Removed { threshold, energy, kept } = remove(matrix, layer, how, keep_going)?;
     let (rows, cols) = counts(matrix, keep_going)?;
     let nonzeros = rows.iter().map(|&n| u64::from(n)).sum();
@@ -50,7 +51,12 @@ pub fn prune(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoi
 
 /// Sets what the pattern chooses to zero, what the criterion holds for least first; of equals those that come first in the
 /// matrix. Where the criterion cannot choose nothing goes: who makes a plan asks it before.
-pub fn remove(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGoing<'_>) -> Result<Removed, Stopped> {
+pub fn remove(
+    matrix: &mut Matrix,
+    layer: &Layer,
+    how: Prune,
+    keep_going: KeepGoing<'_>,
+) -> Result<Removed, ProbeError> {
     let removed = how.pattern.removed(how.remove, layer);
     let single = |energy| Removed { energy, ..Removed::default() };
     let cols = matrix.cols;
@@ -62,9 +68,9 @@ pub fn remove(matrix: &mut Matrix, layer: &Layer, how: Prune, keep_going: KeepGo
         }
         Pattern::PerRow => Ok(single(groups(matrix, None, [cols, removed as usize], keep_going)?)),
         Pattern::Groups(m) => Ok(single(groups(matrix, None, [m, removed as usize], keep_going)?)),
-        Pattern::Rows => units(matrix, [1, cols], removed, keep_going),
-        Pattern::Columns => units(matrix, [matrix.rows, layer.input_columns()], removed, keep_going),
-        Pattern::Blocks(r, c) => units(matrix, [r, c], removed, keep_going),
+        Pattern::Rows => Ok(units(matrix, [1, cols], removed, keep_going)?),
+        Pattern::Columns => Ok(units(matrix, [matrix.rows, layer.input_columns()], removed, keep_going)?),
+        Pattern::Blocks(r, c) => Ok(units(matrix, [r, c], removed, keep_going)?),
     }
 }
 
@@ -117,14 +123,24 @@ fn by_scores(
     how: Prune,
     removed: u64,
     keep_going: KeepGoing<'_>,
-) -> Result<Removed, Stopped> {
+) -> Result<Removed, ProbeError> {
     let way = how.criterion.way();
-    if (way.applies)(layer, how.pattern).is_err() {
-        return Ok(Removed::default());
+    if let Err(why) = (way.applies)(layer, how.pattern) {
+        // Activations are missing where a plan is used without them; all else was asked when it was made.
+        return if way.weighs { Err(ProbeError::Inputs(why)) } else { Ok(Removed::default()) };
     }
     let single = |energy| Removed { energy, ..Removed::default() };
     let cols = matrix.cols;
-    match ((way.scores)(layer, matrix, keep_going)?, how.pattern) {
+    let scores = match way.act {
+        Act::Scores(scores) => scores(layer, matrix, keep_going)?,
+        Act::Rewrite(rewrite) => {
+            let before = matrix.data.clone();
+            rewrite(layer, matrix, how, keep_going)?;
+            let lost = |(w, v): (&f32, &f32)| (f64::from(*w) - f64::from(*v)).powi(2);
+            return Ok(single(before.iter().zip(&matrix.data).map(lost).sum()));
+        }
+    };
+    match (scores, how.pattern) {
         (Scores::Entries(scores), Pattern::Unstructured) => {
             let cleared = kernels::entries::<Plain>(&mut matrix.data, Some(&scores), removed, keep_going)?;
             Ok(Removed { threshold: cleared.largest, ..single(cleared.lost) })

@@ -1,5 +1,6 @@
 //! The exact consequences of a treatment: what a projection can only estimate.
 
+use super::error::{self, Weighed, weigh};
 use super::low_rank::{low_rank, of_form};
 use super::prune::{Pruned, prune};
 use super::{Factors, Prune, Treatment};
@@ -28,6 +29,8 @@ pub struct Refined {
     pub row_density: Vec<f32>,
     /// Share of nonzeros in each column of the sparse part.
     pub col_density: Vec<f32>,
+    /// What it does to the layer's outputs, where a calibration pass saw its inputs.
+    pub weighed: Option<Weighed>,
     /// Largest row sum and column sum of |Ŵ|: the ℓ∞ and ℓ1 norms of the layer as a map.
     pub linf_l1: Option<(f64, f64)>,
 }
@@ -36,12 +39,17 @@ pub struct Refined {
 pub fn workspace(layer: &Layer, treatment: Treatment) -> u64 {
     let entries = layer.rows() as u64 * layer.cols() as u64;
     let spectrum = svd::workspace(layer.rows(), layer.cols(), 1, false);
-    match (treatment.rank, treatment.prune.is_some() || treatment.quantise.is_some()) {
-        // The best approximation goes through a decomposition with vectors in `f64`.
-        (Some(_), _) => entries * 4 * 2 + entries * 8 * 4,
-        (None, true) => entries * 4 * 2 + spectrum.max(entries * 4),
-        (None, false) => entries * 4,
-    }
+    // All pairs of inputs: a root of the Gram matrix, its inverse or what a row's refit needs.
+    let pairs = layer.cols() as u64 * layer.cols() as u64;
+    let weighs = if treatment.weighs() { pairs * 8 * 4 } else { 0 };
+    weighs
+        + error::workspace(layer)
+        + match (treatment.rank, treatment.prune.is_some() || treatment.quantise.is_some()) {
+            // The best approximation goes through a decomposition with vectors in `f64`.
+            (Some(_), _) => entries * 4 * 2 + entries * 8 * 4,
+            (None, true) => entries * 4 * 2 + spectrum.max(entries * 4),
+            (None, false) => entries * 4,
+        }
 }
 
 /// Treats the matrix and measures the result. `dense` is the spectrum of the untreated matrix where already known.
@@ -83,6 +91,10 @@ fn truncate(
         &computed
     };
     let treated = low_rank(matrix, rank, None, ask.keep_going)?;
+    let weighed = match &layer.inputs {
+        Some(_) => weigh(layer, matrix, &difference(matrix, &treated), ask.keep_going)?,
+        None => None,
+    };
     let mut sigma = dense.sigma.clone();
     sigma.iter_mut().skip(rank).for_each(|s| *s = 0.0);
     Ok(Refined {
@@ -94,6 +106,7 @@ fn truncate(
         threshold: 0.0,
         row_density: Vec::new(),
         col_density: Vec::new(),
+        weighed,
         linf_l1: Some(sums(layer, &treated)),
     })
 }
@@ -121,8 +134,8 @@ fn sparsify(
     if let Some(base) = &base {
         treated.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w += b);
     }
-    let mut delta = matrix.clone();
-    delta.data.iter_mut().zip(&treated.data).for_each(|(w, t)| *w -= t);
+    let delta = difference(matrix, &treated);
+    let weighed = weigh(layer, matrix, &delta, ask.keep_going)?;
     let error_energy = norms::frobenius_squared(delta.view());
     let delta_norm = Known::lower(density::norm(&delta.data, delta.rows, delta.cols, ask.keep_going)?);
     drop(delta);
@@ -137,8 +150,15 @@ fn sparsify(
         threshold,
         row_density: treatment.prune.map_or_else(Vec::new, |_| share(&rows, matrix.cols)),
         col_density: treatment.prune.map_or_else(Vec::new, |_| share(&cols, matrix.rows)),
+        weighed,
         linf_l1: Some(sums(layer, &treated)),
     })
+}
+
+/// W − Ŵ.
+fn difference(matrix: &Matrix, treated: &Matrix) -> Matrix {
+    let data = matrix.data.iter().zip(&treated.data).map(|(w, t)| w - t).collect();
+    Matrix { rows: matrix.rows, cols: matrix.cols, data }
 }
 
 /// Largest row and column sum of magnitudes: of the matrix, or of a convolution's operator far from the borders.

@@ -1,5 +1,6 @@
 //! What a treated layer takes to store and to run. Pure arithmetic.
 
+use super::error::NO_INPUTS;
 use super::{Factors, Pattern, Prune, Quantise, Treatment};
 use crate::model::cost::Cost;
 use crate::model::{Kind, Layer, Orientation};
@@ -93,23 +94,77 @@ impl Factors {
             _ => layer.matrix,
         }
     }
+    /// All of them, in the order in which a key goes through them.
+    pub const ALL: [Self; 4] = [Self::Matrix, Self::Spatial, Self::Whitened, Self::Asvd];
+
+    /// Its name in plan files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Matrix => "matrix",
+            Self::Spatial => "spatial",
+            Self::Whitened => "whitened",
+            Self::Asvd => "asvd",
+        }
+    }
+    /// The form of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|f| f.name() == name)
+    }
     /// Its word.
     pub fn words(self) -> &'static str {
         match self {
             Self::Matrix => "channel-wise",
             Self::Spatial => "spatial-wise",
+            Self::Whitened => "whitened",
+            Self::Asvd => "ASVD",
         }
     }
-    /// Whether a layer has such factors: spatial-wise those convolutions over two axes, of more than one tap and without
-    /// groups.
+    /// What it is, said when it is chosen.
+    pub fn describe(self, layer: &Layer) -> String {
+        let diagonal = layer.inputs.as_ref().is_some_and(|i| !i.has_gram());
+        match self {
+            Self::Matrix => "the matrix: least ‖W−Ŵ‖".to_owned(),
+            Self::Spatial => "spatial-wise: a kh×1 and a 1×kw convolution".to_owned(),
+            Self::Whitened if diagonal => {
+                "whitened: least ‖(W−Ŵ)X‖ as far as the diagonal of the inputs' Gram matrix says (SVD-LLM)".to_owned()
+            }
+            Self::Whitened => "whitened: least ‖(W−Ŵ)X‖ over the calibration (SVD-LLM)".to_owned(),
+            Self::Asvd => "columns scaled by the root of their mean |x| (ASVD)".to_owned(),
+        }
+    }
+    /// Whether it goes by activations.
+    pub fn weighs(self) -> bool {
+        matches!(self, Self::Whitened | Self::Asvd)
+    }
+    /// Whether a layer has such factors.
     pub fn apply_to(self, layer: &Layer) -> bool {
-        let one_group = layer.conv.is_none_or(|c| c.groups == 1);
-        self == Self::Matrix
-            || (layer.kind == Kind::Conv2d
-                && layer.orientation == Orientation::OutIn
-                && layer.shape.len() == 4
-                && layer.input_columns() > 1
-                && one_group)
+        self.fits(layer).is_ok()
+    }
+    /// Why a layer has no such factors: spatial-wise those convolutions have over two axes, of more than one tap and without
+    /// groups; the weighted ones layers whose inputs were seen.
+    pub fn fits(self, layer: &Layer) -> Result<(), String> {
+        match self {
+            Self::Matrix => Ok(()),
+            Self::Spatial => {
+                let one_group = layer.conv.is_none_or(|c| c.groups == 1);
+                let fits = layer.kind == Kind::Conv2d
+                    && layer.orientation == Orientation::OutIn
+                    && layer.shape.len() == 4
+                    && layer.input_columns() > 1
+                    && one_group;
+                let what = "spatial factors are of convolutions over two axes, of several taps and without groups";
+                if fits { Ok(()) } else { Err(what.to_owned()) }
+            }
+            Self::Whitened | Self::Asvd => match &layer.inputs {
+                None => Err(NO_INPUTS.to_owned()),
+                Some(inputs) if self == Self::Asvd && inputs.abs_mean.is_none() => {
+                    Err("it needs the mean |x| of each input, which the calibration does not hold: --calibration FILE \
+                         with abs_mean"
+                        .to_owned())
+                }
+                Some(_) => Ok(()),
+            },
+        }
     }
     /// The largest possible rank.
     pub fn full_rank(self, layer: &Layer) -> usize {

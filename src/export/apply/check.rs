@@ -225,8 +225,10 @@ impl Apply<'_> {
 
     /// What the stored factors multiply out to, with the sparse part; and that by itself.
     fn product(&self, layer: &Layer, job: &Job, result: &Reopened) -> Result<(Matrix, Option<Matrix>), ApplyError> {
-        let mut product =
-            factored::multiply(&result.tensor(&part(layer, "mod_b"))?, &result.tensor(&part(layer, "mod_a"))?);
+        let mut product = crate::treat::low_rank::multiplied(
+            &result.tensor(&part(layer, "mod_b"))?,
+            &result.tensor(&part(layer, "mod_a"))?,
+        );
         if product.data.len() != layer.rows() * layer.cols() {
             let what = format!("the factors of {} do not multiply out to its shape", layer.name);
             return Err(ApplyError::Changed { path: self.out.to_owned(), what });

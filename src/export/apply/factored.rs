@@ -2,8 +2,8 @@
 
 use crate::model::{Layer, Matrix, Model};
 use crate::numerics::KeepGoing;
-use crate::numerics::svd;
 use crate::plan::{Plan, Treatment};
+use crate::treat::low_rank::{self, multiplied};
 use crate::treat::{Factors, prune::prune, quantise::quantise};
 
 /// Whether a treatment leaves factors.
@@ -70,18 +70,13 @@ pub fn make(
     product: bool,
     keep_going: KeepGoing<'_>,
 ) -> Result<Made, String> {
-    let (left, right) = svd::factors(matrix.view(), rank(layer, treatment), keep_going).map_err(|e| e.to_string())?;
-    let mut pair =
-        [right, left].map(|f| Matrix { rows: f.nrows(), cols: f.ncols(), data: f.into_raw_vec_and_offset().0 });
-    if let Some(how) = treatment.quantise {
-        for factor in &mut pair {
-            quantise(factor, how, keep_going).map_err(|e| e.to_string())?;
-        }
-    }
+    let rank = rank(layer, treatment);
+    let pair = low_rank::pair(layer, matrix, treatment.form, rank, treatment.quantise, keep_going);
+    let [up, down] = pair.map_err(|e| e.to_string())?;
     let mut whole = None;
     let mut tensors = Vec::new();
     if treatment.prune.is_some() || product {
-        whole = Some(multiply(&pair[1], &pair[0]));
+        whole = Some(multiplied(&up, &down));
     }
     if let (Some(how), Some(base)) = (treatment.prune, &mut whole) {
         let mut rest = matrix.clone();
@@ -93,15 +88,8 @@ pub fn make(
         base.data.iter_mut().zip(&rest.data).for_each(|(b, w)| *b += w);
         tensors.push(rest.data);
     }
-    let [a, b] = pair;
-    tensors.splice(0..0, [a.data, b.data]);
+    tensors.splice(0..0, [down.data, up.data]);
     Ok(Made { tensors, product: whole.filter(|_| product) })
-}
-
-/// `left`·`right`.
-pub fn multiply(left: &Matrix, right: &Matrix) -> Matrix {
-    let product = left.view().dot(&right.view());
-    Matrix { rows: left.rows, cols: right.cols, data: product.into_raw_vec_and_offset().0 }
 }
 
 #[cfg(test)]

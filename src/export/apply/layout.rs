@@ -197,7 +197,8 @@ impl Job {
                 sparse + svd::approximation_workspace(rows, cols, rank)
             }
         };
-        2 * matrix + turned + more + self.bytes
+        let weighs = if self.treatment.weighs() { layer.cols() as u64 * layer.cols() as u64 * 8 * 4 } else { 0 };
+        2 * matrix + turned + more + weighs + self.bytes
     }
 }
 

@@ -202,7 +202,7 @@ fn factors_take_the_place_of_a_weight_and_all_else_stays() {
             assert_eq!((a.rows, a.cols, b.rows, b.cols), (rank, layer.cols(), layer.rows(), rank), "{}", layer.name);
             let before = weights.matrix(&model, layer).unwrap();
             let want = treated(layer, &before, treatment, GO).unwrap();
-            let mut product = factored::multiply(&b, &a);
+            let mut product = crate::treat::low_rank::multiplied(&b, &a);
             if treatment.prune.is_some() {
                 let s = part("mod_s");
                 product.data.iter_mut().zip(&s.data).for_each(|(p, s)| *p += s);

@@ -31,7 +31,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
             if treatment.prune.is_some() {
                 lost.add(layer, "the sparse part beside the low rank is left out (json and csv carry both)");
             }
-            if treatment.form == Factors::Matrix && layer.input_columns() > 1 {
+            if treatment.form != Factors::Spatial && layer.input_columns() > 1 {
                 lost.add(
                     layer,
                     "the rank is left out: AIMET's weight SVD of a convolution keeps the kernel in its second factor, \

@@ -7,7 +7,6 @@ use crate::plan::file::fingerprint;
 use crate::plan::outcome::project_layer;
 use crate::plan::{LayerOutcome, Treatment};
 use crate::probe::book::LayerFacts;
-use crate::treat::Factors;
 use serde_json::{Value, json};
 
 /// The format.
@@ -38,7 +37,7 @@ pub fn action(treatment: &Treatment) -> &'static str {
 
 /// What two factors are of, where there are two.
 pub fn factors(treatment: &Treatment) -> Option<&'static str> {
-    treatment.rank.map(|_| if treatment.form == Factors::Spatial { "spatial" } else { "matrix" })
+    treatment.rank.map(|_| treatment.form.name())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "all formats have one signature")]

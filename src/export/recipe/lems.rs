@@ -32,7 +32,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
             continue;
         };
         let even = layer.break_even_rank();
-        if !is_linear(layer) || treatment.form != Factors::Matrix {
+        if !is_linear(layer) || treatment.form == Factors::Spatial {
             lost.add(layer, "the rank is left out: LEMS takes torch.nn.Linear alone (aimet, json and csv carry it)");
             continue;
         }

@@ -68,7 +68,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("rank = 96", "rank = 161", "between 1 and 160"),
         ("rank = 96", "rank = 0", "between 1 and 160"),
         ("model.layers.1.mlp.up_proj", "model.embed_tokens", "cannot be compressed"),
-        ("\"magnitude\"", "\"wanda\"", "none of magnitude"),
+        ("\"magnitude\"", "\"wanda\"", "--calibration FILE"),
         ("\"unstructured\"", "\"2:4:8\"", "N:M"),
         ("\"unstructured\"", "\"1:4\"", "removes 0.75"),
         ("remove = 0.5", "remove = 1.5", "between 0 and 1"),

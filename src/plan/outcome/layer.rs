@@ -6,6 +6,7 @@ use crate::known::{Bound, Known};
 use crate::model::Layer;
 use crate::model::cost::Cost;
 use crate::probe::book::LayerFacts;
+use crate::treat::error::Weighed;
 use crate::treat::size::cost;
 use crate::treat::{Criterion, Factors, Pattern, Prune, Refined, Treatment};
 
@@ -53,12 +54,14 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
         norm_before,
         norm_after: norm_before,
         delta_norm: Some(Known::exact(0.0)),
+        weighed: layer.inputs.as_ref().map(|_| Weighed { output_error: Known::exact(0.0), excess: None }),
         lipschitz_before: None,
         lipschitz_after: None,
     };
     if treatment.is_dense() || !layer.eligible() {
         return out;
     }
+    out.weighed = None;
     out.after = cost_after(layer, facts, treatment);
     if let Some(exact) = exact {
         let factors = cost(layer, Treatment { prune: None, ..treatment }, None).params;
@@ -67,11 +70,12 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
         out.error_energy = Some(Known::exact(exact.error_energy));
         out.norm_after = Some(Known::exact(exact.sigma.first().copied().unwrap_or(0.0)));
         out.delta_norm = Some(exact.delta_norm);
+        out.weighed = exact.weighed;
         return out;
     }
     match (treatment.rank, treatment.prune) {
         (Some(rank), None) if treatment.form == Factors::Spatial => project_spatial(&mut out, facts, rank),
-        (Some(rank), None) => project_rank(&mut out, facts, rank),
+        (Some(rank), None) => project_rank(&mut out, facts, treatment.form, rank),
         (None, Some(how)) => project_prune(&mut out, layer, facts, how),
         (Some(rank), Some(how)) => project_both(&mut out, facts, treatment, (rank, how), layer),
         (None, None) => {}
@@ -126,7 +130,7 @@ fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
     facts.magnitude.as_ref().map(|m| Known::upper(m.frobenius().min((m.linf * m.l1).sqrt())))
 }
 
-fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
+fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, form: Factors, rank: usize) {
     let Some(spectrum) = facts.best_spectrum() else {
         // Nothing better than "between nothing and everything": the frame shows it as pending.
         (out.error_energy, out.delta_norm) = (None, None);
@@ -135,6 +139,12 @@ fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
     out.error_energy = Some(spectrum.known(spectrum.tail_energy(rank)));
     out.delta_norm = Some(spectrum.known(spectrum.cut(rank)));
     out.norm_after = Some(if rank == 0 { Known::exact(0.0) } else { spectrum.known(spectrum.norm()) });
+    if form.weighs() {
+        // A projection of the rows' space that errs no less in the weights than the best one, and stretches nothing more.
+        let least = |k: Known| if k.bound == Bound::Exact { Known::lower(k.value) } else { Known::estimate(k.value) };
+        (out.error_energy, out.delta_norm) = (out.error_energy.map(least), out.delta_norm.map(least));
+        out.norm_after = out.norm_after.map(|k| Known { bound: upper(k.bound), ..k });
+    }
 }
 
 /// Spatial-wise: the error is what its own spectrum leaves; norms of the matrix view follow from it as bounds.
@@ -254,7 +264,7 @@ fn project_both(
     (rank, how): (usize, Prune),
     layer: &Layer,
 ) {
-    let entries = how.criterion == Criterion::RelativeImportance;
+    let entries = how.criterion == Criterion::RelativeImportance || treatment.weighs();
     let Some(spectrum) = facts.best_spectrum_of(treatment.form).filter(|_| !entries) else {
         (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
         return;
@@ -272,7 +282,7 @@ fn project_both(
     out.error_energy = Some(Known::estimate(error));
     out.delta_norm = Some(Known::estimate(delta.min(error.sqrt())));
     out.norm_after = match treatment.form {
-        Factors::Matrix => Some(Known::estimate(spectrum.norm())),
+        Factors::Matrix | Factors::Whitened | Factors::Asvd => Some(Known::estimate(spectrum.norm())),
         Factors::Spatial => out.norm_before.map(|n| Known::estimate(n.value)),
     };
 }

@@ -2,7 +2,7 @@
 //! an output channel. It says something only where training pressed γ towards zero, and of channels whose next layer is
 //! of one scale.
 
-use super::{Criterion, Scores, Way, rows_only};
+use super::{Act, Criterion, Scores, Way, rows_only};
 use crate::treat::Pattern;
 
 /// See the module.
@@ -20,10 +20,11 @@ pub static WAY: Way = Way {
         }
     },
     pattern: Pattern::Rows,
-    scores: |layer, _, _| {
+    weighs: false,
+    act: Act::Scores(|layer, _, _| {
         let gains = layer.gains.iter().flat_map(|g| g.iter());
         Ok(Scores::Rows(gains.map(|g| f64::from(g.abs())).collect()))
-    },
+    }),
 };
 
 /// Σγ² below which channels go by the per-layer rule.

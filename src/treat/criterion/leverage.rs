@@ -1,7 +1,7 @@
 //! Leverage scores of rows, the ℓ2 sensitivities of sensitivity sampling (Woodruff & Yasuda 2023): ℓ_i = max_x (w_i·x)²/‖Wx‖²,
 //! the part of a direction that a row alone can hold. They lie between 0 and 1 and add up to the rank.
 
-use super::{Criterion, Scores, Way, rows_only};
+use super::{Act, Criterion, Scores, Way, rows_only};
 use crate::numerics::leverage::scores;
 use crate::treat::Pattern;
 
@@ -20,7 +20,8 @@ pub static WAY: Way = Way {
         }
     },
     pattern: Pattern::Rows,
-    scores: |_, matrix, keep_going| scores(matrix.view(), keep_going).map(Scores::Rows),
+    weighs: false,
+    act: Act::Scores(|_, matrix, keep_going| Ok(Scores::Rows(scores(matrix.view(), keep_going)?))),
 };
 
 /// Rows that ℓ2 sensitivity sampling draws to keep every ‖Wx‖² within a share ε with probability 1 − δ: Σℓ is the rank d,

@@ -1,6 +1,6 @@
 //! The smallest entries, the units of least energy: what errs least in ‖W − Ŵ‖_F.
 
-use super::{Criterion, Scores, Way};
+use super::{Act, Criterion, Scores, Way};
 use crate::treat::Pattern;
 
 /// See the module.
@@ -11,5 +11,6 @@ pub static WAY: Way = Way {
     short: "smallest |w|",
     applies: |_, _| Ok(()),
     pattern: Pattern::Unstructured,
-    scores: |_, _, _| Ok(Scores::Magnitudes),
+    weighs: false,
+    act: Act::Scores(|_, _, _| Ok(Scores::Magnitudes)),
 };

@@ -1,16 +1,22 @@
 //! By what it is chosen what goes: one file and one line in [`CRITERIA`] for each way.
 //!
 //! A criterion that looks at more than the matrix gets it from the [`Layer`], as batch normalisation does; one that needs
-//! activations would get them the same way and say in `applies` what is missing.
+//! activations gets them the same way and says in `applies` what is missing.
 
 pub mod batch_norm;
 pub mod leverage;
 mod magnitude;
+pub mod obs;
+pub mod obs_refit;
 mod relative_importance;
+pub mod ria;
+pub mod wanda;
 
-use super::Pattern;
+use super::error::{NO_GRAM, NO_INPUTS};
+use super::{Pattern, Prune};
 use crate::model::{Layer, Matrix};
-use crate::numerics::{KeepGoing, Stopped};
+use crate::numerics::KeepGoing;
+use crate::probe::ProbeError;
 use serde::{Deserialize, Serialize};
 
 /// Names a way to choose what goes.
@@ -25,6 +31,14 @@ pub enum Criterion {
     BatchNormScale,
     /// See [`leverage`].
     Leverage,
+    /// See [`wanda`].
+    Wanda,
+    /// See [`ria`].
+    Ria,
+    /// See [`obs`].
+    Obs,
+    /// See [`obs_refit`].
+    ObsRefit,
 }
 
 /// How important each entry, or each row, is; the least important go first.
@@ -36,6 +50,14 @@ pub enum Scores {
     Entries(Vec<f32>),
     /// One for each row.
     Rows(Vec<f64>),
+}
+
+/// How a way to choose goes about it; asked only where it applies.
+pub enum Act {
+    /// It scores; the least important go, the others stay as they are.
+    Scores(fn(&Layer, &Matrix, KeepGoing<'_>) -> Result<Scores, ProbeError>),
+    /// It sets what goes to zero itself, and changes what stays.
+    Rewrite(fn(&Layer, &mut Matrix, Prune, KeepGoing<'_>) -> Result<(), ProbeError>),
 }
 
 /// A way to choose.
@@ -52,12 +74,23 @@ pub struct Way {
     pub applies: fn(&Layer, Pattern) -> Result<(), String>,
     /// The pattern to take where another was in use that it cannot choose in.
     pub pattern: Pattern,
-    /// What it says of a layer. Asked only where it applies.
-    pub scores: fn(&Layer, &Matrix, KeepGoing<'_>) -> Result<Scores, Stopped>,
+    /// Whether it goes by activations.
+    pub weighs: bool,
+    /// How it goes about it.
+    pub act: Act,
 }
 
 /// All of them, in the order in which a key goes through them.
-pub static CRITERIA: [&Way; 4] = [&magnitude::WAY, &relative_importance::WAY, &batch_norm::WAY, &leverage::WAY];
+pub static CRITERIA: [&Way; 8] = [
+    &magnitude::WAY,
+    &relative_importance::WAY,
+    &batch_norm::WAY,
+    &leverage::WAY,
+    &wanda::WAY,
+    &ria::WAY,
+    &obs::WAY,
+    &obs_refit::WAY,
+];
 
 impl Criterion {
     /// Everything about it.
@@ -67,6 +100,10 @@ impl Criterion {
     /// Its name in plan files and on the command line.
     pub fn name(self) -> &'static str {
         self.way().name
+    }
+    /// Whether it goes by activations.
+    pub fn weighs(self) -> bool {
+        self.way().weighs
     }
     /// The criterion of a name.
     pub fn parse(name: &str) -> Option<Self> {
@@ -94,6 +131,26 @@ impl Criterion {
 /// For criteria that score rows.
 fn rows_only(pattern: Pattern) -> Result<(), String> {
     if pattern == Pattern::Rows { Ok(()) } else { Err("it chooses whole rows: pattern row".to_owned()) }
+}
+
+/// For criteria that score single entries.
+fn entries_only(pattern: Pattern) -> Result<(), String> {
+    match pattern {
+        Pattern::Unstructured | Pattern::PerRow | Pattern::Groups(_) => Ok(()),
+        _ => Err("it chooses single entries: pattern unstructured, per-row or N:M".to_owned()),
+    }
+}
+
+/// E[x_j²] of the layer's inputs, for criteria that go by them.
+fn seen(layer: &Layer) -> Result<&[f32], String> {
+    layer.inputs.as_ref().map(|i| i.diagonal()).ok_or_else(|| NO_INPUTS.to_owned())
+}
+
+/// Whether all second moments of the inputs are known, for criteria that go by them.
+fn gram_seen(layer: &Layer) -> Result<(), String> {
+    seen(layer)?;
+    let whole = layer.inputs.as_ref().is_some_and(|i| i.has_gram());
+    if whole { Ok(()) } else { Err(NO_GRAM.to_owned()) }
 }
 
 #[cfg(test)]

@@ -59,7 +59,10 @@ fn a_channel_of_a_convolution_goes_whole() {
 fn it_stops_when_told() {
     for pattern in super::super::pattern::CYCLE {
         let mut matrix = Matrix::new(2, 2, vec![1.0; 4]).unwrap();
-        assert_eq!(prune(&mut matrix, &layer(2, 2), Prune::of(0.5, pattern), &|| false), Err(Stopped));
+        assert_eq!(
+            prune(&mut matrix, &layer(2, 2), Prune::of(0.5, pattern), &|| false),
+            Err(crate::probe::ProbeError::Stopped)
+        );
     }
 }
 
