@@ -203,7 +203,7 @@ fn errors_name_the_file_and_the_remedy_and_have_their_status() {
 
 #[test]
 fn what_is_not_built_or_wrong_ends_with_2() {
-    for command in ["evaluate", "bound", "report", "compare"] {
+    for command in ["bound", "report", "compare"] {
         let (code, told) = failure(&[command, "x", "--flag", "y"]);
         assert_eq!(code, 2, "{command}");
         assert!(told.contains(&format!("`slimscope {command}` is not built yet")), "{told}");

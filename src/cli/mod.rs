@@ -5,6 +5,7 @@ mod args;
 mod calibrate;
 mod dashboard;
 mod error;
+mod evaluate;
 mod export;
 mod frame;
 mod gather;
@@ -46,7 +47,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
                 Command::Apply(args) => apply::run(&cli.common, args),
                 Command::Export(args) => export::run(&cli.common, args),
                 Command::Calibrate(args) => calibrate::run(&cli.common, args),
-                Command::Evaluate(_) => Err(CliError::not_built("evaluate")),
+                Command::Evaluate(args) => evaluate::run(&cli.common, args),
                 Command::Bound(_) => Err(CliError::not_built("bound")),
                 Command::Report(_) => Err(CliError::not_built("report")),
                 Command::Compare(_) => Err(CliError::not_built("compare")),

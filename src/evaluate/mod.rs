@@ -3,10 +3,13 @@
 pub mod calibrate;
 pub mod data;
 pub mod data_error;
+pub mod device;
 pub mod moments;
 pub mod network;
+pub mod quality;
 pub mod run_error;
 pub mod tokenise;
+pub mod treated;
 
 pub use calibrate::{CalibrateError, Calibration, calibrate};
 pub use candle_core::Device;
@@ -14,8 +17,10 @@ pub use data::{Data, Slice, Unit};
 pub use data_error::DataError;
 pub use moments::Moments;
 pub use network::{Network, runnable};
+pub use quality::{Measured, Metric, measure};
 pub use run_error::RunError;
 pub use tokenise::{Token, Tokeniser};
+pub use treated::treat;
 
 use crate::model::LayerId;
 use candle_core::Tensor;

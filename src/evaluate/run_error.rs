@@ -28,6 +28,15 @@ pub enum RunError {
         #[source]
         cause: Box<candle_core::Error>,
     },
+    /// A layer that could not be treated.
+    #[error("{layer}: could not be treated as the plan says; the cause says why")]
+    Treatment {
+        /// Its name.
+        layer: String,
+        /// What came of it.
+        #[source]
+        cause: crate::probe::ProbeError,
+    },
     /// A device that is not there.
     #[error("{0}")]
     Device(String),

@@ -1,21 +1,27 @@
 //! A model that runs: glue for each architecture around *sites*, the layers that multiply.
 
 mod activation;
+mod bert;
+mod gpt2;
 mod llama;
 mod pass;
 mod reader;
 mod rope;
+mod sequential;
 mod site;
 
 use super::{Batch, Listener, Outputs, RunError};
 use crate::model::{LayerId, Model, TensorId, decode};
 use crate::source::{OpenError, Weights};
 use crate::treat::Parts;
+use bert::Bert;
 use candle_core::{Device, Result as Tensed, Tensor};
+use gpt2::Gpt2;
 use llama::Llama;
 use pass::Pass;
 use rayon::ThreadPool;
 use reader::Reader;
+use sequential::Sequential;
 use site::Site;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,6 +32,18 @@ struct Tokens {
     flat: Vec<u32>,
     /// Rows, and tokens of each.
     shape: [usize; 2],
+}
+
+impl Tokens {
+    /// The learned positions of all tokens: (B·T) × width.
+    fn positions(&self, pass: &Pass, table: TensorId) -> Tensed<Tensor> {
+        let [b, t] = self.shape;
+        let table = pass.fixed(table)?;
+        if t > table.dim(0)? {
+            candle_core::bail!("{t} tokens, and the model has {} positions", table.dim(0)?);
+        }
+        table.narrow(0, 0, t)?.repeat((b, 1))
+    }
 }
 
 /// What turns hidden states into logits.
@@ -63,12 +81,18 @@ impl Head {
 #[derive(Debug, Clone)]
 enum Body {
     Llama(Llama),
+    Gpt2(Gpt2),
+    Bert(Bert),
+    Sequential(Sequential),
 }
 
 impl Body {
     fn read(reader: &mut Reader, model: &Model) -> Result<Self, String> {
         match model.architecture() {
             Some(kind) if llama::TYPES.contains(&kind) => Llama::read(reader, kind).map(Self::Llama),
+            Some("gpt2") => Gpt2::read(reader).map(Self::Gpt2),
+            Some("bert") => Bert::read(reader).map(Self::Bert),
+            Some("sequential") => Sequential::read(reader).map(Self::Sequential),
             Some(kind) => Err(format!("the architecture {kind} is not known")),
             None if model.config.is_none() => Err("no config.json says how its layers are joined".to_owned()),
             None => Err("config.json does not say model_type".to_owned()),
@@ -117,10 +141,15 @@ impl Network {
             };
             weights.release(model, layer);
             let bias = bias.and_then(|b| fixed.get(&b).cloned());
-            sites.insert(id, Site::new(id, layer.name.clone(), weight, bias));
+            sites.insert(id, Site::new(layer.name.clone(), weight, bias));
         }
         let name = model.name.clone();
         Ok(Self { name, body, sites, fixed, device: device.clone(), threads: None, differentiable: false })
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its arithmetic runs on this pool, so that it takes no more cores than that has; without, on rayon's own.
@@ -147,6 +176,11 @@ impl Network {
         let site = site.ok_or_else(|| RunError::Misfit(format!("{name}: layer {} is not run", layer.0)))?;
         let placed = site.swap(parts).map_err(|what| RunError::Misfit(format!("{name}: {what}")))?;
         placed.map_err(|cause| self.failed(cause))
+    }
+
+    /// Whether it says something that can be scored: an encoder gives hidden states, no logits.
+    pub fn scores(&self) -> bool {
+        !matches!(self.body, Body::Bert(_))
     }
 
     /// A layer runs as it is stored again.
@@ -194,18 +228,28 @@ impl Network {
     }
 
     fn through(&self, pass: &mut Pass, batch: &Batch) -> Result<Tensor, RunError> {
+        let misfit = |what: &str| RunError::Misfit(format!("{} {what}", self.name));
         let done = match (&self.body, batch) {
-            (Body::Llama(llama), Batch::Tokens(rows)) => llama.hidden(pass, &self.tokens(rows)?),
-            (Body::Llama(_), Batch::Images { .. }) => {
-                return Err(RunError::Misfit(format!("{} takes text, not images", self.name)));
+            (Body::Sequential(net), Batch::Images { pixels, count }) => {
+                if pixels.len() != net.example() * count || *count == 0 {
+                    return Err(misfit("takes images of another size"));
+                }
+                net.logits(pass, pixels, *count)
             }
+            (Body::Sequential(_), Batch::Tokens(_)) => return Err(misfit("takes images, not text")),
+            (_, Batch::Images { .. }) => return Err(misfit("takes text, not images")),
+            (Body::Llama(net), Batch::Tokens(rows)) => net.hidden(pass, &self.tokens(rows)?),
+            (Body::Gpt2(net), Batch::Tokens(rows)) => net.hidden(pass, &self.tokens(rows)?),
+            (Body::Bert(net), Batch::Tokens(rows)) => net.hidden(pass, &self.tokens(rows)?),
         };
         done.map_err(|e| self.failed(e))
     }
 
     fn headed(&self, pass: &mut Pass, hidden: &Tensor) -> Tensed<Tensor> {
         match &self.body {
-            Body::Llama(llama) => llama.head(pass, hidden),
+            Body::Llama(net) => net.head(pass, hidden),
+            Body::Gpt2(net) => net.head(pass, hidden),
+            Body::Bert(_) | Body::Sequential(_) => Ok(hidden.clone()),
         }
     }
 

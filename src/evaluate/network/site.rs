@@ -1,6 +1,6 @@
 //! One layer as it runs: its matrix, or the parts of a treated one.
 
-use crate::model::{LayerId, Matrix};
+use crate::model::Matrix;
 use crate::treat::Parts;
 use candle_core::{Device, Result, Tensor};
 
@@ -16,8 +16,6 @@ enum Form {
 /// A layer that multiplies.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Which layer it is.
-    pub layer: LayerId,
     /// Its name, for errors.
     pub name: String,
     /// Added to its output.
@@ -28,8 +26,8 @@ pub struct Site {
 
 impl Site {
     /// A dense layer.
-    pub fn new(layer: LayerId, name: String, weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { layer, name, bias, form: Form::Dense(weight.clone()), original: weight }
+    pub fn new(name: String, weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self { name, bias, form: Form::Dense(weight.clone()), original: weight }
     }
 
     /// `out_features`.
