@@ -9,7 +9,7 @@
 mod menu;
 mod moves;
 
-pub use menu::{Families, LayerMenu, Option_, menus};
+pub use menu::{Choosable, Families, LayerMenu, menus};
 
 use super::compare::{Difference, difference};
 use super::data::Slice;
@@ -130,7 +130,7 @@ pub fn search(
     let flat = vec![0.0; goal.menus.len()];
     let (mut best, mut counts): (Option<Best>, [usize; 2]) = (None, [0, 0]);
     let mut seen: HashSet<Vec<usize>> = HashSet::new();
-    for kind in menu::KINDS {
+    for kind in &menu::KINDS {
         let Some(losses) = kind.losses(goal.menus) else { continue };
         let chosen = spread(goal, &losses, &flat)?;
         if best.is_some() && (!seen.insert(chosen.clone()) || share() >= 1.0 || !wanted()) {
@@ -175,9 +175,9 @@ pub fn search(
         let nats = [dense.nats, best.measured.nats];
         tell(&Progress { trials: counts[0], improved: counts[1], nats, share: share() });
     }
-    let predicted = menu::KINDS[0].losses(goal.menus).map(|losses| {
-        losses.iter().zip(&best.chosen).filter_map(|(l, c)| l.get(*c)).sum::<f64>()
-    });
+    let predicted = menu::KINDS[0]
+        .losses(goal.menus)
+        .map(|losses| losses.iter().zip(&best.chosen).filter_map(|(l, c)| l.get(*c)).sum::<f64>());
     Ok(Found { plan: plan(goal, &best.chosen), measured: best.measured, dense, began, predicted, trials: counts })
 }
 

@@ -102,7 +102,7 @@ impl Trials {
         wanted: KeepGoing<'_>,
         tell: &mut dyn FnMut(&Measured) -> bool,
     ) -> Result<Option<Measured>, RunError> {
-        let question = self.question(plan, slice);
+        let question = if self.kept.is_some() { self.question(plan, slice)? } else { String::new() };
         let known = self.kept.as_ref().and_then(|k| k.get(&question));
         if let Some(measured) = known.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             return Ok(Some(measured));
@@ -120,13 +120,22 @@ impl Trials {
     }
 
     /// Everything that a measurement depends on.
-    fn question(&self, plan: &[Treatment], slice: &Slice) -> String {
+    fn question(&self, plan: &[Treatment], slice: &Slice) -> Result<String, RunError> {
         let mut text = format!("measured-1 {} {}", self.content, slice.content());
         let treated = plan.iter().enumerate().filter(|(_, t)| !t.is_dense());
         for (i, treatment) in treated {
             text.push_str(&format!("\n{i} {}", named(*treatment)));
+            // What was seen at the input decides what such a treatment does.
+            let layer = self.model.layers.get(i);
+            if let Some((layer, inputs)) = layer.and_then(|l| Some((l, l.inputs.as_ref()?))) {
+                let digest = inputs.digest().map_err(|why| RunError::Treatment {
+                    layer: layer.name.clone(),
+                    cause: ProbeError::Inputs(why.to_string()),
+                })?;
+                text.push_str(&format!(" {}", blake3::Hash::from_bytes(digest).to_hex()));
+            }
         }
-        text
+        Ok(text)
     }
 
     /// Brings a plan into the network; `false` when it is no longer wanted.

@@ -15,6 +15,23 @@ pub struct Parts {
     pub entries: Option<Matrix>,
 }
 
+impl Parts {
+    /// Ŵ: the parts as one matrix of `rows` × `cols`.
+    pub fn multiplied(&self, rows: usize, cols: usize) -> Matrix {
+        let product = self.factors.as_ref().map(|[up, down]| up.view().dot(&down.view()).into_raw_vec_and_offset().0);
+        let data = match (product, &self.entries) {
+            (Some(mut product), Some(entries)) => {
+                product.iter_mut().zip(&entries.data).for_each(|(p, e)| *p += e);
+                product
+            }
+            (Some(product), None) => product,
+            (None, Some(entries)) => entries.data.clone(),
+            (None, None) => vec![0.0; rows * cols],
+        };
+        Matrix { rows, cols, data }
+    }
+}
+
 /// Treats the matrix and keeps factors apart. Spatial-wise factors are two convolutions, not two products: they are
 /// multiplied out.
 pub fn parts(

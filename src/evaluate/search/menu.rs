@@ -30,7 +30,7 @@ pub struct Families {
 
 /// One thing that could be done to a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Option_ {
+pub struct Choosable {
     /// What is done.
     pub treatment: Treatment,
     /// What it takes, in the unit of the budget.
@@ -49,14 +49,14 @@ pub struct LayerMenu {
     /// The layer.
     pub layer: LayerId,
     /// The choices.
-    pub options: Vec<Option_>,
+    pub options: Vec<Choosable>,
 }
 
 /// In what losses of layers are counted against each other.
 pub struct Kind {
     /// Its name.
     pub name: &'static str,
-    of: fn(&Option_) -> Option<f64>,
+    of: fn(&Choosable) -> Option<f64>,
 }
 
 /// All of them; the first is in nats.
@@ -84,7 +84,8 @@ fn treatments(layer: &Layer, families: Families) -> Vec<Treatment> {
     let whitened = Factors::Whitened.apply_to(layer);
     let form = if whitened { Factors::Whitened } else { Factors::Matrix };
     let even = layer.break_even_rank();
-    let rank = |share: f64| (share * (layer.rows() * layer.cols()) as f64 / (layer.rows() + layer.cols()) as f64) as usize;
+    let rank =
+        |share: f64| (share * (layer.rows() * layer.cols()) as f64 / (layer.rows() + layer.cols()) as f64) as usize;
     let mut out: Vec<Treatment> = Vec::new();
     for keep in KEEPS {
         if let Some(pattern) = families.prune {
@@ -120,7 +121,7 @@ pub fn menus(
         .map(|layer| {
             let matrix = weights.matrix(model, layer)?;
             let energy: f64 = matrix.data.iter().map(|w| f64::from(*w).powi(2)).sum();
-            let dense = Option_ {
+            let dense = Choosable {
                 treatment: Treatment::default(),
                 cost: unit.of(cost(layer, Treatment::default(), None)),
                 error: 0.0,
@@ -131,16 +132,16 @@ pub fn menus(
             for treatment in treatments(layer, families) {
                 let wrong = |error: ProbeError| match error {
                     ProbeError::Stopped => RunError::Stopped,
-                    other => RunError::Treatment { layer: layer.name.clone(), why: other.to_string() },
+                    cause => RunError::Treatment { layer: layer.name.clone(), cause },
                 };
                 let made = parts(layer, &matrix, treatment, wanted).map_err(wrong)?;
                 let nonzeros = made.entries.as_ref().map(|e| e.data.iter().filter(|w| **w != 0.0).count() as u64);
                 let mut delta = matrix.clone();
-                let treated = made.multiplied(layer);
+                let treated = made.multiplied(layer.rows(), layer.cols());
                 delta.data.iter_mut().zip(&treated.data).for_each(|(w, t)| *w -= t);
                 let lost: f64 = delta.data.iter().map(|w| f64::from(*w).powi(2)).sum();
                 let weighed = error::weigh(layer, &matrix, &delta, wanted).map_err(wrong)?;
-                options.push(Option_ {
+                options.push(Choosable {
                     treatment,
                     cost: unit.of(cost(layer, treatment, nonzeros)),
                     error: if energy > 0.0 { lost / energy } else { 0.0 },
