@@ -11,6 +11,7 @@ mod frame;
 mod gather;
 mod inspect;
 mod measure;
+mod measured;
 mod output;
 mod plan;
 mod quality;

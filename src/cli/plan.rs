@@ -3,6 +3,7 @@
 use super::args::{Common, Group, InspectFormat, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::gather::Gather;
+use super::measured;
 use super::output::{line, matching, open, settings, write_whole};
 use super::sessions;
 use crate::engine::Settings;
@@ -46,6 +47,9 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
         for layer in model.layers.iter().filter(|l| l.eligible() && !chosen.contains(&l.id)) {
             plan.set(layer.id, Entry { pinned: true, ..plan.entry(layer.id) });
         }
+    }
+    if let Wish::Search(wish) = &wish {
+        measured::improve(common, &model, &weights, &mut plan, wish)?;
     }
     let facts = measure(common, &model, weights, &plan, &wish)?;
     let form = if args.factors == "spatial" { Factors::Spatial } else { Factors::Matrix };
@@ -108,6 +112,8 @@ enum Wish {
     Same(Option<Same>, Option<Quantise>),
     /// A budget.
     Budget(&'static crate::plan::budget::Allocator, Ask),
+    /// A budget met by measured trials.
+    Search(Box<measured::Wish>),
 }
 
 enum Same {
@@ -121,9 +127,6 @@ impl Wish {
     fn of(args: &PlanArgs) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
         let criterion = criterion(args)?;
-        if args.calibration.is_some() || args.time.is_some() {
-            return usage("--calibration and --time: measured plans are not built yet".to_owned());
-        }
         let (pattern, own) = Pattern::parse(&args.pattern).ok_or_else(|| {
             CliError::Usage(format!("--pattern {}: unstructured, per-row, N:M, row, column or block:RxC", args.pattern))
         })?;
@@ -181,13 +184,17 @@ impl Wish {
                 "--budget spreads what is removed or kept: round its plan with --plan PLAN.toml --bits B".to_owned(),
             );
         }
+        if args.allocator == "measured" {
+            return Ok(Self::Search(Box::new(measured::Wish::of(args, share("--budget", keep)?)?)));
+        }
         let Some(chosen) = allocator(&args.allocator) else {
             let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
-            let later = ["owl", "measured"].contains(&args.allocator.as_str());
+            let later = ["owl"].contains(&args.allocator.as_str());
             let why = if later { "needs activations or measured loss, not built yet; built are" } else { "not one of" };
             return usage(format!("--allocator {}: {why}\n  {}", args.allocator, known.join("\n  ")));
         };
-        if let Some(own) = own.filter(|_| args.by != Treat::Rank) {
+        let by = args.by.unwrap_or(Treat::Prune);
+        if let Some(own) = own.filter(|_| by != Treat::Rank) {
             return usage(format!(
                 "--pattern {} removes {own} of every layer: for a budget name only the group, or leave out --budget",
                 args.pattern
@@ -199,7 +206,7 @@ impl Wish {
             Of::Macs => Unit::Macs,
             Of::Stored => Unit::Stored,
         };
-        let means = match args.by {
+        let means = match by {
             Treat::Prune => Means::Prune(pattern),
             Treat::Rank => Means::Rank(args.multiple.max(1)),
             Treat::Either => Means::Either(pattern, args.multiple.max(1)),
@@ -228,7 +235,8 @@ impl Wish {
             ranks |= t.rank.is_some();
         }
         match self {
-            Self::Nothing => {}
+            // What is chosen is weighed by itself.
+            Self::Nothing | Self::Search(_) => {}
             Self::Same(same, bits) => {
                 rounds |= bits.is_some();
                 match same {
@@ -401,6 +409,11 @@ fn apply(
             made.allocator = Some(allocator.name.to_owned());
             binding = spread.binding;
             made.budget = Some(Budget { of: ask.of.word().to_owned(), keep: ask.keep });
+        }
+        // The plan was found already.
+        Wish::Search(wish) => {
+            made.allocator = Some("measured".to_owned());
+            made.budget = Some(Budget { of: wish.of.word().to_owned(), keep: wish.keep });
         }
     }
     Ok((made, binding))

@@ -6,6 +6,7 @@
 //! part by part on one slice ((1+1) evolution strategy with the 1/5 rule, Rechenberg 1973). So every plan tried meets the
 //! budget, and few numbers are fitted to the slice.
 
+mod felt;
 mod menu;
 mod moves;
 
@@ -22,6 +23,9 @@ use crate::treat::Treatment;
 use moves::Moves;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
+
+/// Share of the time for measuring what layers lose alone.
+const SENSING: f64 = 0.3;
 
 /// What is looked for.
 pub struct Goal<'a> {
@@ -150,6 +154,16 @@ pub fn search(
         }
     }
     let mut best = best.ok_or(SearchError::Stopped)?;
+    let felt = felt::weights(trials, goal, (&best, &dense), wanted, &|| share() > SENSING)?;
+    counts[0] += 1;
+    let chosen = spread(goal, &best.losses, &felt)?;
+    if seen.insert(chosen.clone())
+        && let Some(measured) = race(trials, goal, &plan(goal, &chosen), Some(&best), wanted)?
+        && measured.nats < best.measured.nats
+    {
+        counts[1] += 1;
+        best = Best { name: "measured sensitivity", chosen, measured, weights: felt, ..best };
+    }
     let began = (best.name, difference(&best.measured, &dense));
     let mut moves = Moves::new(goal.model, goal.menus, goal.seed);
     // After so many proposals in a row that lead to plans already seen nothing new is near.

@@ -1,8 +1,10 @@
 //! Words of the commands that make plans and carry them out.
 
 use super::InspectFormat;
+use crate::evaluate::data::Wanted;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a budget counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,7 +44,7 @@ pub enum Group {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops."
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops, measured."
 )]
 pub struct PlanArgs {
     /// The checkpoint
@@ -80,9 +82,9 @@ pub struct PlanArgs {
     /// How the budget is spread over the layers
     #[arg(long, value_name = "NAME", default_value = "waterfill")]
     pub allocator: String,
-    /// By what the budget is met
-    #[arg(long, value_enum, default_value_t = Treat::Prune)]
-    pub by: Treat,
+    /// By what the budget is met [default: prune; with the allocator `measured` whatever loses least]
+    #[arg(long, value_enum)]
+    pub by: Option<Treat>,
     /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC
     #[arg(long, value_name = "PATTERN", default_value = "unstructured")]
     pub pattern: String,
@@ -122,9 +124,40 @@ pub struct PlanArgs {
     /// Activations (not built yet)
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
-    /// Time for measured trials (not built yet)
-    #[arg(long, value_name = "TIME")]
-    pub time: Option<String>,
+    /// With the allocator `measured`: how long plans are tried out, such as 30s, 10m, 1h [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub time: Option<Duration>,
+    /// On what plans are tried out.
+    #[command(flatten)]
+    pub measuring: Measuring,
+}
+
+/// On what quality is measured.
+#[derive(Debug, Clone, Args)]
+pub struct Measuring {
+    /// With the allocator `measured`: what plans are tried out on [default: eval.safetensors beside the model]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Bytes of text or examples of it: the first N, or from A on and before B [default: all]
+    #[arg(long, value_name = "N|A..B")]
+    pub slice: Option<Wanted>,
+    /// Tokens of a window [default: as the model says, at most 1024]
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
+}
+
+/// A time: `30s`, `10m`, `1.5h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time such as 30s, 10m or 1h".to_owned();
+    let (digits, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    if number > 0.0 && number < 1e6 { Ok(Duration::from_secs_f64(number * seconds)) } else { Err(wrong()) }
 }
 
 /// How low ranks are stored.

@@ -62,6 +62,15 @@ impl Unit {
             Self::Macs => share(totals.macs),
         }
     }
+    /// How much of it a whole plan takes.
+    pub fn after(self, totals: &Totals) -> f64 {
+        match self {
+            Self::Params => totals.params.1 as f64,
+            Self::Bytes => totals.bytes.1 as f64,
+            Self::Stored => (totals.bytes.1 + totals.index) as f64,
+            Self::Macs => totals.macs.1 as f64,
+        }
+    }
     /// How much of it a layer takes; multiply-accumulates that are not known count as none.
     pub fn of(self, cost: Cost) -> f64 {
         match self {
