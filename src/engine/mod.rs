@@ -9,6 +9,7 @@ mod live;
 mod mailbox;
 mod queue;
 mod spread;
+mod weigh;
 
 use crate::model::{LayerId, Model};
 use crate::plan::budget::{BudgetError, Curve, Spreading};
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use budget::default_memory;
 pub use spread::Question;
+pub use weigh::weigh;
 
 /// What the interface asks for.
 #[derive(Debug, Clone, PartialEq)]

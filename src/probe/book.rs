@@ -1,6 +1,6 @@
 //! What is known so far, layer by layer.
 
-use super::{Fact, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
+use super::{Activations, Fact, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sketch, Spectrum, Structure};
 use crate::known::Known;
 use crate::model::LayerId;
 use crate::treat::Factors;
@@ -17,6 +17,8 @@ pub struct LayerFacts {
     pub rounding: Option<Arc<Rounding>>,
     /// What pruning by relative importance costs.
     pub importance: Option<Arc<Importance>>,
+    /// How weights times inputs are distributed.
+    pub activations: Option<Arc<Activations>>,
     /// Operator norms.
     pub lipschitz: Option<Arc<Lipschitz>>,
     /// A first look at the spectrum.
@@ -39,6 +41,7 @@ impl LayerFacts {
             ProbeId::Structure => self.structure.is_some(),
             ProbeId::Rounding => self.rounding.is_some(),
             ProbeId::Importance => self.importance.is_some(),
+            ProbeId::Activations => self.activations.is_some(),
             ProbeId::Lipschitz => self.lipschitz.is_some(),
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
@@ -91,6 +94,7 @@ impl FactBook {
             structure: None,
             rounding: None,
             importance: None,
+            activations: None,
             lipschitz: None,
             sketch: None,
             spectrum: None,
@@ -108,6 +112,7 @@ impl FactBook {
             Fact::Structure(f) => drop(facts.structure.get_or_insert(f)),
             Fact::Rounding(f) => drop(facts.rounding.get_or_insert(f)),
             Fact::Importance(f) => drop(facts.importance.get_or_insert(f)),
+            Fact::Activations(f) => drop(facts.activations.get_or_insert(f)),
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
             Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),

@@ -24,7 +24,7 @@ pub struct Cli {
     /// Open with this plan
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
-    /// Open with these activations (not built yet)
+    /// Open with what `slimscope calibrate` saw at the layers' inputs
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// Go on with the newest session of this model, without asking
@@ -232,6 +232,9 @@ pub struct Frame {
     /// With this plan
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
+    /// With what `slimscope calibrate` saw at the layers' inputs
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
     /// Begin where this log of a session ends
     #[arg(long, value_name = "LOG.jsonl", conflicts_with = "plan")]
     pub replay: Option<PathBuf>,

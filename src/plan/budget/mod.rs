@@ -2,12 +2,14 @@
 
 mod alphapruning;
 pub mod curve;
+mod dlp;
 mod erk;
 mod flops;
 mod global;
 pub mod groups;
 mod knee;
 mod lamp;
+mod owl;
 mod scene;
 mod stable_rank;
 mod uniform;
@@ -204,6 +206,8 @@ pub static ALLOCATORS: &[Allocator] = &[
     alphapruning::ALPHAPRUNING,
     stable_rank::STABLE_RANK,
     flops::FLOPS,
+    owl::OWL,
+    dlp::DLP,
 ];
 
 /// The allocator of a name.
