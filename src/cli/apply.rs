@@ -2,12 +2,13 @@
 
 use super::args::{ApplyArgs, Common, Form, InspectFormat};
 use super::error::CliError;
-use super::output::{Meter, line, open, stop_on_interrupt};
+use super::output::{Meter, line, open_with, stop_on_interrupt};
 use super::plan;
 use crate::engine::{Progress, Settings};
 use crate::export::{self, Apply, ApplyError, Check, Limits, Written};
-use crate::plan::Treatment;
+use crate::model::Model;
 use crate::plan::file::fingerprint;
+use crate::plan::{Plan, Treatment};
 use crate::report::plan::{Summary, json};
 use crate::report::table::Table;
 use crate::widgets::number::{percent, ratio};
@@ -20,10 +21,7 @@ const NOTE: &str = "layers in rank_dict of config.json are stored as two factors
 
 /// Writes and checks.
 pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
-    if args.calibration.is_some() {
-        return Err(CliError::Usage("--calibration is not built yet".to_owned()));
-    }
-    let (model, weights) = open(Some(&args.model))?;
+    let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (plan, made) = plan::read_made(&args.plan, &model, args.force)?;
     let treatments: Vec<Treatment> = model.layers.iter().map(|l| plan.treatment(l.id)).collect();
@@ -32,7 +30,7 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
     }
     let facts = plan::measured(common, &model, weights.clone(), &plan)?;
     let outcome = crate::plan::project(&model, &facts, &vec![None; model.layers.len()], &plan);
-    let mark = format!("{} {plan:?} {:?}", fingerprint(&model), args.form);
+    let mark = format!("{} {plan:?} {:?} {}", fingerprint(&model), args.form, activations(&model, &plan)?);
     let mark = blake3::hash(mark.as_bytes()).to_hex().to_string();
     let form = match args.form {
         Form::Dense => export::Form::Dense,
@@ -71,6 +69,17 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::Input(anyhow::anyhow!("{}: not what the plan says: {}", args.output.display(), bad.join("; "))))
+}
+
+/// What the plan's treatments go by beside the weights: what was made with other activations is another result.
+fn activations(model: &Model, plan: &Plan) -> Result<String, CliError> {
+    let mut out = String::new();
+    for layer in model.layers.iter().filter(|l| plan.treatment(l.id).weighs()) {
+        let Some(inputs) = &layer.inputs else { continue };
+        let digest = inputs.digest().map_err(|e| CliError::Input(anyhow::anyhow!("layer {}: {e}", layer.name)))?;
+        out.push_str(&blake3::Hash::from_bytes(digest).to_hex());
+    }
+    Ok(out)
 }
 
 /// Runs with a bar that shows how far it is.

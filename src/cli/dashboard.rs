@@ -10,11 +10,8 @@ use std::sync::Arc;
 
 /// Opens the dashboard.
 pub fn run(cli: &Cli) -> Result<ExitCode, CliError> {
-    if cli.calibration.is_some() {
-        return Err(CliError::Usage("--calibration is not built yet".to_owned()));
-    }
     // Before the terminal is taken: a file that cannot be opened is told where it can be read.
-    let (model, weights) = output::open(cli.model.as_deref())?;
+    let (model, weights) = output::open_with(cli.model.as_deref(), cli.calibration.as_deref())?;
     let plan = cli.plan.as_deref().map(|path| plan::read(path, &model, cli.force)).transpose()?;
     let store = sessions::store();
     let begin = sessions::begin(cli, &model, store.as_ref())?;

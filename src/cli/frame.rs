@@ -20,7 +20,7 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
         let names = "<enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <c-x>";
         CliError::Usage(format!("--keys: {k} is no key: one character, or {names}"))
     })?;
-    let (model, weights) = output::open(args.model.as_deref())?;
+    let (model, weights) = output::open_with(args.model.as_deref(), args.calibration.as_deref())?;
     let plan = args.plan.as_deref().map(|path| plan::read(path, &model, args.force)).transpose()?;
     let mut settings = output::settings(common);
     let model = Arc::new(model);

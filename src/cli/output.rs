@@ -25,6 +25,21 @@ pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
     })
 }
 
+/// Opens a checkpoint, or the bundled sample, and what a calibration pass saw of it.
+pub fn open_with(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Model, Weights), CliError> {
+    let (mut model, weights) = open(path)?;
+    let Some(file) = calibration else { return Ok((model, weights)) };
+    let attached = source::calibration::attach(&mut model, &source::calibration::open(file)?)?;
+    if let Some(first) = attached.missing.first() {
+        let count = attached.missing.len();
+        let what = if count == 1 { "1 layer".to_owned() } else { format!("{count} layers, such as") };
+        let note = format!("{}: holds nothing of {what} {first}", file.display());
+        eprintln!("note: {note}");
+        model.notes.push(note);
+    }
+    Ok((model, weights))
+}
+
 /// Layers of a kind whose names match any of the patterns, all where there is none, in module order.
 pub fn matching(
     model: &Model,

@@ -4,9 +4,9 @@ use super::args::{Common, Group, InspectFormat, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::gather::Gather;
 use super::measured;
-use super::output::{line, matching, open, settings, write_whole};
+use super::output::{Meter, line, matching, open_with, settings, stop_on_interrupt, write_whole};
 use super::sessions;
-use crate::engine::Settings;
+use crate::engine::{Settings, weigh};
 use crate::model::{Layer, LayerId, Model};
 use crate::plan::budget::{ALLOCATORS, Ask, BudgetError, Groups, Means, Unit, allocator};
 use crate::plan::file::{Budget, Made, PlanFile, fingerprint};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Makes a plan.
 pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     let wish = Wish::of(args)?;
-    let (model, weights) = open(Some(&args.model))?;
+    let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (mut plan, before) = match (&args.plan, &args.replay) {
         (Some(path), _) => read_made(path, &model, args.force)?,
@@ -51,8 +51,8 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     if let Wish::Search(wish) = &wish {
         measured::improve(common, &model, &weights, &mut plan, wish)?;
     }
-    let facts = measure(common, &model, weights, &plan, &wish)?;
-    let form = if args.factors == "spatial" { Factors::Spatial } else { Factors::Matrix };
+    let facts = measure(common, &model, weights.clone(), &plan, &wish)?;
+    let form = Factors::parse(&args.factors).unwrap_or_default();
     let (mut made, mut binding) = apply(&model, &facts, &mut plan, &wish, form)?;
     if plan.same(&given) {
         // Looked at, not changed: it was made as it was made.
@@ -71,18 +71,48 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     if let Some(path) = &args.output {
         write_whole(path, file.text().as_bytes())?;
     }
+    let mut outcome = project(&model, &facts, &vec![None; model.layers.len()], &plan);
+    if args.calibration.is_some() {
+        outcome.settle(&model, &plan, &weighed(common, &model, &weights, &plan)?);
+    }
     let summary = Summary {
         model: &model,
         fingerprint: fingerprint(&model),
         made: &made,
         plan: &plan,
         binding: &binding,
-        outcome: &project(&model, &facts, &vec![None; model.layers.len()], &plan),
+        outcome: &outcome,
     };
     match args.format {
         InspectFormat::Json => line(&json(&summary).to_string()),
         InspectFormat::Table => table(&summary).iter().try_for_each(|l| line(l)),
     }
+}
+
+/// Runs the plan for what it does to the layers' outputs.
+fn weighed(
+    common: &Common,
+    model: &Model,
+    weights: &crate::source::Weights,
+    plan: &Plan,
+) -> Result<Vec<(LayerId, crate::plan::Ran)>, CliError> {
+    let asked = stop_on_interrupt();
+    let (meter, start) = (std::sync::Mutex::new(Meter::default()), std::time::Instant::now());
+    let mut settings = settings(common);
+    settings.threads = common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let tell = |done: usize, all: usize| {
+        if let Ok(mut meter) = meter.lock() {
+            meter.share("weighing", done as f64 / all.max(1) as f64, start.elapsed());
+        }
+    };
+    let found = weigh(model, weights, plan, &settings, &tell, &|| !asked());
+    if let Ok(mut meter) = meter.lock() {
+        meter.clear();
+    }
+    if asked() {
+        return Err(CliError::Interrupted("stopped: the plan was not weighed to the end".to_owned()));
+    }
+    found.map_err(|why| CliError::Input(anyhow::anyhow!("{}: {why}", model.path.display())))
 }
 
 /// Layers that may be treated.
@@ -127,6 +157,15 @@ impl Wish {
     fn of(args: &PlanArgs) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
         let criterion = criterion(args)?;
+        let form = Factors::parse(&args.factors).is_some_and(Factors::weighs);
+        let needing = [
+            (criterion.weighs(), format!("--criterion {}", args.criterion)),
+            (form, format!("--factors {}", args.factors)),
+            (["owl", "dlp"].contains(&args.allocator.as_str()), format!("--allocator {}", args.allocator)),
+        ];
+        if let Some((_, what)) = needing.iter().find(|(needs, _)| *needs && args.calibration.is_none()) {
+            return usage(format!("{what}: needs activations: --calibration FILE, made by `slimscope calibrate`"));
+        }
         let (pattern, own) = Pattern::parse(&args.pattern).ok_or_else(|| {
             CliError::Usage(format!("--pattern {}: unstructured, per-row, N:M, row, column or block:RxC", args.pattern))
         })?;
@@ -189,8 +228,7 @@ impl Wish {
         }
         let Some(chosen) = allocator(&args.allocator) else {
             let known: Vec<String> = ALLOCATORS.iter().map(|a| format!("{}: {}", a.name, a.words)).collect();
-            let later = ["owl"].contains(&args.allocator.as_str());
-            let why = if later { "needs activations or measured loss, not built yet; built are" } else { "not one of" };
+            let why = "not one of";
             return usage(format!("--allocator {}: {why}\n  {}", args.allocator, known.join("\n  ")));
         };
         let by = args.by.unwrap_or(Treat::Prune);
@@ -277,9 +315,7 @@ fn criterion(args: &PlanArgs) -> Result<Criterion, CliError> {
         Some(criterion) => Ok(criterion),
         None => {
             let known: Vec<String> = CRITERIA.iter().map(|w| format!("{}: {}", w.name, w.words)).collect();
-            let later = ["wanda", "obs"].contains(&args.criterion.as_str());
-            let why = if later { "not built yet; built are" } else { "not one of" };
-            usage(format!("--criterion {}: {why}\n  {}", args.criterion, known.join("\n  ")))
+            usage(format!("--criterion {}: not one of\n  {}", args.criterion, known.join("\n  ")))
         }
     }
 }
@@ -403,7 +439,12 @@ fn apply(
                 BudgetError::Unsuited(why) => CliError::Usage(format!("--allocator {why}")),
                 other => CliError::Input(anyhow::anyhow!("{}: {other}", model.path.display())),
             })?;
-            for (id, treatment) in spread.treatments {
+            for (id, mut treatment) in spread.treatments {
+                // Weighed factors have the shapes of the matrix's own, and take as much.
+                let weighs = form.weighs() && model.layer(id).is_some_and(|l| form.apply_to(l));
+                if treatment.rank.is_some() && weighs {
+                    treatment.form = form;
+                }
                 plan.set(id, Entry { treatment, ..plan.entry(id) });
             }
             made.allocator = Some(allocator.name.to_owned());

@@ -3,7 +3,9 @@
 use crate::known::Known;
 use crate::model::Layer;
 use crate::numerics::density::Density;
-use crate::probe::{Fact, Importance, Lipschitz, Magnitude, Rounding, Sketch, Spectrum, Structure, spatial};
+use crate::probe::{
+    Activations, Fact, Importance, Lipschitz, Magnitude, Rounding, Sketch, Spectrum, Structure, spatial,
+};
 use crate::treat::Factors;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ enum Record {
     Rounding(Rounding),
     Spatial { sigma: Vec<f64> },
     Importance(Importance),
+    Activations(Activations),
 }
 
 /// The bytes of what one probe told.
@@ -43,6 +46,7 @@ fn record(fact: &Fact) -> Record {
         Fact::Rounding(r) => Record::Rounding((**r).clone()),
         Fact::Spatial(s) => Record::Spatial { sigma: s.sigma.clone() },
         Fact::Importance(i) => Record::Importance((**i).clone()),
+        Fact::Activations(a) => Record::Activations((**a).clone()),
         Fact::Certificate(k) => Record::Certificate(*k),
     }
 }
@@ -66,6 +70,7 @@ fn fact(layer: &Layer, record: Record) -> Option<Fact> {
         Record::Spatial { sigma } => (sigma.len() == Factors::Spatial.full_rank(layer))
             .then(|| Fact::Spatial(Arc::new(spatial::found(layer, sigma))))?,
         Record::Importance(i) => (i.shape == layer.matrix).then(|| Fact::Importance(Arc::new(i)))?,
+        Record::Activations(a) => (a.shape == layer.matrix).then(|| Fact::Activations(Arc::new(a)))?,
         Record::Certificate(k) => Fact::Certificate(k),
     })
 }

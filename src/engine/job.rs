@@ -126,7 +126,8 @@ impl Shared {
         // Whatever is kept of this layer is told at once, asked for by this job or not.
         for probe in self.probes.iter().filter(|p| p.applies(layer) && kept.is_some()) {
             let asked = probes.contains(&probe.id()) || (probes.contains(&ProbeId::Magnitude) && !probe.on_request());
-            let found = kept.filter(|_| asked).and_then(|(cache, key)| cache.get(key.of(probe.question())));
+            let question = if asked { probe.question(layer) } else { None };
+            let found = kept.zip(question).and_then(|((cache, key), q)| cache.get(key.of(&q)));
             let Some(facts) = found.and_then(|bytes| codec::decode_all(layer, &bytes)) else { continue };
             settled.push(probe.id());
             if probe.id() == ProbeId::Spectrum && !settled.contains(&ProbeId::Sketch) {
@@ -144,9 +145,10 @@ impl Shared {
             let answer = catch_unwind(AssertUnwindSafe(|| probe.measure(layer, entries, ask)));
             let reports = match answer {
                 Ok(Ok(facts)) => {
-                    if let Some(((cache, key), bytes)) = kept.zip(codec::encode_all(&facts)) {
+                    let known = probe.question(layer).zip(codec::encode_all(&facts));
+                    if let Some(((cache, key), (question, bytes))) = kept.zip(known) {
                         // A full disk is no reason to stop.
-                        let _ = cache.put(key.of(probe.question()), &bytes);
+                        let _ = cache.put(key.of(&question), &bytes);
                     }
                     facts.into_iter().map(|fact| Report::Fact { layer: job.layer, fact }).collect()
                 }

@@ -10,6 +10,7 @@ mod mailbox;
 pub mod quality;
 mod queue;
 mod spread;
+mod weigh;
 
 use crate::evaluate::Measured;
 use crate::model::{LayerId, Model};
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use budget::default_memory;
 pub use quality::{Extent, Runner, Sweep, Trial};
 pub use spread::Question;
+pub use weigh::weigh;
 
 /// What the interface asks for.
 #[derive(Debug, Clone, PartialEq)]

@@ -82,9 +82,9 @@ impl Inputs {
         let lists = [Some(&self.diagonal), self.abs_mean.as_ref(), self.mean.as_ref(), self.gradient.as_ref()];
         for list in lists {
             hasher.update(&list.map_or(0, |l| l.len() as u64 + 1).to_le_bytes());
-            list.into_iter().flatten().for_each(|x| {
+            for x in list.into_iter().flatten() {
                 hasher.update(&x.to_le_bytes());
-            });
+            }
         }
         if let Some(gram) = &self.gram {
             gram.read(&mut |bytes| {

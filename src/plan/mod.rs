@@ -10,6 +10,7 @@ pub mod rule;
 
 use crate::model::LayerId;
 pub use crate::treat::criterion::CRITERIA;
+pub use crate::treat::refine::Ran;
 pub use crate::treat::size::{cost, rounded_share};
 pub use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise, Treatment};
 pub use history::News;

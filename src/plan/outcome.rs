@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::probe::book::FactBook;
 use crate::treat::Refined;
 use crate::treat::error::Weighed;
+use crate::treat::refine::Ran;
 use std::sync::Arc;
 
 pub use layer::{cost_of, project_layer};
@@ -116,6 +117,19 @@ impl Outcome {
         let bound = errors.iter().map(|e| e.bound).reduce(Bound::and)?;
         let mean = errors.iter().map(|e| e.value * e.value).sum::<f64>() / errors.len() as f64;
         Some(Known { value: mean.sqrt(), bound })
+    }
+
+    /// Takes in what treatments of layers were found to do when they were run; those of other treatments than the plan's are
+    /// passed over.
+    pub fn settle(&mut self, model: &Model, plan: &Plan, ran: &[(LayerId, Ran)]) {
+        for (id, ran) in ran.iter().filter(|(id, ran)| plan.treatment(*id) == ran.treatment) {
+            let Some(out) = self.layers.get_mut(id.0) else { continue };
+            out.error_energy = Some(Known::exact(ran.error_energy));
+            let most = Known::upper(ran.error_energy.max(0.0).sqrt());
+            out.delta_norm = out.delta_norm.filter(|d| d.bound == Bound::Exact).or(Some(most));
+            out.weighed = ran.weighed;
+        }
+        self.totals = sum(model, &self.layers);
     }
 
     /// Projects these layers again, after their facts or treatments changed, and sums up.

@@ -1,7 +1,8 @@
 //! What is known so far, layer by layer.
 
 use super::{
-    Fact, Felt, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sensitivity, Sketch, Spectrum, Structure,
+    Activations, Fact, Felt, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sensitivity, Sketch, Spectrum,
+    Structure,
 };
 use crate::known::Known;
 use crate::model::LayerId;
@@ -19,6 +20,8 @@ pub struct LayerFacts {
     pub rounding: Option<Arc<Rounding>>,
     /// What pruning by relative importance costs.
     pub importance: Option<Arc<Importance>>,
+    /// How weights times inputs are distributed.
+    pub activations: Option<Arc<Activations>>,
     /// Operator norms.
     pub lipschitz: Option<Arc<Lipschitz>>,
     /// A first look at the spectrum.
@@ -43,6 +46,7 @@ impl LayerFacts {
             ProbeId::Structure => self.structure.is_some(),
             ProbeId::Rounding => self.rounding.is_some(),
             ProbeId::Importance => self.importance.is_some(),
+            ProbeId::Activations => self.activations.is_some(),
             ProbeId::Lipschitz => self.lipschitz.is_some(),
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
@@ -95,6 +99,7 @@ impl FactBook {
             structure: None,
             rounding: None,
             importance: None,
+            activations: None,
             lipschitz: None,
             sketch: None,
             spectrum: None,
@@ -113,6 +118,7 @@ impl FactBook {
             Fact::Structure(f) => drop(facts.structure.get_or_insert(f)),
             Fact::Rounding(f) => drop(facts.rounding.get_or_insert(f)),
             Fact::Importance(f) => drop(facts.importance.get_or_insert(f)),
+            Fact::Activations(f) => drop(facts.activations.get_or_insert(f)),
             Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
             Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
             Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),

@@ -1,5 +1,6 @@
 //! What is measured of a layer, independent of any knob: one file per probe.
 
+pub mod activations;
 pub mod bins;
 pub mod book;
 mod certificate;
@@ -25,6 +26,7 @@ use crate::model::inputs::InputsError;
 use crate::model::{Layer, Stored};
 use std::sync::Arc;
 
+pub use activations::Activations;
 pub use importance::Importance;
 pub use lipschitz::Lipschitz;
 pub use magnitude::Magnitude;
@@ -46,6 +48,8 @@ pub enum ProbeId {
     Rounding,
     /// What pruning by relative importance costs.
     Importance,
+    /// How weights times inputs are distributed.
+    Activations,
     /// Operator norms and bounds on them that need no singular values.
     Lipschitz,
     /// σ₁ from below and the density of the spectrum.
@@ -69,6 +73,8 @@ pub enum Fact {
     Rounding(Arc<Rounding>),
     /// See [`Importance`].
     Importance(Arc<Importance>),
+    /// See [`Activations`].
+    Activations(Arc<Activations>),
     /// See [`Lipschitz`].
     Lipschitz(Arc<Lipschitz>),
     /// See [`Sketch`].
@@ -125,9 +131,10 @@ pub trait Probe: Sync {
     fn applies(&self, layer: &Layer) -> bool;
     /// Nanoseconds on one core, roughly, to order and divide work and tell the time left.
     fn cost(&self, layer: &Layer) -> f64;
-    /// What distinguishes its answers from others about the same entries: the name under which they are kept.
-    fn question(&self) -> &'static str {
-        self.title()
+    /// What distinguishes its answers from others about the same entries: the name under which they are kept; `None` where
+    /// they are not to be kept.
+    fn question(&self, _layer: &Layer) -> Option<String> {
+        Some(self.title().to_owned())
     }
     /// Whether it runs only when somebody asks for it.
     fn on_request(&self) -> bool {
@@ -149,6 +156,7 @@ pub static PROBES: &[&dyn Probe] = &[
     &structure::StructureProbe,
     &rounding::RoundingProbe,
     &importance::ImportanceProbe,
+    &activations::ActivationsProbe,
     &lipschitz::LipschitzProbe,
     &sketch::SketchProbe,
     &spectrum::SpectrumProbe { double: false },

@@ -164,8 +164,8 @@ impl Probe for SpectrumProbe {
     fn title(&self) -> &'static str {
         "spectra"
     }
-    fn question(&self) -> &'static str {
-        if self.double { "spectra in f64" } else { "spectra" }
+    fn question(&self, _layer: &Layer) -> Option<String> {
+        Some(if self.double { "spectra in f64" } else { "spectra" }.to_owned())
     }
     fn applies(&self, layer: &Layer) -> bool {
         layer.measurable()

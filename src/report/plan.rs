@@ -64,6 +64,8 @@ pub fn json(summary: &Summary) -> Value {
                 "index_bytes": out.after.index,
                 "relative_error": out.relative_error(),
                 "spectral_error": out.delta_norm,
+                "output_error": out.weighed.map(|w| w.output_error),
+                "excess_loss": out.weighed.and_then(|w| w.excess),
             })
         })
         .collect();
@@ -93,7 +95,10 @@ fn word(treatment: Treatment) -> String {
 
 /// A table for people, and the totals below it.
 pub fn table(summary: &Summary) -> Vec<String> {
-    let mut table = Table::new(&["layer", "treatment", ">params", ">keep", ">err", ">‖W−Ŵ‖₂"]);
+    let mut head = vec!["layer", "treatment", ">params", ">keep", ">err", ">‖W−Ŵ‖₂"];
+    let seen = summary.layers().any(|(_, _, out)| out.weighed.is_some());
+    head.extend(seen.then_some(">output err"));
+    let mut table = Table::new(&head);
     for (layer, treatment, out) in summary.layers() {
         let words = match (treatment.rank, treatment.prune) {
             (None, None) => "dense".to_owned(),
@@ -108,14 +113,16 @@ pub fn table(summary: &Summary) -> Vec<String> {
             None => words,
         };
         let pin = if summary.plan.entry(layer.id).pinned { " (pinned)" } else { "" };
-        table.row(vec![
+        let mut row = vec![
             layer.name.clone(),
             format!("{words}{pin}"),
             grouped(out.after.params),
             percent(out.keep()),
             known(out.relative_error(), ratio),
             known(out.delta_norm, number),
-        ]);
+        ];
+        row.extend(seen.then(|| known(out.weighed.map(|w| w.output_error), ratio)));
+        table.row(row);
     }
     let t = &summary.outcome.totals;
     let mut lines = table.lines();
@@ -140,6 +147,11 @@ pub fn table(summary: &Summary) -> Vec<String> {
     if t.macs_unknown > 0 {
         lines.push(format!("MACs of {} layers are not known", count(t.macs_unknown as u64)));
     }
-    lines.push("Errors come from the weights alone and are no quality.".to_owned());
+    lines.push(if seen {
+        "Output errors come from the inputs of the calibration, all others from the weights alone; none is a quality."
+            .to_owned()
+    } else {
+        "Errors come from the weights alone and are no quality.".to_owned()
+    });
     lines
 }

@@ -7,7 +7,7 @@ use super::{Factors, Prune, Treatment};
 use crate::known::Known;
 use crate::model::{Layer, Matrix};
 use crate::numerics::svd::{self, singular_values};
-use crate::numerics::{conv, density, norms};
+use crate::numerics::{KeepGoing, conv, density, norms};
 use crate::probe::{Ask, ProbeError, Spectrum};
 
 /// What really treating the matrix shows.
@@ -50,6 +50,24 @@ pub fn workspace(layer: &Layer, treatment: Treatment) -> u64 {
             (None, true) => entries * 4 * 2 + spectrum.max(entries * 4),
             (None, false) => entries * 4,
         }
+}
+
+/// What treating the matrix costs, without the spectrum of the result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ran {
+    /// The treatment that was run.
+    pub treatment: Treatment,
+    /// ‖W − Ŵ‖_F².
+    pub error_energy: f64,
+    /// What it does to the layer's outputs, where a calibration pass saw its inputs.
+    pub weighed: Option<Weighed>,
+}
+
+/// Treats the matrix and weighs the difference.
+pub fn run(layer: &Layer, matrix: &Matrix, treatment: Treatment, keep_going: KeepGoing<'_>) -> Result<Ran, ProbeError> {
+    let delta = difference(matrix, &super::treated(layer, matrix, treatment, keep_going)?);
+    let weighed = weigh(layer, matrix, &delta, keep_going)?;
+    Ok(Ran { treatment, error_energy: norms::frobenius_squared(delta.view()), weighed })
 }
 
 /// Treats the matrix and measures the result. `dense` is the spectrum of the untreated matrix where already known.

@@ -24,7 +24,7 @@ pub struct Cli {
     /// Open with this plan
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
-    /// Open with these activations (not built yet)
+    /// Open with what `slimscope calibrate` saw at the layers' inputs
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// Measure quality on this text or these labelled images [default: eval.safetensors beside the model]
@@ -238,6 +238,9 @@ pub struct Frame {
     /// Measure quality on this text or these labelled images [default: eval.safetensors beside the model]
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    /// With what `slimscope calibrate` saw at the layers' inputs
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
     /// Begin where this log of a session ends
     #[arg(long, value_name = "LOG.jsonl", conflicts_with = "plan")]
     pub replay: Option<PathBuf>,

@@ -44,7 +44,7 @@ pub enum Group {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops, measured."
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n\nAllocators: uniform, global, erk, lamp, waterfill, alphapruning, stable-rank, flops, measured; with --calibration owl, dlp."
 )]
 pub struct PlanArgs {
     /// The checkpoint
@@ -61,8 +61,8 @@ pub struct PlanArgs {
     /// Give each layer a rank by a rule: 'energy 95%', trp, 'lord 20%', gd, mp, effective, stable, break-even
     #[arg(long, value_name = "RULE")]
     pub rank_rule: Option<String>,
-    /// Of what ranks are: matrix, or spatial for the convolutions that have such factors
-    #[arg(long, value_name = "FORM", default_value = "matrix", value_parser = ["matrix", "spatial"])]
+    /// Of what ranks are: matrix; spatial for the convolutions that have such factors; with --calibration whitened or asvd
+    #[arg(long, value_name = "FORM", default_value = "matrix", value_parser = ["matrix", "spatial", "whitened", "asvd"])]
     pub factors: String,
     /// Keep this rank of every layer
     #[arg(long, value_name = "K")]
@@ -88,7 +88,8 @@ pub struct PlanArgs {
     /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC
     #[arg(long, value_name = "PATTERN", default_value = "unstructured")]
     pub pattern: String,
-    /// By what it is chosen what goes: magnitude, relative-importance, batch-norm-scale, leverage
+    /// By what it is chosen what goes: magnitude, relative-importance, batch-norm-scale, leverage; with --calibration
+    /// wanda, ria, obs, obs-refit
     #[arg(long, value_name = "NAME", default_value = "magnitude")]
     pub criterion: String,
     /// With a budget every layer keeps at least this share of itself
@@ -121,7 +122,7 @@ pub struct PlanArgs {
     /// Form of the result
     #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
     pub format: InspectFormat,
-    /// Activations (not built yet)
+    /// What `slimscope calibrate` saw at the layers' inputs: for what goes by activations, and for errors of outputs
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// With the allocator `measured`: how long plans are tried out, such as 30s, 10m, 1h [default: 1m]
@@ -190,7 +191,7 @@ pub struct ApplyArgs {
     /// Form of the result
     #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
     pub format: InspectFormat,
-    /// Activations (not built yet)
+    /// What `slimscope calibrate` saw at the layers' inputs, for plans that go by it
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
 }
@@ -224,6 +225,9 @@ pub struct ExportArgs {
     /// Take a plan that was made for another checkpoint
     #[arg(long)]
     pub force: bool,
+    /// What `slimscope calibrate` saw at the layers' inputs, for plans that go by it
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
     /// Form of what is said
     #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
     pub format: InspectFormat,

@@ -20,7 +20,7 @@ pub struct EvaluateArgs {
     /// Measure the model as this plan leaves it
     #[arg(long, value_name = "PLAN.toml")]
     pub plan: Option<PathBuf>,
-    /// Activations that the plan's treatments need (not built yet)
+    /// What `slimscope calibrate` saw at the layers' inputs, for plans that go by it
     #[arg(long, value_name = "FILE", requires = "plan")]
     pub calibration: Option<PathBuf>,
     /// Bytes of text or examples: the first N, or from A on and before B [default: all]

@@ -177,7 +177,9 @@ impl Apply<'_> {
         if let (None, Some(how), None) = (job.treatment.rank, job.treatment.prune, job.treatment.quantise) {
             // Units that stay are counted whole, with the zeros that were in them.
             let least = entries.saturating_sub(said.after.params);
-            if zeros < least || (how.pattern == Pattern::Unstructured && zeros != least) {
+            // Of entries that no input reaches zeros need not come first.
+            let exact = how.pattern == Pattern::Unstructured && !how.criterion.weighs();
+            if zeros < least || (exact && zeros != least) {
                 wrong = Some(format!("{zeros} zeros, not {least}"));
             }
         }
@@ -287,6 +289,7 @@ fn needs(look: &Look<'_>) -> u64 {
 fn rounding(layer: &Layer, job: &Job) -> f64 {
     let of_type = layer.dtype.epsilon();
     match (job.treatment.rank, job.treatment.quantise) {
+        (None, None) if job.treatment.prune.is_some_and(|p| p.criterion.rewrites()) => of_type + 1e-6,
         (None, None) => 1e-6,
         (None, Some(_)) => of_type,
         (Some(_), _) if job.factored => 2.0 * of_type + 2e-6,

@@ -2,6 +2,7 @@
 
 mod alphapruning;
 pub mod curve;
+mod dlp;
 mod erk;
 mod flops;
 mod global;
@@ -9,6 +10,7 @@ pub mod groups;
 mod knee;
 mod lamp;
 mod measured;
+mod owl;
 mod scene;
 mod stable_rank;
 mod uniform;
@@ -222,6 +224,8 @@ pub static ALLOCATORS: &[Allocator] = &[
     alphapruning::ALPHAPRUNING,
     stable_rank::STABLE_RANK,
     flops::FLOPS,
+    owl::OWL,
+    dlp::DLP,
     measured::MEASURED,
 ];
 

@@ -104,7 +104,7 @@ fn cost_after(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
         // The residual W − W_r has no zeros to begin with, and unread weights are taken to have none. What chooses single
         // entries by their importance takes zeros first, as magnitudes do.
         let rows = matches!(how.criterion, Criterion::BatchNormScale | Criterion::Leverage);
-        if treatment.rank.is_some() || rows {
+        if treatment.rank.is_some() || rows || how.criterion.rewrites() {
             return left(how);
         }
         let measured = match how.pattern {

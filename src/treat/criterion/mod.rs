@@ -105,6 +105,10 @@ impl Criterion {
     pub fn weighs(self) -> bool {
         self.way().weighs
     }
+    /// Whether it changes entries that stay.
+    pub fn rewrites(self) -> bool {
+        matches!(self.way().act, Act::Rewrite(_))
+    }
     /// The criterion of a name.
     pub fn parse(name: &str) -> Option<Self> {
         CRITERIA.into_iter().find(|w| w.name == name).map(|w| w.criterion)
