@@ -205,3 +205,6 @@ fn content(model: &Model, weights: &Weights) -> Result<String, RunError> {
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
+
+#[cfg(test)]
+pub(in crate::evaluate) mod tests;

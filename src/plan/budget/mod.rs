@@ -22,7 +22,7 @@ use crate::model::cost::Cost;
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::ProbeId;
 use crate::probe::book::{FactBook, LayerFacts};
-use crate::treat::{Criterion, Granularity, Pattern};
+use crate::treat::{Criterion, Factors, Granularity, Pattern};
 pub use curve::{Curve, Point};
 pub use groups::Groups;
 use scene::{Levels, Scene};
@@ -134,6 +134,9 @@ pub struct Ask {
     /// By what entries are chosen.
     #[serde(default)]
     pub criterion: Criterion,
+    /// As what two factors multiply out, of the forms that go by activations; any other counts as the matrix.
+    #[serde(default)]
+    pub form: Factors,
 }
 
 impl Ask {
@@ -147,6 +150,7 @@ impl Ask {
             ceiling: 1.0,
             groups: Groups::default(),
             criterion: Criterion::Magnitude,
+            form: Factors::Matrix,
         }
     }
 }

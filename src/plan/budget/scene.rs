@@ -131,7 +131,8 @@ impl<'a> Scene<'a> {
             rank += multiple;
         }
         let rank = (share < 1.0 && rank < layer.break_even_rank()).then_some(rank);
-        Treatment { rank, quantise: self.now[i].quantise, ..Treatment::default() }
+        let form = Some(self.ask.form).filter(|f| rank.is_some() && f.weighs() && f.apply_to(layer));
+        Treatment { rank, form: form.unwrap_or_default(), quantise: self.now[i].quantise, ..Treatment::default() }
     }
 
     /// What the plan does already, rounded to at most so much of the stored bits.
