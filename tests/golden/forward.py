@@ -396,7 +396,10 @@ def large(args):
     out = {"text": text}
     for name, folder, run in (("smollm2", args.smollm2, llama), ("minilm", args.minilm, bert)):
         config, w = opened(folder)
-        tokens = Tokenizer.from_file(os.path.join(folder, "tokenizer.json")).encode(text, add_special_tokens=False).ids
+        tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokens = tokenizer.encode(text, add_special_tokens=False).ids
         y = run(config, w, np.array(tokens))
         middle = len(tokens) // 2
         step = max(1, y.shape[1] // 400)
