@@ -798,3 +798,53 @@ fn evaluate_says_what_it_cannot_run() {
     let (code, told) = failure(&["evaluate", alone]);
     assert!(code == 2 && told.contains("mish"), "{code} {told}");
 }
+
+fn what_layers_hear_is_written_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (text, out, bytelm) = (at("some.txt"), at("calibration.safetensors"), sample("bytelm"));
+    std::fs::write(&text, "In the beginning God created the heaven and the earth. ".repeat(4)).unwrap();
+    let heard = |more: &[&str]| stdout(&[&["calibrate", &bytelm, "-o", &out, "--data", &text], more].concat());
+    let told = heard(&["--slice", "100", "--context", "40", "--format", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((told["layers"].as_u64(), told["tokens"].as_u64()), (Some(29), Some(100)));
+    assert_eq!((told["written"].as_str(), told["data"].as_str()), (Some(out.as_str()), Some("some.txt[0..100]")));
+    assert!(told["seconds"].as_f64().unwrap() > 0.0);
+    let bytes = std::fs::read(&out).unwrap();
+    assert_eq!(told["bytes"].as_u64(), Some(bytes.len() as u64));
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("model.layers.3.mlp.down_proj.gram").unwrap().shape(), [432, 432]);
+    assert_eq!(file.tensor("lm_head.gradient").unwrap().shape(), [256]);
+    let shown = heard(&["--layers", "*down_proj", "--no-gradients"]);
+    assert!(shown.contains("model.layers.0.mlp.down_proj  432   220"), "{shown}");
+    assert!(shown.contains("220 tokens of some.txt[0..220]") && !shown.contains("q_proj"), "{shown}");
+    let eval = format!("{bytelm}/eval.safetensors");
+    let noted = slimscope(&["calibrate", &bytelm, "-o", &out, "--data", &eval, "--slice", "64", "--no-gradients"]);
+    assert!(noted.status.success());
+    assert!(String::from_utf8_lossy(&noted.stderr).contains("is what quality is measured on"));
+    let (digits, images) = (sample("digits_mlp"), format!("{}/eval.safetensors", sample("digits_mlp")));
+    for (status, needed, args) in [
+        (2, "name the data to run on with --data FILE", vec!["calibrate", &bytelm, "-o", &out]),
+        (2, "not a whole number", vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--slice", "x"]),
+        (
+            1,
+            "has 220 bytes, and the slice 0..500",
+            vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--slice", "500"],
+        ),
+        (
+            1,
+            "longer than bytelm takes; at most 128",
+            vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--context", "500"],
+        ),
+        (1, "matches *nothing", vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--layers", "*nothing"]),
+        (1, "is a folder; name a file in it", vec!["calibrate", &bytelm, "-o", "/", "--data", &text]),
+        (1, "holds the model or the data", vec!["calibrate", &bytelm, "-o", &text, "--data", &text]),
+        (1, "choose a folder that exists", vec!["calibrate", &bytelm, "-o", "/nowhere/x", "--data", &text]),
+        (1, "is text, and digits_mlp takes images", vec!["calibrate", &digits, "-o", &out, "--data", &text]),
+        (1, "has no tensor `text`", vec!["calibrate", &bytelm, "-o", &out, "--data", &images]),
+    ] {
+        let (code, told) = failure(&args);
+        assert!(code == status && told.contains(needed), "{code} {told}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing half written is left");
+}
