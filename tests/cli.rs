@@ -799,6 +799,7 @@ fn evaluate_says_what_it_cannot_run() {
     assert!(code == 2 && told.contains("mish"), "{code} {told}");
 }
 
+#[test]
 fn what_layers_hear_is_written_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
