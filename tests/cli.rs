@@ -745,3 +745,107 @@ fn a_session_is_logged_replayed_gone_on_with_and_made_a_plan() {
     let (status, _) = failure(&["plan", &sample("digits_mlp"), "--replay", &first, "--plan", &toml]);
     assert_eq!(status, 2);
 }
+
+#[test]
+fn evaluate_tells_quality_in_json_and_of_a_plan() {
+    let run = |args: &[&str]| -> Value { serde_json::from_str(&stdout(args)).unwrap() };
+    let (bytelm, digits) = (sample("bytelm"), sample("digits_mlp"));
+    let json = run(&["evaluate", &bytelm, "--slice", "2048", "--format", "json", "--threads", "1"]);
+    assert_eq!(json["metric"], "bits_per_byte");
+    assert_eq!(json["slice"], "eval.safetensors[0..2048]");
+    assert_eq!((json["bytes"].as_u64(), json["tokens"].as_u64()), (Some(2032), Some(2032)));
+    let (bits, perplexity) = (json["value"].as_f64().unwrap(), json["perplexity"].as_f64().unwrap());
+    // A byte a token: the one follows from the other.
+    assert!((2f64.powf(bits) - perplexity).abs() < 1e-9 && bits > 1.2 && bits < 2.4, "{bits}");
+    for field in ["standard_error", "seconds", "tokens_per_second"] {
+        assert!(json[field].as_f64().unwrap() > 0.0, "{field}");
+    }
+    let short = run(&["evaluate", &bytelm, "--slice", "100..300", "--context", "64", "--format", "json"]);
+    // Windows of 64, 64, 64 and 8.
+    assert_eq!((short["tokens"].as_u64(), short["context"].as_u64()), (Some(196), Some(64)));
+    let dense = run(&["evaluate", &digits, "--format", "json"]);
+    assert_eq!((dense["metric"].as_str(), dense["examples"].as_u64()), (Some("accuracy"), Some(360)));
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.toml");
+    let plan = plan.to_str().unwrap();
+    stdout(&["plan", &digits, "--rank", "2", "-o", plan]);
+    let cut = run(&["evaluate", &digits, "--plan", plan, "--format", "json"]);
+    assert!(cut["value"].as_f64().unwrap() < dense["value"].as_f64().unwrap() - 0.2, "{cut}");
+    assert!(cut["keep"]["params"].as_f64().unwrap() < 0.2 && cut["plan"] == plan);
+    let table = stdout(&["evaluate", &digits, "--plan", plan]);
+    assert!(table.contains("accuracy") && table.contains("3 layers treated, keep"), "{table}");
+}
+
+#[test]
+fn evaluate_says_what_it_cannot_run() {
+    let (bytelm, digits) = (sample("bytelm"), sample("digits_mlp"));
+    let (code, told) = failure(&["evaluate", &digits, "--slice", "361"]);
+    assert!(code == 1 && told.contains("360"), "{code} {told}");
+    let (code, told) = failure(&["evaluate", &bytelm, "--context", "4096"]);
+    assert!(code == 1 && told.contains("128"), "{code} {told}");
+    let (code, told) = failure(&["evaluate", &bytelm, "--device", "tpu"]);
+    assert!(code == 2 && told.contains("cuda:N"), "{code} {told}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(format!("{digits}/model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    let alone = folder.path().to_str().unwrap();
+    let (code, told) = failure(&["evaluate", alone]);
+    assert!(code == 2 && told.contains("no config.json"), "{code} {told}");
+    let config = std::fs::read_to_string(format!("{digits}/config.json")).unwrap();
+    std::fs::write(folder.path().join("config.json"), &config).unwrap();
+    let (code, told) = failure(&["evaluate", alone]);
+    assert!(code == 2 && told.contains("--data FILE"), "{code} {told}");
+    std::fs::write(folder.path().join("config.json"), config.replace("relu", "mish")).unwrap();
+    let (code, told) = failure(&["evaluate", alone]);
+    assert!(code == 2 && told.contains("mish"), "{code} {told}");
+}
+
+#[test]
+fn what_layers_hear_is_written_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (text, out, bytelm) = (at("some.txt"), at("calibration.safetensors"), sample("bytelm"));
+    std::fs::write(&text, "In the beginning God created the heaven and the earth. ".repeat(4)).unwrap();
+    let heard = |more: &[&str]| stdout(&[&["calibrate", &bytelm, "-o", &out, "--data", &text], more].concat());
+    let told = heard(&["--slice", "100", "--context", "40", "--format", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((told["layers"].as_u64(), told["tokens"].as_u64()), (Some(29), Some(100)));
+    assert_eq!((told["written"].as_str(), told["data"].as_str()), (Some(out.as_str()), Some("some.txt[0..100]")));
+    assert!(told["seconds"].as_f64().unwrap() > 0.0);
+    let bytes = std::fs::read(&out).unwrap();
+    assert_eq!(told["bytes"].as_u64(), Some(bytes.len() as u64));
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("model.layers.3.mlp.down_proj.gram").unwrap().shape(), [432, 432]);
+    assert_eq!(file.tensor("lm_head.gradient").unwrap().shape(), [256]);
+    let shown = heard(&["--layers", "*down_proj", "--no-gradients"]);
+    assert!(shown.contains("model.layers.0.mlp.down_proj  432   220"), "{shown}");
+    assert!(shown.contains("220 tokens of some.txt[0..220]") && !shown.contains("q_proj"), "{shown}");
+    let eval = format!("{bytelm}/eval.safetensors");
+    let noted = slimscope(&["calibrate", &bytelm, "-o", &out, "--data", &eval, "--slice", "64", "--no-gradients"]);
+    assert!(noted.status.success());
+    assert!(String::from_utf8_lossy(&noted.stderr).contains("is what quality is measured on"));
+    let (digits, images) = (sample("digits_mlp"), format!("{}/eval.safetensors", sample("digits_mlp")));
+    for (status, needed, args) in [
+        (2, "name the data to run on with --data FILE", vec!["calibrate", &bytelm, "-o", &out]),
+        (2, "not a whole number", vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--slice", "x"]),
+        (
+            1,
+            "has 220 bytes, and the slice 0..500",
+            vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--slice", "500"],
+        ),
+        (
+            1,
+            "longer than bytelm takes; at most 128",
+            vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--context", "500"],
+        ),
+        (1, "matches *nothing", vec!["calibrate", &bytelm, "-o", &out, "--data", &text, "--layers", "*nothing"]),
+        (1, "is a folder; name a file in it", vec!["calibrate", &bytelm, "-o", "/", "--data", &text]),
+        (1, "holds the model or the data", vec!["calibrate", &bytelm, "-o", &text, "--data", &text]),
+        (1, "choose a folder that exists", vec!["calibrate", &bytelm, "-o", "/nowhere/x", "--data", &text]),
+        (1, "is text, and digits_mlp takes images", vec!["calibrate", &digits, "-o", &out, "--data", &text]),
+        (1, "has no tensor `text`", vec!["calibrate", &bytelm, "-o", &out, "--data", &images]),
+    ] {
+        let (code, told) = failure(&args);
+        assert!(code == status && told.contains(needed), "{code} {told}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing half written is left");
+}

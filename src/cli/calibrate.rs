@@ -5,7 +5,7 @@ use super::error::CliError;
 use super::output::{Meter, line, matching, open, stop_on_interrupt};
 use crate::evaluate::calibrate::{CalibrateError, Calibration, Options, calibrate};
 use crate::evaluate::data::Wanted;
-use crate::evaluate::{Data, DataError, Device, Network, RunError, runnable};
+use crate::evaluate::{Data, DataError, Network, RunError, device::device, runnable};
 use crate::model::{LayerId, Model};
 use crate::report::table::Table;
 use crate::widgets::number::{bytes, grouped, number};
@@ -16,6 +16,7 @@ use std::time::Instant;
 
 /// Runs, writes and says what was written.
 pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
+    let device = device(args.device.as_deref()).map_err(|e| failed(e.into()))?;
     let (model, weights) = open(Some(&args.model))?;
     for note in &model.notes {
         eprintln!("note: {note}");
@@ -29,7 +30,12 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(common.threads.unwrap_or(cores).max(1)).build();
     let pool = pool.map_err(|e| CliError::Usage(format!("--threads: {e}")))?;
-    let network = Network::load(&model, &weights, &Device::Cpu).map_err(|e| failed(e.into()))?.on(Arc::new(pool));
+    let network = Network::load(&model, &weights, &device).map_err(|e| failed(e.into()))?.on(Arc::new(pool));
+    if let Some(idle) = layers.as_ref().filter(|chosen| !chosen.iter().any(|id| network.layers().contains(id))) {
+        let first = idle.first().and_then(|&id| model.layer(id)).map_or("", |l| l.name.as_str());
+        let what = format!("{}: runs without the layers of --layers, such as {first}", model.path.display());
+        return Err(CliError::Input(anyhow::anyhow!("{what}; leave --layers out to see which it hears")));
+    }
     let options = Options { layers, gradients: !args.no_gradients, ..Options::default() };
     let asked = stop_on_interrupt();
     let (mut meter, start) = (Meter::default(), Instant::now());
@@ -98,6 +104,7 @@ fn failed(error: CalibrateError) -> CliError {
         CalibrateError::Run(error @ (RunError::NotRunnable { .. } | RunError::Device(_))) => {
             CliError::Usage(error.to_string())
         }
+        CalibrateError::Run(RunError::Open(error)) => error.into(),
         error => CliError::Input(error.into()),
     }
 }

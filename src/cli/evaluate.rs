@@ -92,9 +92,8 @@ fn not_run(model: &Model, layers: &[LayerId]) -> String {
     let names: Vec<&str> = layers.iter().filter_map(|&id| model.layer(id)).map(|l| l.name.as_str()).collect();
     let what = "the plan treats them, and what is measured does not depend on them";
     match names.as_slice() {
-        [few @ ..] if few.len() <= 3 => format!("{}: {what}", few.join(", ")),
-        [first, rest @ ..] => format!("{first} and {} other layers: {what}", rest.len()),
-        [] => String::new(),
+        [first, rest @ ..] if rest.len() > 2 => format!("{first} and {} other layers: {what}", rest.len()),
+        few => format!("{}: {what}", few.join(", ")),
     }
 }
 

@@ -127,7 +127,7 @@ fn tensor<'a>(path: &Path, file: &SafeTensors<'a>, name: &str, model: &Model) ->
         names.sort_unstable();
         let held = match names.as_slice() {
             [] => "nothing".to_owned(),
-            [few @ ..] if few.len() <= 4 => few.join(", "),
+            few if few.len() <= 4 => few.join(", "),
             [first, ..] => format!("{first} and {} other tensors", names.len() - 1),
         };
         let what = format!("has no tensor `{name}`, which {} needs; it holds {held}", model.name);

@@ -4,7 +4,8 @@
     python3 tests/peers/calibrate.py [--slimscope target/debug/slimscope]
 
 Builds the sample models as PyTorch modules, runs the function of assets/calibrate.py and the command on the same slice
-of their eval.safetensors, and compares. Needs torch, safetensors and numpy; exits with 77 where they are not there.
+of their eval.safetensors, and compares. Images get noise: on a flat background max pooling has ties, whose derivative
+PyTorch gives to one of the tied and slimscope to all of them in equal parts. Needs torch, safetensors and numpy; exits with 77 where they are not there.
 """
 import argparse
 import importlib.util
@@ -46,16 +47,25 @@ def weights(folder, model):
     return model.eval()
 
 
-def bytelm(folder, count):
+def bytelm(folder, count, path):
     train = module("train_bytelm", os.path.join(folder, "train.py"))
-    text = stio.load(os.path.join(folder, "eval.safetensors"))["text"][:count]
+    text = stio.load(path)["text"][:count]
     ids = torch.tensor(text.astype(np.int64))
     windows = [w[None] for w in ids.split(train.CONTEXT) if len(w) > 1]
     loss = lambda model, w: F.cross_entropy(model(w)[0, :-1], w[0, 1:], reduction="sum")
     return weights(folder, train.Model()), windows, loss, windows
 
 
-def images(folder, count):
+def noisy(folder, path, count):
+    """The first images of a sample with noise on every pixel."""
+    data = stio.load(os.path.join(folder, "eval.safetensors"))
+    pixels, top = data["images"][:count], data["images"].max()
+    noise = np.random.default_rng(1).integers(0, int(top) // 8 + 1, pixels.shape)
+    pixels = np.minimum(pixels + noise, top).astype(np.uint8)
+    stio.save(path, {"images": pixels, "labels": data["labels"][:count]})
+
+
+def images(folder, count, path):
     config = json.load(open(os.path.join(folder, "config.json")))
     model = nn.Sequential()
     state = stio.load(os.path.join(folder, "model.safetensors"))
@@ -72,7 +82,7 @@ def images(folder, count):
             "max_pool2d": lambda: nn.MaxPool2d(layer["kernel_size"], layer["stride"]),
         }[kind]()
         model.add_module(name, built)
-    data = stio.load(os.path.join(folder, "eval.safetensors"))
+    data = stio.load(path)
     shape, scale = config["input"]["shape"], config["input"]["scale"]
     x = torch.tensor(data["images"][:count].astype(np.float32).reshape(-1, *shape) * np.float32(scale))
     y = torch.tensor(data["labels"][:count].astype(np.int64))
@@ -83,10 +93,14 @@ def images(folder, count):
 def compare(name, load, count, slimscope, folder):
     ours, theirs = os.path.join(folder, f"{name}.safetensors"), os.path.join(folder, f"{name}.torch.safetensors")
     at = os.path.join(SAMPLES, name)
-    command = [slimscope, "calibrate", at, "--data", os.path.join(at, "eval.safetensors"), "--slice", str(count)]
+    data = os.path.join(at, "eval.safetensors")
+    if load is images:
+        data = os.path.join(folder, f"{name}.data.safetensors")
+        noisy(at, data, count)
+    command = [slimscope, "calibrate", at, "--data", data, "--slice", str(count)]
     result = subprocess.run(command + ["-o", ours, "--format", "json"], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    model, batches, loss, loss_batches = load(at, count)
+    model, batches, loss, loss_batches = load(at, count, data)
     tokens = peer.calibrate(model, batches, theirs, name, loss=loss, loss_batches=loss_batches)
     told = json.loads(result.stdout)
     a, b = load_file(ours), load_file(theirs)

@@ -31,6 +31,9 @@ pub struct CalibrateArgs {
     /// Leave out gradients of the loss, which take a pass backward over 4096 tokens or images
     #[arg(long)]
     pub no_gradients: bool,
+    /// Where it runs: cpu, cuda, cuda:N [default: cpu, or the first GPU of a program built for them]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
     /// Form of the result
     #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
     pub format: InspectFormat,

@@ -1,6 +1,8 @@
 //! How strongly the loss depends on what layers answer: E[g²] of its gradient by each output.
 //!
-//! This is the diagonal of the empirical Fisher information of the outputs, taken through the whole model.
+//! This is the diagonal of the empirical Fisher information of the outputs, taken through the whole model. Where several
+//! numbers tie for a maximum, as in max pooling over a flat background, they share its derivative; PyTorch gives it to
+//! one of them.
 
 use super::ears::not_finite;
 use super::{Batch, CalibrateError, Options, batch};

@@ -18,6 +18,7 @@ fn small() -> Calibration {
         seconds: 1.0,
         remarks: Vec::new(),
         layers: vec![heard(0, "k", 0, None), heard(1, "q", 0, Some(gradient)), heard(2, "a.wide", 1, None)],
+        remarks: Vec::new(),
         inputs,
     }
 }

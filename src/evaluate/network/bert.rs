@@ -2,7 +2,7 @@
 
 use super::Tokens;
 use super::activation::Activation;
-use super::pass::Pass;
+use super::pass::{Pass, heads};
 use super::reader::Reader;
 use crate::model::{LayerId, TensorId};
 use candle_core::{Result, Tensor};
@@ -99,7 +99,7 @@ impl Bert {
             let q = pass.linear(block.query, &x)?;
             let k = pass.linear(block.key, &x)?;
             let v = pass.linear(block.value, &x)?;
-            let [q, k, v] = [q, k, v].map(|y| pass.heads(&y, shape, self.heads));
+            let [q, k, v] = [q, k, v].map(|y| heads(&y, shape, self.heads));
             let mixed = pass.attend(&q?, &k?, &v?, None)?;
             let y = (&x + pass.linear(block.output, &mixed)?)?;
             x = norm(pass, y, block.between)?;

@@ -1,7 +1,7 @@
 //! GPT-2: learned positions, LayerNorm before each part, queries, keys and values of one matrix, a tied head.
 
 use super::activation::Activation;
-use super::pass::Pass;
+use super::pass::{Pass, heads};
 use super::reader::Reader;
 use super::{Head, Tokens};
 use crate::model::{LayerId, TensorId};
@@ -89,7 +89,7 @@ impl Gpt2 {
             let h = pass.layer_norm(&x, block.before.0, Some(block.before.1), self.eps)?;
             let together = pass.linear(block.together, &h)?;
             let width = together.dim(1)? / 3;
-            let part = |i: usize| pass.heads(&together.narrow(1, i * width, width)?, shape, self.heads);
+            let part = |i: usize| heads(&together.narrow(1, i * width, width)?, shape, self.heads);
             let mixed = pass.attend(&part(0)?, &part(1)?, &part(2)?, Some(&mask))?;
             x = (x + pass.linear(block.output, &mixed)?)?;
             let h = pass.layer_norm(&x, block.between.0, Some(block.between.1), self.eps)?;

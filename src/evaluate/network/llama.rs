@@ -1,7 +1,7 @@
 //! Llama and what is built like it: Mistral, Qwen2 (biases of q, k, v), Qwen3 (q and k normalised by head), SmolLM.
 
 use super::activation::Activation;
-use super::pass::Pass;
+use super::pass::{Pass, heads};
 use super::reader::Reader;
 use super::rope::Rope;
 use super::{Head, Tokens};
@@ -107,7 +107,7 @@ impl Llama {
             let mut q = pass.linear(block.query, &h)?;
             let mut k = pass.linear(block.key, &h)?;
             let v = pass.linear(block.value, &h)?;
-            (q, k) = (pass.heads(&q, shape, self.heads)?, pass.heads(&k, shape, self.groups)?);
+            (q, k) = (heads(&q, shape, self.heads)?, heads(&k, shape, self.groups)?);
             if let Some(norm) = block.query_norm {
                 q = pass.rms_norm(&q, norm, self.eps)?;
             }
@@ -115,7 +115,7 @@ impl Llama {
                 k = pass.rms_norm(&k, norm, self.eps)?;
             }
             (q, k) = (pass.rotate(&q, &cos, &sin)?, pass.rotate(&k, &cos, &sin)?);
-            let v = pass.heads(&v, shape, self.groups)?;
+            let v = heads(&v, shape, self.groups)?;
             let mixed = pass.attend(&q, &k, &v, Some(narrow.as_ref().unwrap_or(&full)))?;
             x = (x + pass.linear(block.output, &mixed)?)?;
             let h = pass.rms_norm(&x, block.between, self.eps)?;

@@ -217,6 +217,16 @@ impl Network {
         shaped.map_err(|e| self.failed(e))
     }
 
+    /// Logits of the last token of each row: rows × vocabulary.
+    pub fn last_logits(&self, batch: &Batch) -> Result<Tensor, RunError> {
+        let Batch::Tokens(rows) = batch else { return self.logits(batch, None) };
+        let hidden = self.hidden(batch)?;
+        let length = rows.first().map_or(0, Vec::len);
+        let last: Vec<u32> = (1..=rows.len()).map(|row| (row * length - 1) as u32).collect();
+        let last = Tensor::new(last, &self.device).and_then(|at| hidden.index_select(&at, 0));
+        self.head(&last.map_err(|e| self.failed(e))?)
+    }
+
     /// Hidden states before the head, (rows · tokens) × width; of images the logits.
     pub(super) fn hidden(&self, batch: &Batch) -> Result<Tensor, RunError> {
         self.through(&mut Pass::new(self, None, None), batch)

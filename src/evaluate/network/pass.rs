@@ -69,9 +69,10 @@ impl<'a, 'b> Pass<'a, 'b> {
     /// x / √(mean x² + ε) · gain, over the last axis.
     pub fn rms_norm(&self, x: &Tensor, gain: TensorId, eps: f64) -> Result<Tensor> {
         let gain = self.fixed(gain)?;
-        match self.network.differentiable {
-            true => ops::rms_norm_slow(x, gain, eps as f32),
-            false => ops::rms_norm(&x.contiguous()?, gain, eps as f32),
+        if self.network.differentiable {
+            ops::rms_norm_slow(x, gain, eps as f32)
+        } else {
+            ops::rms_norm(&x.contiguous()?, gain, eps as f32)
         }
     }
 
@@ -82,17 +83,19 @@ impl<'a, 'b> Pass<'a, 'b> {
             Some(shift) => self.fixed(shift)?.clone(),
             None => gain.zeros_like()?,
         };
-        match self.network.differentiable {
-            true => ops::layer_norm_slow(x, gain, &shift, eps as f32),
-            false => ops::layer_norm(&x.contiguous()?, gain, &shift, eps as f32),
+        if self.network.differentiable {
+            ops::layer_norm_slow(x, gain, &shift, eps as f32)
+        } else {
+            ops::layer_norm(&x.contiguous()?, gain, &shift, eps as f32)
         }
     }
 
     /// Rotates pairs of features, `[i]` with `[i + d/2]`, by the angles of their positions. x: B × H × T × d.
     pub fn rotate(&self, x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-        match self.network.differentiable {
-            true => candle_nn::rotary_emb::rope_slow(x, cos, sin),
-            false => candle_nn::rotary_emb::rope(&x.contiguous()?, cos, sin),
+        if self.network.differentiable {
+            candle_nn::rotary_emb::rope_slow(x, cos, sin)
+        } else {
+            candle_nn::rotary_emb::rope(&x.contiguous()?, cos, sin)
         }
     }
 
@@ -110,19 +113,13 @@ impl<'a, 'b> Pass<'a, 'b> {
             Some(mask) => scores.broadcast_add(mask)?,
             None => scores,
         };
-        let weights = match self.network.differentiable {
-            true => ops::softmax(&scores, D::Minus1)?,
-            false => ops::softmax_last_dim(&scores)?,
+        let weights = if self.network.differentiable {
+            ops::softmax(&scores, D::Minus1)?
+        } else {
+            ops::softmax_last_dim(&scores)?
         };
         let mixed = weights.reshape((b * groups, h / groups * t, t))?.matmul(&v)?;
         mixed.reshape((b, h, t, d))?.transpose(1, 2)?.reshape((b * t, h * d))
-    }
-
-    /// (B·T) × (H·d) to B × H × T × d.
-    pub fn heads(&self, x: &Tensor, shape: [usize; 2], heads: usize) -> Result<Tensor> {
-        let [b, t] = shape;
-        let width = x.dim(1)? / heads;
-        x.reshape((b, t, heads, width))?.transpose(1, 2)?.contiguous()
     }
 
     /// T × T: 0 where a token may look, −∞ where not: at what follows it, and at what lies `window` or more before.
@@ -149,4 +146,11 @@ impl<'a, 'b> Pass<'a, 'b> {
     pub fn given(&self, numbers: &[f32]) -> Result<Tensor> {
         Tensor::from_slice(numbers, numbers.len(), self.device())?.to_dtype(DType::F32)
     }
+}
+
+/// (B·T) × (H·d) to B × H × T × d.
+pub fn heads(x: &Tensor, shape: [usize; 2], heads: usize) -> Result<Tensor> {
+    let [b, t] = shape;
+    let width = x.dim(1)? / heads;
+    x.reshape((b, t, heads, width))?.transpose(1, 2)?.contiguous()
 }

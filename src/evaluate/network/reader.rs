@@ -23,7 +23,7 @@ impl<'a> Reader<'a> {
         Self { model, tensors, layers, sites: BTreeMap::new(), fixed: BTreeSet::new() }
     }
 
-    /// What stands before a tensor's name in this checkpoint, the longest of these that fits.
+    /// What stands before a tensor's name in this checkpoint: the first of these that fits.
     pub fn prefix(&self, prefixes: &[&'static str], name: &str) -> Result<&'static str, String> {
         let found = prefixes.iter().find(|p| self.tensors.contains_key(format!("{p}{name}").as_str()));
         found.copied().ok_or_else(|| format!("it has no tensor {name}"))

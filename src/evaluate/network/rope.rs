@@ -15,7 +15,7 @@ pub struct Rope {
 impl Rope {
     /// From config.json: `rope_theta`, and `rope_scaling` or `rope_parameters` of the kinds default, linear, llama3.
     pub fn read(reader: &Reader, width: usize) -> std::result::Result<Self, String> {
-        if width % 2 != 0 {
+        if !width.is_multiple_of(2) {
             return Err(format!("heads of an odd width, {width}, cannot be rotated"));
         }
         let scaling = reader.entry("rope_scaling").or_else(|| reader.entry("rope_parameters"));

@@ -161,12 +161,11 @@ fn convolution(pass: &mut Pass, layer: LayerId, grid: &Grid, groups: usize, x: &
     let patches = grid.patches(x)?;
     let (n, c, taps, height, width) = patches.dims5()?;
     let rows = n * height * width;
-    let patches = match groups {
-        1 => patches.permute((0, 3, 4, 1, 2))?.reshape((rows, c * taps))?,
-        _ => {
-            let apart = patches.reshape((n, groups, c / groups * taps, height, width))?;
-            apart.permute((1, 0, 3, 4, 2))?.reshape((groups * rows, c / groups * taps))?
-        }
+    let patches = if groups == 1 {
+        patches.permute((0, 3, 4, 1, 2))?.reshape((rows, c * taps))?
+    } else {
+        let apart = patches.reshape((n, groups, c / groups * taps, height, width))?;
+        apart.permute((1, 0, 3, 4, 2))?.reshape((groups * rows, c / groups * taps))?
     };
     let y = pass.grouped(layer, &patches, groups)?;
     let outputs = y.dim(1)?;
