@@ -96,10 +96,7 @@ impl Data {
     ) -> Result<Slice, DataError> {
         let context = length(self, model, context)?;
         let tokeniser = Tokeniser::of(model)?;
-        let range = match tokeniser.takes_bytes() {
-            true => range,
-            false => whole(text, range.start)..whole(text, range.end),
-        };
+        let range = if tokeniser.takes_bytes() { range } else { whole(text, range.start)..whole(text, range.end) };
         let part = text.get(range.clone()).unwrap_or_default();
         let tokens = tokeniser.encode(part, &self.path, range.start)?;
         let units: Vec<Unit> = tokens.chunks(context).filter(|w| w.len() > 1).map(window).collect();
