@@ -128,7 +128,7 @@ fn tensor<'a>(path: &Path, file: &SafeTensors<'a>, name: &str, model: &Model) ->
         let held = match names.as_slice() {
             [] => "nothing".to_owned(),
             few if few.len() <= 4 => few.join(", "),
-            [first, ..] => format!("{first} and {} other tensors", names.len() - 1),
+            many => format!("{} tensors", many.len()),
         };
         let what = format!("has no tensor `{name}`, which {} needs; it holds {held}", model.name);
         DataError::new(path, what, FORMS)
