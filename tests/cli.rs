@@ -218,7 +218,6 @@ fn what_is_not_built_or_wrong_ends_with_2() {
         &["frame", &digits, "--keys", "<nothing>"],
         &["frame", &digits, "--format", "png"],
         &["inspect"],
-        &["--calibration", "c.safetensors", &digits],
         &[&digits],
         &["inspect", "Cargo.toml.gguf"],
     ] {
@@ -528,7 +527,10 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
         (2, "break-even:", vec!["plan", &bytelm, "--rank-rule", "best"]),
         (2, "leave out", vec!["plan", &bytelm, "--rank-rule", "gd 20%"]),
         (2, "say how much", vec!["plan", &bytelm, "--criterion", "leverage"]),
-        (2, "not built yet", vec!["plan", &bytelm, "--prune", ".3", "--criterion", "wanda"]),
+        (2, "--calibration FILE", vec!["plan", &bytelm, "--prune", ".3", "--criterion", "wanda"]),
+        (2, "--calibration FILE", vec!["plan", &bytelm, "--rank", "8", "--factors", "whitened"]),
+        (2, "--calibration FILE", vec!["plan", &bytelm, "--budget", ".5", "--allocator", "owl"]),
+        (1, "cannot be opened", vec!["plan", &bytelm, "--prune", ".3", "--calibration", "no.safetensors"]),
         (2, "one of", vec!["plan", &bytelm, "--prune", ".3", "--rank", "4"]),
         (2, "a share", vec!["plan", &bytelm, "--budget", "50"]),
         (1, "cannot be written", vec!["plan", &bytelm, "--prune", ".3", "-o", "/dev/null/plan.toml"]),
@@ -848,4 +850,44 @@ fn what_layers_hear_is_written_and_told() {
         assert!(code == status && told.contains(needed), "{code} {told}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing half written is left");
+}
+
+#[test]
+fn plans_that_go_by_activations_are_made_shown_and_carried_out_with_a_calibration() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let digits = sample("digits_mlp");
+    let (calibration, eval) = (at("calibration.safetensors"), format!("{digits}/eval.safetensors"));
+    let made = slimscope(&["calibrate", &digits, "--data", &eval, "-o", &calibration]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let plans: [&[&str]; 4] = [
+        &["--prune", ".5", "--criterion", "obs-refit"],
+        &["--rank", "8", "--factors", "whitened"],
+        &["--budget", ".5", "--allocator", "owl", "--criterion", "wanda", "--pattern", "per-row"],
+        &["--budget", ".6", "--by", "rank", "--factors", "asvd"],
+    ];
+    for (i, options) in plans.into_iter().enumerate() {
+        let (plan, out) = (at(&format!("{i}.toml")), at(&format!("out{i}")));
+        let base = ["plan", &digits, "-o", &plan, "--calibration", &calibration, "--format", "json"];
+        let told: Value = serde_json::from_str(&stdout(&[&base[..], options].concat())).unwrap();
+        let layers = told["layers"].as_array().unwrap();
+        let treated: Vec<&Value> = layers.iter().filter(|l| l["treatment"] != "dense").collect();
+        assert!(!treated.is_empty(), "{told}");
+        for layer in treated {
+            let error = &layer["output_error"];
+            let value = error["value"].as_f64().unwrap();
+            assert!(error["bound"] == "exact" && value > 0.0 && value < 1.0, "{layer}");
+            assert_eq!(layer["relative_error"]["bound"], "exact", "{layer}");
+        }
+        let (code, why) = failure(&["apply", &plan, &digits, "-o", &out]);
+        assert!(code == 1 && why.contains("--calibration FILE"), "{code} {why}");
+        let (code, why) = failure(&["export", &plan, &digits, "--to", "json", "-o", "-"]);
+        assert!(code == 1 && why.contains("--calibration FILE"), "{code} {why}");
+        stdout(&["export", &plan, &digits, "--to", "json", "-o", "-", "--calibration", &calibration]);
+        let with = ["apply", &plan, &digits, "-o", &out, "--calibration", &calibration, "--format", "json"];
+        let told: Value = serde_json::from_str(&stdout(&with)).unwrap();
+        assert_eq!(told["verified"], true, "{told}");
+    }
+    let (code, why) = failure(&["plan", &sample("fashion_mlp"), "--prune", ".5", "--calibration", &calibration]);
+    assert!(code == 1 && why.contains("another model") || why.contains("the layer's would be"), "{code} {why}");
 }

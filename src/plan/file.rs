@@ -246,6 +246,13 @@ impl LayerPlan {
         Self { name: layer.name.clone(), rank: treatment.rank, prune, factors, quantise, pinned }
     }
 
+    /// Whether what they name goes by activations.
+    pub fn weighs(&self) -> bool {
+        let form = self.factors.as_deref().and_then(Factors::parse);
+        let criterion = self.prune.as_ref().and_then(|p| Criterion::parse(&p.criterion));
+        form.is_some_and(Factors::weighs) || criterion.is_some_and(Criterion::weighs)
+    }
+
     /// What the words mean for the layer that they name; the error says why it cannot be so.
     pub fn entry(&self, layer: &Layer) -> Result<Entry, String> {
         let treatment = Treatment {

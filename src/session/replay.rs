@@ -3,7 +3,8 @@
 use super::{Line, Opened, VERSION};
 use crate::model::{Layer, Model};
 use crate::plan::file::{LayerPlan, fingerprint};
-use crate::plan::{Edit, Plan};
+use crate::plan::{Edit, Entry, Plan};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -57,6 +58,14 @@ pub enum LogError {
         /// What is wrong.
         why: String,
     },
+    /// A line that goes by activations, which are not open.
+    #[error("line {number}: {why}")]
+    Blind {
+        /// Its number, from 1.
+        number: usize,
+        /// What is missing.
+        why: String,
+    },
 }
 
 /// What still can be done with a log of which a line is wrong.
@@ -81,6 +90,7 @@ pub fn replay(model: &Model, text: &[u8], force: bool) -> Result<Replayed, LogEr
     }
     let mut player = Player {
         layers: model.layers.iter().map(|l| (l.name.as_str(), l)).collect(),
+        blind: Cell::new(false),
         out: Replayed {
             plan: Plan::new(model.layers.len()),
             snapshots: Vec::new(),
@@ -91,10 +101,13 @@ pub fn replay(model: &Model, text: &[u8], force: bool) -> Result<Replayed, LogEr
             opened,
         },
     };
-    player.begin().map_err(|why| LogError::Line { number: 1, why })?;
+    let told = |blind: bool, number, why| {
+        if blind { LogError::Blind { number, why } } else { LogError::Line { number, why } }
+    };
+    player.begin().map_err(|why| told(player.blind.get(), 1, why))?;
     for (text, number) in lines {
         let line = serde_json::from_slice(text).map_err(|e| format!("no line of a session: {e}"));
-        line.and_then(|line| player.line(line)).map_err(|why| LogError::Line { number, why })?;
+        line.and_then(|line| player.line(line)).map_err(|why| told(player.blind.get(), number, why))?;
     }
     player.out.plan.news();
     Ok(player.out)
@@ -119,6 +132,8 @@ pub(super) fn head(text: &[u8]) -> Result<Opened, LogError> {
 
 struct Player<'a> {
     layers: HashMap<&'a str, &'a Layer>,
+    /// Whether what could not be planned goes by activations.
+    blind: Cell<bool>,
     out: Replayed,
 }
 
@@ -127,11 +142,18 @@ impl Player<'_> {
         self.layers.get(named.name.as_str()).copied().ok_or_else(|| format!("the model has no layer {}", named.name))
     }
 
+    fn entry(&self, named: &LayerPlan, layer: &Layer) -> Result<Entry, String> {
+        named.entry(layer).map_err(|why| {
+            self.blind.set(named.weighs());
+            format!("layer {}: {why}", named.name)
+        })
+    }
+
     /// The plan that the session began with.
     fn begin(&mut self) -> Result<(), String> {
         for named in std::mem::take(&mut self.out.opened.plan) {
             let layer = self.layer(&named)?;
-            let entry = named.entry(layer).map_err(|why| format!("layer {}: {why}", named.name))?;
+            let entry = self.entry(&named, layer)?;
             self.out.plan.set(layer.id, entry);
         }
         Ok(())
@@ -187,7 +209,7 @@ impl Player<'_> {
     fn edit(&self, label: String, to: &[LayerPlan]) -> Result<Edit, String> {
         let change = |named: &LayerPlan| {
             let layer = self.layer(named)?;
-            let after = named.entry(layer).map_err(|why| format!("layer {}: {why}", named.name))?;
+            let after = self.entry(named, layer)?;
             Ok((layer.id, self.out.plan.entry(layer.id), after))
         };
         let changes = to.iter().map(change).collect::<Result<_, String>>()?;

@@ -129,6 +129,10 @@ impl Store {
                 Err(LogError::Line { number, why }) if !of_another_version(&text) => {
                     out.note = set_aside(&path, number, &why).or(out.note);
                 }
+                Err(LogError::Blind { .. }) => {
+                    let note = "a session that goes by activations is left alone: open with --calibration FILE";
+                    out.note.get_or_insert_with(|| note.to_owned());
+                }
                 // Being begun just now, written by another version, or of a model that looks alike.
                 Err(_) => {}
             }

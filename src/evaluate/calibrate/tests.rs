@@ -16,7 +16,6 @@ fn small() -> Calibration {
         context: Some(2),
         tokens: 2,
         seconds: 1.0,
-        remarks: Vec::new(),
         layers: vec![heard(0, "k", 0, None), heard(1, "q", 0, Some(gradient)), heard(2, "a.wide", 1, None)],
         remarks: Vec::new(),
         inputs,

@@ -329,3 +329,91 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         assert!(matches!(onto(&dir.path().join("link")), ApplyError::Itself(_)));
     }
 }
+
+/// Inputs that go together, a few larger than the others.
+fn inputs_of(n: usize) -> crate::model::Inputs {
+    let draw = |i: usize, t: usize| (((i * 7919 + t * 104_729) % 9973) as f32 * 0.7).sin();
+    let size = |i: usize| if i % 17 == 0 { 8.0 } else { 1.0 };
+    let tokens = 2 * n;
+    let mut gram = vec![0f32; n * n];
+    for t in 0..tokens {
+        let shared = draw(n, t);
+        let x: Vec<f32> = (0..n).map(|i| size(i) * (draw(i, t) + shared)).collect();
+        (0..n * n).for_each(|k| gram[k] += x[k / n] * x[k % n] / tokens as f32);
+    }
+    let mut inputs = crate::model::Inputs::of_gram(tokens as u64, &Matrix::new(n, n, gram).unwrap());
+    inputs.abs_mean = Some((0..n).map(size).collect());
+    inputs
+}
+
+#[test]
+fn what_goes_by_activations_is_written_and_read_back_as_planned() {
+    use crate::treat::error::weigh;
+    use crate::treat::refine::{self, refine};
+    use crate::treat::{Criterion, Factors, Pattern};
+    let (mut model, weights) = sample("digits_mlp");
+    let prune = |criterion, pattern| Treatment::prune(Prune { criterion, ..Prune::of(0.5, pattern) });
+    let form = |form, rank| Treatment { form, ..Treatment::rank(rank) };
+    let wanda = Prune { criterion: Criterion::Wanda, ..Prune::of(0.5, Pattern::PerRow) };
+    let all = [
+        form(Factors::Whitened, 6),
+        form(Factors::Asvd, 6),
+        prune(Criterion::Wanda, Pattern::PerRow),
+        prune(Criterion::Ria, Pattern::Unstructured),
+        prune(Criterion::Obs, Pattern::Groups(4)),
+        prune(Criterion::ObsRefit, Pattern::Unstructured),
+        Treatment { prune: Some(wanda), ..form(Factors::Whitened, 4) },
+    ];
+    let plain = model.clone();
+    for layer in &mut model.layers {
+        layer.inputs = layer.eligible().then(|| std::sync::Arc::new(inputs_of(layer.cols())));
+    }
+    for how in [Form::Dense, Form::Factored] {
+        for treatment in all {
+            let mut plan = Plan::new(model.layers.len());
+            let layers: Vec<_> = model.layers.iter().filter(|l| l.eligible()).collect();
+            layers.iter().for_each(|l| plan.set(l.id, Entry { treatment, pinned: false }));
+            let dir = tempfile::tempdir().unwrap();
+            let job = Apply { form: how, ..apply(&model, &weights, &plan, dir.path()) };
+            let written = job.run(&mut |_, _| (), GO).unwrap();
+            let said = outcome(&model, &weights, &plan);
+            let checks = job.check(&said, &written, &mut |_, _| (), GO).unwrap();
+            assert!(checks.iter().all(|c| c.wrong.is_none()), "{treatment:?} {checks:?}");
+            let (result, stored) = source::open(dir.path()).unwrap();
+            for layer in layers {
+                let before = weights.matrix(&model, layer).unwrap();
+                let ran = refine::run(layer, &before, treatment, GO).unwrap();
+                let wanted = ran.weighed.unwrap().output_error.value;
+                assert!(wanted > 0.0 && wanted < 1.0, "{treatment:?} {wanted}");
+                let tensor = |part: &str| {
+                    let name = format!("{}{part}", layer.name);
+                    result.layers.iter().find(|l| l.name == name).map(|l| stored.matrix(&result, l).unwrap())
+                };
+                let after = match (tensor(".mod_a"), tensor(".mod_b"), tensor("")) {
+                    (Some(a), Some(b), _) => {
+                        let mut product = crate::treat::low_rank::multiplied(&b, &a);
+                        let rest = tensor(".mod_s").map_or_else(Vec::new, |s| s.data);
+                        product.data.iter_mut().zip(&rest).for_each(|(p, s)| *p += s);
+                        product
+                    }
+                    (_, _, whole) => whole.unwrap(),
+                };
+                let data = before.data.iter().zip(&after.data).map(|(a, b)| a - b).collect();
+                let delta = Matrix::new(before.rows, before.cols, data).unwrap();
+                let found = weigh(layer, &before, &delta, GO).unwrap().unwrap().output_error.value;
+                let slack = 1e-4 + 4.0 * layer.dtype.epsilon();
+                assert!((found - wanted).abs() < slack, "{treatment:?} {}: {found} {wanted}", layer.name);
+                // What the whole refinement tells is the same.
+                let ask = Ask { keep_going: GO, threads: 1 };
+                let refined = refine(layer, &before, treatment, None, &ask).unwrap();
+                assert!((refined.weighed.unwrap().output_error.value - wanted).abs() < 1e-5);
+            }
+            // Without the calibration it fails, and leaves nothing that looks whole.
+            let empty = tempfile::tempdir().unwrap();
+            let blind = Apply { form: how, ..apply(&plain, &weights, &plan, empty.path()) };
+            let told = blind.run(&mut |_, _| (), GO).unwrap_err().to_string();
+            assert!(told.contains("--calibration FILE"), "{told}");
+            assert!(!empty.path().join("model.safetensors").exists());
+        }
+    }
+}
