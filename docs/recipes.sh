@@ -5,7 +5,8 @@
 #
 # KEEP is the share of the parameters that stays, TIME how long the measured plan is searched for, TRIALS the slice that it
 # is searched on, TEST the slice that everything is measured on: 'A..B' of DATA (default: eval.safetensors beside MODEL).
-# SLIMSCOPE names the program (default: slimscope).
+# SLIMSCOPE names the program (default: slimscope), HEAD the layers that recipes usually leave dense, such as '*lm_head'.
+# CONTEXT is the length of windows of text.
 set -eu
 model=$1 calibration=$2 keep=$3 time=$4 trials=$5 test=$6
 data=${7:+--data $7}
@@ -54,5 +55,16 @@ row 'AlphaPruning (SparseGPT)' --budget "$keep" --allocator alphapruning --crite
 row 'SVD' --budget "$keep" --allocator uniform --by rank
 row 'ASVD' --budget "$keep" --allocator uniform --by rank --factors asvd
 row 'SVD-LLM' --budget "$keep" --allocator uniform --by rank --factors whitened
+if [ -n "${HEAD:-}" ]; then
+    pin=(--pin "$HEAD=dense")
+    row 'uniform magnitude, head dense' --budget "$keep" --allocator uniform "${pin[@]}"
+    row 'global magnitude, head dense' --budget "$keep" --allocator global "${pin[@]}"
+    row 'Wanda, head dense' --budget "$keep" --allocator uniform --criterion wanda --pattern per-row "${pin[@]}"
+    row 'SparseGPT, head dense' --budget "$keep" --allocator uniform --criterion obs "${pin[@]}"
+    row 'SparseGPT, refitted, head dense' --budget "$keep" --allocator uniform --criterion obs-refit "${pin[@]}"
+    row 'OWL (SparseGPT), head dense' --budget "$keep" --allocator owl --criterion obs "${pin[@]}"
+    row 'AlphaPruning (SparseGPT), head dense' --budget "$keep" --allocator alphapruning --criterion obs "${pin[@]}"
+    row 'SVD-LLM, head dense' --budget "$keep" --allocator uniform --by rank --factors whitened "${pin[@]}"
+fi
 # shellcheck disable=SC2086
 row 'measured' --budget "$keep" --allocator measured --time "$time" $data $context --slice "$trials"

@@ -14,6 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Shares of a layer's parameters that are weighed.
 const KEEPS: [f64; 13] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1];
 
+/// The same where weighing all of them would take long, and those for which ranks are weighed there.
+const FEW: [f64; 8] = [0.8, 0.65, 0.5, 0.4, 0.35, 0.3, 0.2, 0.1];
+const FEW_RANKS: [f64; 3] = [0.5, 0.35, 0.2];
+
+/// Σ mn(m+n) of the layers above which fewer are weighed: some minutes of two cores for all.
+const LONG: f64 = 1e10;
+
 /// Of what is kept by low rank and pruning together, the part that the factors take.
 const FACTORS: f64 = 0.2;
 
@@ -74,8 +81,8 @@ impl Kind {
     }
 }
 
-/// The treatments of a layer that are weighed, besides leaving it dense.
-fn treatments(layer: &Layer, families: Families) -> Vec<Treatment> {
+/// The treatments of a layer that are weighed, besides leaving it dense; of many `few`.
+fn treatments(layer: &Layer, families: Families, few: bool) -> Vec<Treatment> {
     let applies = |c: Criterion, p: Pattern| c.applies(layer, p).is_ok();
     let best = |pattern| {
         let order = [Criterion::ObsRefit, Criterion::Obs, Criterion::Wanda, Criterion::Magnitude];
@@ -87,22 +94,32 @@ fn treatments(layer: &Layer, families: Families) -> Vec<Treatment> {
     let rank =
         |share: f64| (share * (layer.rows() * layer.cols()) as f64 / (layer.rows() + layer.cols()) as f64) as usize;
     let mut out: Vec<Treatment> = Vec::new();
-    for keep in KEEPS {
+    let keeps: &[f64] = if few { &FEW } else { &KEEPS };
+    for &keep in keeps {
         if let Some(pattern) = families.prune {
             let remove = pattern.on_grid(1.0 - keep);
             let how = Prune { criterion: best(pattern), ..Prune::of(remove, pattern) };
             out.extend((remove > 0.0).then(|| Treatment::prune(how)));
             let low = rank(keep * FACTORS);
-            if families.both && low > 0 && pattern == Pattern::Unstructured {
+            if families.both && !few && low > 0 && pattern == Pattern::Unstructured {
                 let how = Prune { remove: 1.0 - keep * (1.0 - FACTORS), ..how };
                 out.push(Treatment { form, ..Treatment::both(low, how) });
             }
         }
         let low = rank(keep);
-        out.extend((families.rank && low > 0 && low < even).then(|| Treatment { form, ..Treatment::rank(low) }));
+        let ranks = families.rank && (!few || families.prune.is_none() || FEW_RANKS.contains(&keep));
+        out.extend((ranks && low > 0 && low < even).then(|| Treatment { form, ..Treatment::rank(low) }));
     }
     out.dedup();
     out
+}
+
+/// The treatment that a choice is weighed as: of large models without the refit, which takes several times longer and only
+/// lowers the loss.
+fn weighed_as(treatment: Treatment, few: bool) -> Treatment {
+    let plain = treatment.prune.filter(|p| few && p.criterion == Criterion::ObsRefit);
+    let prune = plain.map(|p| Prune { criterion: Criterion::Obs, ..p }).or(treatment.prune);
+    Treatment { prune, ..treatment }
 }
 
 /// Weighs what could be done to these layers. `told` hears how many are done.
@@ -115,6 +132,8 @@ pub fn menus(
     told: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<LayerMenu>, RunError> {
     let done = AtomicUsize::new(0);
+    let work = |l: &Layer| (l.rows() * l.cols()) as f64 * (l.rows() + l.cols()) as f64;
+    let few = layers.iter().filter_map(|id| model.layer(*id)).map(work).sum::<f64>() > LONG;
     layers
         .par_iter()
         .filter_map(|id| model.layer(*id))
@@ -129,12 +148,12 @@ pub fn menus(
                 excess: layer.inputs.as_ref().and_then(|i| i.gradient.as_ref()).map(|_| 0.0),
             };
             let mut options = vec![dense];
-            for treatment in treatments(layer, families) {
+            for treatment in treatments(layer, families, few) {
                 let wrong = |error: ProbeError| match error {
                     ProbeError::Stopped => RunError::Stopped,
                     cause => RunError::Treatment { layer: layer.name.clone(), cause },
                 };
-                let made = parts(layer, &matrix, treatment, wanted).map_err(wrong)?;
+                let made = parts(layer, &matrix, weighed_as(treatment, few), wanted).map_err(wrong)?;
                 let nonzeros = made.entries.as_ref().map(|e| e.data.iter().filter(|w| **w != 0.0).count() as u64);
                 let mut delta = matrix.clone();
                 let treated = made.multiplied(layer.rows(), layer.cols());
