@@ -152,17 +152,22 @@ impl App {
         let (id, pattern) = (layer.id, self.pattern_of(layer.id));
         let now = self.criterion_of(id);
         let at = CRITERIA.iter().position(|w| w.criterion == now).unwrap_or(0);
-        let mut passed = Vec::new();
+        // One reason for several is said once.
+        let mut passed: Vec<(String, String)> = Vec::new();
         for step in 1..=CRITERIA.len() {
             let way = CRITERIA[(at + step) % CRITERIA.len()];
             let pattern = way.criterion.fitting(layer, pattern);
             if let Err(why) = (way.applies)(layer, pattern) {
-                passed.push(format!("{}: {why}", way.name));
+                match passed.iter_mut().find(|p| p.1 == why) {
+                    Some((names, _)) => *names = format!("{names}, {}", way.name),
+                    None => passed.push((way.name.to_owned(), why)),
+                }
                 continue;
             }
             self.pattern = pattern;
             self.set(Value::Criterion(way.criterion), false);
             self.knob = Knob::Prune;
+            let passed: Vec<String> = passed.iter().map(|(names, why)| format!("{names}: {why}")).collect();
             let passed = if passed.is_empty() { String::new() } else { format!("  (not {})", passed.join("; ")) };
             self.say(format!("{}: {}{passed}", way.name, way.words));
             return;
