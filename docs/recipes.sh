@@ -6,7 +6,7 @@
 # KEEP is the share of the parameters that stays, TIME how long the measured plan is searched for, TRIALS the slice that it
 # is searched on, TEST the slice that everything is measured on: 'A..B' of DATA (default: eval.safetensors beside MODEL).
 # SLIMSCOPE names the program (default: slimscope), HEAD the layers that recipes usually leave dense, such as '*lm_head'.
-# CONTEXT is the length of windows of text.
+# CONTEXT is the length of windows of text, ROWS a pattern of the recipes wanted (default: all).
 set -eu
 model=$1 calibration=$2 keep=$3 time=$4 trials=$5 test=$6
 data=${7:+--data $7}
@@ -25,6 +25,7 @@ read -r dense dense_nats < <(measure)
 row() { # name, options of plan
     local name=$1 value nats kept
     shift
+    [[ $name =~ ${ROWS:-.} ]] || return 0
     if ! "$slimscope" plan "$model" --calibration "$calibration" -o "$work/plan.toml" --format json "$@" \
         >"$work/plan.json" 2>"$work/said"; then
         printf '| %s | – | – | – | %s |\n' "$name" "$(head -1 "$work/said" | cut -c1-90)"

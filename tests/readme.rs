@@ -10,6 +10,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use slimscope::app::keymap::BINDINGS;
+use slimscope::cli::quality;
 use slimscope::config::sample;
 use slimscope::drive::{Drive, keys};
 use slimscope::engine::Settings;
@@ -18,6 +19,7 @@ use slimscope::source;
 use slimscope::widgets::{Depth, Glyphs, Theme, transcript};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn at(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -29,7 +31,10 @@ fn updating() -> bool {
 
 fn frame(size: (u16, u16), text: &str, depth: Depth) -> Buffer {
     let (model, weights) = source::open_embedded(sample::NAME, sample::WEIGHTS, sample::CONFIG).unwrap();
-    let mut drive = Drive::start(model, weights, Settings::default(), size).unwrap();
+    let (model, mut settings) = (Arc::new(model), Settings::default());
+    let offer = quality::find(&model, &weights, None, &settings).unwrap();
+    let offer = quality::split(offer, &mut settings);
+    let mut drive = Drive::measuring(model, weights, settings, offer, size).unwrap();
     drive.press(&keys(text).unwrap());
     drive.settle();
     // Times differ from run to run.

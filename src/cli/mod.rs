@@ -14,7 +14,7 @@ mod measure;
 mod measured;
 mod output;
 mod plan;
-mod quality;
+pub mod quality;
 mod sessions;
 
 pub use args::Cli;
