@@ -103,6 +103,8 @@ pub enum Action {
     Extent,
     /// Measure what each layer loses alone.
     Sweep,
+    /// From weights to activations, and back.
+    Activations,
 }
 
 impl Action {
@@ -172,6 +174,7 @@ impl Action {
             Self::Export => "leave with the plan: remarks, plan file, other tools' formats",
             Self::Extent => "measure quality: on the larger slice, on the smaller again",
             Self::Sweep => "measure what each layer loses alone, by the knob at hand",
+            Self::Activations => "errors and pictures of weights, or of outputs by activations",
         }
     }
 
@@ -218,6 +221,7 @@ impl Action {
             Self::Export => "export",
             Self::Extent => "slice",
             Self::Sweep => "sensitivity",
+            Self::Activations => "weights or activations",
             _ => return None,
         })
     }

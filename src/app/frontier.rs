@@ -238,7 +238,7 @@ impl App {
             number: self.frontier.asked,
             facts: self.facts.clone(),
             plan: self.plan.bare(),
-            ask: Ask { criterion: self.criterion, form: self.form, ..self.frontier.ask },
+            ask: Ask { criterion: self.criterion, form: self.form, weighted: self.activations, ..self.frontier.ask },
             allocator,
         }
     }
@@ -249,7 +249,13 @@ impl App {
             return None;
         }
         let pinned = self.model.layers.iter().map(|l| (l.id, self.plan.entry(l.id))).filter(|(_, e)| e.pinned);
-        let ask = Ask { keep: 1.0, criterion: self.criterion, form: self.form, ..self.frontier.ask };
+        let ask = Ask {
+            keep: 1.0,
+            criterion: self.criterion,
+            form: self.form,
+            weighted: self.activations,
+            ..self.frontier.ask
+        };
         let drawn = Drawn { facts: self.facts_seen, pinned: pinned.collect(), ask };
         let before = self.frontier.drawn.as_ref();
         if before == Some(&drawn) {

@@ -86,6 +86,7 @@ pub static BINDINGS: &[Binding] = &[
     bind(&[c('5')], Action::Lens(LensId::Frontier), LENSES),
     bind(&[c('6')], Action::Lens(LensId::Quality), LENSES),
     bind(&[c('m')], Action::Metric, LENSES),
+    bind(&[c('w')], Action::Activations, LENSES),
     bind(&[c('C')], Action::Certify, LENSES),
     bind(&[k(Code::Enter), c('e'), c(' ')], Action::Expand, LENSES),
     bind(&[c('E')], Action::Extent, QUALITY),

@@ -15,6 +15,8 @@ pub struct Source<'a> {
     pub facts: &'a LayerFacts,
     /// What the plan makes of it.
     pub outcome: &'a LayerOutcome,
+    /// Whether errors are of outputs.
+    pub activations: bool,
 }
 
 /// How a metric's values are written.
@@ -52,17 +54,24 @@ fn spectral(s: Source, f: fn(&crate::probe::Spectrum) -> Option<f64>) -> Option<
 pub static METRICS: &[Metric] = &[
     Metric {
         name: "error",
-        words: "relative error of the plan, ‖W−Ŵ‖/‖W‖ of each layer",
+        words: "relative error of the plan: of weights, or with w of outputs",
         form: Form::Ratio,
         log: false,
-        value: |s| s.outcome.relative_error(),
+        value: |s| s.outcome.error(s.activations),
     },
     Metric {
         name: "output error",
         words: "‖(W−Ŵ)X‖/‖WX‖ of each layer on calibration inputs",
         form: Form::Ratio,
         log: false,
-        value: |s| s.outcome.output_error,
+        value: |s| s.outcome.weighed.map(|w| w.output_error),
+    },
+    Metric {
+        name: "expected loss",
+        words: "nats a token that the plan is expected to cost, by gradients of the calibration; after a run",
+        form: Form::Ratio,
+        log: true,
+        value: |s| s.outcome.weighed.and_then(|w| w.excess),
     },
     Metric {
         name: "sensitivity",

@@ -117,6 +117,8 @@ pub struct App {
     pub certifying: Option<LayerId>,
     /// Budgets, curves and plans put aside.
     pub frontier: Frontier,
+    /// Whether errors and pictures are of outputs, by what a calibration saw, in place of weights.
+    pub activations: bool,
     /// Measured quality.
     pub quality: Quality,
     /// Facts taken in so far.
@@ -171,6 +173,7 @@ impl App {
             preview: None,
             certifying: None,
             frontier: Frontier::default(),
+            activations: false,
             quality: Quality::default(),
             facts_seen: 0,
             idle: false,
@@ -194,6 +197,29 @@ impl App {
             let opened = self.plan.bare();
             self.put_aside(&[('A', opened)]);
         }
+    }
+
+    /// What is known of a layer: of its weights, or of its matrix weighted by activations.
+    pub fn facts_of(&self, layer: LayerId) -> &crate::probe::book::LayerFacts {
+        let facts = self.facts.of(layer);
+        if self.activations { facts.weighted() } else { facts }
+    }
+
+    /// From weights to activations, and back.
+    fn switch(&mut self) {
+        if !self.model.layers.iter().any(|l| l.inputs.is_some()) {
+            self.say(
+                "no activations: `slimscope calibrate MODEL --data FILE -o CAL`, then open with --calibration CAL",
+            );
+            return;
+        }
+        self.activations = !self.activations;
+        self.say(if self.activations {
+            "errors of outputs; f whitened and y wanda, obs choose by activations too"
+        } else {
+            "errors of weights"
+        });
+        self.rebuild_rows();
     }
 
     /// How the window divides; `None` when it is too small.
@@ -304,6 +330,7 @@ impl App {
             Action::Snapshot => self.snapshot(),
             Action::Differences => self.differences(),
             Action::Extent => self.next_extent(),
+            Action::Activations => self.switch(),
             Action::Sweep => self.sweep(effects),
             Action::Fold => self.fold(),
             Action::FoldAll => self.fold_all(),

@@ -32,6 +32,7 @@ pub(super) struct View {
     allocator: usize,
     measure: Measure,
     budgeting: bool,
+    activations: bool,
 }
 
 impl App {
@@ -56,6 +57,7 @@ impl App {
             allocator: self.frontier.allocator,
             measure: self.frontier.measure,
             budgeting: self.frontier.active,
+            activations: self.activations,
         }
     }
 
@@ -84,6 +86,7 @@ impl App {
             "allocator": ALLOCATORS.get(view.allocator).map(|a| a.name),
             "measure": view.measure,
             "budgeting": view.budgeting,
+            "activations": view.activations,
         })
     }
 
@@ -113,6 +116,8 @@ impl App {
         put(words, "budget", &mut self.frontier.ask);
         put(words, "measure", &mut self.frontier.measure);
         put(words, "budgeting", &mut self.frontier.active);
+        put(words, "activations", &mut self.activations);
+        self.activations &= self.model.layers.iter().any(|l| l.inputs.is_some());
         let ask = &mut self.frontier.ask;
         for share in [&mut ask.keep, &mut ask.floor, &mut ask.ceiling] {
             *share = share.clamp(0.0, 1.0);

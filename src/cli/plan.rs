@@ -257,7 +257,7 @@ impl Wish {
         let groups = Groups { qkv: args.group.contains(&Group::Qkv), gate_up: args.group.contains(&Group::GateUp) };
         let keep = share("--budget", keep)?;
         let form = Factors::parse(&args.factors).unwrap_or_default();
-        let ask = Ask { keep, of, means, floor, ceiling, groups, criterion, form };
+        let ask = Ask { keep, of, means, floor, ceiling, groups, criterion, form, weighted: false };
         chosen.suits(&ask).map_err(|why| CliError::Usage(format!("--allocator {why}")))?;
         Ok(Self::Budget(chosen, ask))
     }

@@ -3,6 +3,7 @@
 use crate::known::Known;
 use crate::model::Layer;
 use crate::numerics::density::Density;
+use crate::probe::book::LayerFacts;
 use crate::probe::{
     Activations, Fact, Importance, Lipschitz, Magnitude, Rounding, Sketch, Spectrum, Structure, spatial,
 };
@@ -23,6 +24,7 @@ enum Record {
     Spatial { sigma: Vec<f64> },
     Importance(Importance),
     Activations(Activations),
+    Weighted(Vec<Record>),
 }
 
 /// The bytes of what one probe told.
@@ -47,6 +49,14 @@ fn record(fact: &Fact) -> Record {
         Fact::Spatial(s) => Record::Spatial { sigma: s.sigma.clone() },
         Fact::Importance(i) => Record::Importance((**i).clone()),
         Fact::Activations(a) => Record::Activations((**a).clone()),
+        Fact::Weighted(w) => {
+            let facts = [
+                w.magnitude.clone().map(Fact::Magnitude),
+                w.structure.clone().map(Fact::Structure),
+                w.spectrum.clone().map(Fact::Spectrum),
+            ];
+            Record::Weighted(facts.iter().flatten().map(record).collect())
+        }
         Fact::Certificate(k) => Record::Certificate(*k),
     }
 }
@@ -70,6 +80,10 @@ fn fact(layer: &Layer, record: Record) -> Option<Fact> {
         Record::Spatial { sigma } => (sigma.len() == Factors::Spatial.full_rank(layer))
             .then(|| Fact::Spatial(Arc::new(spatial::found(layer, sigma))))?,
         Record::Importance(i) => (i.shape == layer.matrix).then(|| Fact::Importance(Arc::new(i)))?,
+        Record::Weighted(records) => {
+            let facts: Option<Vec<Fact>> = records.into_iter().map(|r| fact(layer, r)).collect();
+            Fact::Weighted(Arc::new(LayerFacts::of(facts?)))
+        }
         Record::Activations(a) => (a.shape == layer.matrix).then(|| Fact::Activations(Arc::new(a)))?,
         Record::Certificate(k) => Fact::Certificate(k),
     })

@@ -11,6 +11,10 @@ pub static PLAN: &[Entry] = &[
         "share of all parameters left: r(m+n) for two factors, nonzeros after pruning, their sum for both. Zeros save nothing at run time unless the runtime uses them.",
     ),
     ("err", "‖W−Ŵ‖_F/‖W‖_F of a layer. From the weights alone: it does not say how much quality is lost."),
+    (
+        "out err",
+        "‖(W−Ŵ)X‖/‖WX‖ on the inputs that a calibration saw (w switches): = after a run, and of whitened factors before it; ≈ of Wanda, as if no two inputs went together; … where only a run can tell. The spectrum is then of WS, SSᵀ = E[xxᵀ], magnitudes are |w|·√E[x²]. Closer to quality than weights, and no quality either.",
+    ),
     ("mean err", "√(Σ‖W−Ŵ‖²/Σ‖W‖²) over the eligible layers, those not measured yet left out."),
     (
         "rank",

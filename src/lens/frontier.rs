@@ -39,6 +39,8 @@ impl Lens for FrontierLens {
     fn remark(&self, look: &Look) -> String {
         match look.app.frontier.measure {
             _ if look.app.frontier.differences => String::new(),
+            Measure::Total if look.app.activations => "outputs, all".to_owned(),
+            Measure::Mean if look.app.activations => "out err per layer".to_owned(),
             Measure::Total => "mean err".to_owned(),
             Measure::Mean => "err per layer".to_owned(),
             Measure::Measured => {
@@ -148,6 +150,9 @@ fn error_now(look: &Look) -> Option<Known> {
     if look.app.frontier.measure == Measure::Total {
         return outcome.totals.error;
     }
+    if look.app.activations {
+        return outcome.output_error(&look.app.model);
+    }
     outcome.mean_error(&look.app.model)
 }
 
@@ -193,7 +198,12 @@ fn picture(look: &Look, area: Rect, buf: &mut Buffer) {
         points.push((mille(knee.keep), error(look, *knee), format!("◆ knee {}", percent(knee.keep)), Ink::Text));
     }
     points.extend(frontier.snapshots.iter().filter_map(|s| {
-        Some((mille(s.keep(frontier.ask.of)), s.error(frontier.measure)?.value, s.name.to_string(), Ink::Mark))
+        Some((
+            mille(s.keep(frontier.ask.of)),
+            s.error(frontier.measure, look.app.activations)?.value,
+            s.name.to_string(),
+            Ink::Mark,
+        ))
     }));
     let now = error_now(look).map(|e| (mille(keep(look, &look.app.outcome.totals)), e.value));
     let marks = vec![Mark {

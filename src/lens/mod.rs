@@ -50,7 +50,7 @@ impl<'a> Look<'a> {
         let layer = app.model.layer(app.selected)?;
         let outcome = app.outcome.layers.get(app.selected.0)?;
         let shape = app.shape()?;
-        let facts = app.facts.of(app.selected);
+        let facts = app.facts_of(app.selected);
         Some(Self { app, layer, facts, outcome, theme, compact: shape.compact, aside: shape.aside })
     }
 

@@ -147,7 +147,8 @@ fn words(look: &Look, area: Rect, buf: &mut Buffer) {
         Some((m, false)) => first.and_inked(format!("≈{}", shown(m)), Ink::Accent).and(percent(m.share.min(0.999))),
         None => first.and(PENDING),
     };
-    if let (Some((m, true)), Some(dense)) = (measured, quality.dense()) {
+    let treated = !look.app.plan.is_dense();
+    if let (Some((m, true)), Some(dense), true) = (measured, quality.dense(), treated) {
         let d = difference(m, dense);
         let sign = if d.value >= 0.0 { "+" } else { "" };
         let by = format!("{sign}{} {}", value(metric, d.value), error(metric, d.value_error));

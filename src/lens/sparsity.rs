@@ -21,6 +21,9 @@ impl Lens for SparsityLens {
         LensId::Sparsity
     }
     fn remark(&self, look: &Look) -> String {
+        if look.app.activations {
+            return if look.compact { "activations" } else { "activations: |w|·√E[x²], Wanda's scores" }.to_owned();
+        }
         let bins = if look.compact { "|w|  √count" } else { "|w| on log bins, heights √count" };
         match scope(look) {
             Some(scope) if look.compact => format!("|w|  by {scope}"),
@@ -206,12 +209,15 @@ fn at_knob(look: &Look) -> Phrase {
     match look.app.plan.treatment(look.layer.id).prune {
         None => phrase.caption("knob").and("remove 0%").caption("err").and("=0").caption("energy kept").and("=100%"),
         Some(how) => {
-            let kept = look.outcome.relative_error().map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
+            let kept = look
+                .outcome
+                .error(look.app.activations)
+                .map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
             phrase
                 .caption("knob")
                 .and_inked(format!("remove {}", how.short()), Ink::Accent)
                 .caption("err")
-                .and(known(look.outcome.relative_error(), ratio))
+                .and(known(look.outcome.error(look.app.activations), ratio))
                 .append(other_scope(look))
                 .caption("energy kept")
                 .and(known(kept, percent))
@@ -286,7 +292,7 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
     let line = |name: &str, value: String| Phrase::new().caption(&format!("{name:<16}")).and(value);
     let title = |text: &str| Phrase::new().inked(text, Ink::Title);
     let share = look.app.plan.treatment(look.layer.id).prune.map_or("0%".to_owned(), Prune::short);
-    let error = look.outcome.relative_error();
+    let error = look.outcome.error(look.app.activations);
     let kept = error.map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
     let mut lines = vec![
         title("At the knob"),

@@ -26,6 +26,7 @@ impl Lens for SpectrumLens {
         let what = if view.cumulative { "energy" } else { "σ" };
         let form = look.app.form_of(look.layer.id);
         let of = if form == Factors::Spatial { " spatial-wise" } else { "" };
+        let of = if look.app.activations { "(WS) by activations" } else { of };
         format!("{what}{of}  {}", view.axes.word())
     }
     fn keys(&self) -> &'static [Action] {

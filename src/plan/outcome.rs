@@ -27,8 +27,6 @@ pub struct LayerOutcome {
     pub energy: Option<f64>,
     /// ‖W − Ŵ‖_F².
     pub error_energy: Option<Known>,
-    /// ‖(W − Ŵ)X‖_F / ‖WX‖_F on calibration inputs; `None` without any, or while it is not known.
-    pub output_error: Option<Known>,
     /// ‖W‖₂.
     pub norm_before: Option<Known>,
     /// ‖Ŵ‖₂.
@@ -48,6 +46,10 @@ impl LayerOutcome {
     pub fn relative_error(&self) -> Option<Known> {
         let (energy, error) = (self.energy?, self.error_energy?);
         Some(error.map(|e| if energy > 0.0 { (e.max(0.0) / energy).sqrt() } else { 0.0 }))
+    }
+    /// The relative error of the outputs on calibration inputs, or that of the weights.
+    pub fn error(&self, of_outputs: bool) -> Option<Known> {
+        if of_outputs { self.weighed.map(|w| w.output_error) } else { self.relative_error() }
     }
     /// Share of the parameters kept; above 1 when two factors hold more than the matrix.
     pub fn keep(&self) -> f64 {
@@ -130,6 +132,16 @@ impl Outcome {
             out.weighed = ran.weighed;
         }
         self.totals = sum(model, &self.layers);
+    }
+
+    /// √(mean of the eligible layers' squared output errors); `None` while one is not known.
+    pub fn output_error(&self, model: &Model) -> Option<Known> {
+        let layers = model.layers.iter().zip(&self.layers).filter(|(l, _)| l.eligible() && l.tied_to.is_none());
+        let errors: Option<Vec<Known>> = layers.map(|(_, o)| o.error(true)).collect();
+        let errors = errors?;
+        let bound = errors.iter().map(|e| e.bound).reduce(Bound::and)?;
+        let mean = errors.iter().map(|e| e.value * e.value).sum::<f64>() / errors.len() as f64;
+        Some(Known { value: mean.sqrt(), bound })
     }
 
     /// Projects these layers again, after their facts or treatments changed, and sums up.

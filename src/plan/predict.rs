@@ -54,7 +54,7 @@ pub static PREDICTORS: &[Predictor] = &[
     Predictor {
         name: "output error",
         words: "√(mean of ‖(W−Ŵ)X‖²/‖WX‖²) on calibration inputs; needs --calibration",
-        value: |s| mean(s, |o| o.output_error.map(|k| k.value)),
+        value: |s| mean(s, |o| o.weighed.map(|w| w.output_error.value)),
     },
     Predictor {
         name: "mean error",

@@ -32,6 +32,8 @@ pub struct LayerFacts {
     pub spatial: Option<Arc<Spectrum>>,
     /// A proven upper bound on σ₁ of the matrix view.
     pub certificate: Option<Known>,
+    /// Magnitudes, patterns and singular values of the matrix weighted by its inputs.
+    pub weighted: Option<Arc<LayerFacts>>,
     /// What treating it alone does to the measured loss.
     pub sensitivity: Option<Arc<Sensitivity>>,
     /// Why a probe failed; the first failure is kept.
@@ -51,7 +53,38 @@ impl LayerFacts {
             ProbeId::Sketch => self.sketch.is_some(),
             ProbeId::Spectrum => self.spectrum.is_some(),
             ProbeId::Spatial => self.spatial.is_some(),
+            ProbeId::Weighted => self.weighted.is_some(),
             ProbeId::Certificate => self.certificate.is_some(),
+        }
+    }
+
+    /// The facts of a layer that is known by these.
+    pub fn of(facts: Vec<Fact>) -> Self {
+        let mut out = Self::default();
+        facts.into_iter().for_each(|f| out.merge(f));
+        out
+    }
+
+    /// The same of the matrix weighted by its inputs; nothing until that is measured.
+    pub fn weighted(&self) -> &Self {
+        self.weighted.as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn merge(&mut self, fact: Fact) {
+        match fact {
+            Fact::Magnitude(f) => drop(self.magnitude.get_or_insert(f)),
+            Fact::Structure(f) => drop(self.structure.get_or_insert(f)),
+            Fact::Rounding(f) => drop(self.rounding.get_or_insert(f)),
+            Fact::Importance(f) => drop(self.importance.get_or_insert(f)),
+            Fact::Activations(f) => drop(self.activations.get_or_insert(f)),
+            Fact::Lipschitz(f) => drop(self.lipschitz.get_or_insert(f)),
+            Fact::Sketch(f) => drop(self.sketch.get_or_insert(f)),
+            Fact::Spectrum(f) => drop(self.spectrum.get_or_insert(f)),
+            Fact::Spatial(f) => drop(self.spatial.get_or_insert(f)),
+            Fact::Weighted(f) => drop(self.weighted.get_or_insert(f)),
+            Fact::Certificate(f) => {
+                self.certificate.get_or_insert(f);
+            }
         }
     }
 
@@ -81,6 +114,23 @@ impl LayerFacts {
     }
 }
 
+/// Of a layer of which nothing is known.
+static NOTHING: LayerFacts = LayerFacts {
+    magnitude: None,
+    structure: None,
+    rounding: None,
+    importance: None,
+    activations: None,
+    lipschitz: None,
+    sketch: None,
+    spectrum: None,
+    spatial: None,
+    certificate: None,
+    weighted: None,
+    sensitivity: None,
+    failure: None,
+};
+
 /// Facts of all layers of a model. Facts are immutable, so merging reports in any order gives the same book.
 #[derive(Debug, Clone, Default)]
 pub struct FactBook {
@@ -94,38 +144,12 @@ impl FactBook {
     }
     /// What is known of a layer.
     pub fn of(&self, layer: LayerId) -> &LayerFacts {
-        static NOTHING: LayerFacts = LayerFacts {
-            magnitude: None,
-            structure: None,
-            rounding: None,
-            importance: None,
-            activations: None,
-            lipschitz: None,
-            sketch: None,
-            spectrum: None,
-            spatial: None,
-            certificate: None,
-            sensitivity: None,
-            failure: None,
-        };
         self.layers.get(layer.0).unwrap_or(&NOTHING)
     }
     /// Adds a fact; the first of its kind stays, since all are exact repetitions of one another.
     pub fn merge(&mut self, layer: LayerId, fact: Fact) {
-        let Some(facts) = self.layers.get_mut(layer.0) else { return };
-        match fact {
-            Fact::Magnitude(f) => drop(facts.magnitude.get_or_insert(f)),
-            Fact::Structure(f) => drop(facts.structure.get_or_insert(f)),
-            Fact::Rounding(f) => drop(facts.rounding.get_or_insert(f)),
-            Fact::Importance(f) => drop(facts.importance.get_or_insert(f)),
-            Fact::Activations(f) => drop(facts.activations.get_or_insert(f)),
-            Fact::Lipschitz(f) => drop(facts.lipschitz.get_or_insert(f)),
-            Fact::Sketch(f) => drop(facts.sketch.get_or_insert(f)),
-            Fact::Spectrum(f) => drop(facts.spectrum.get_or_insert(f)),
-            Fact::Spatial(f) => drop(facts.spatial.get_or_insert(f)),
-            Fact::Certificate(f) => {
-                facts.certificate.get_or_insert(f);
-            }
+        if let Some(facts) = self.layers.get_mut(layer.0) {
+            facts.merge(fact);
         }
     }
     /// Adds a measurement of a layer's sensitivity.

@@ -20,6 +20,7 @@ pub mod spatial;
 pub mod spectrum;
 mod steps;
 pub mod structure;
+pub mod weighted;
 
 use crate::known::Known;
 use crate::model::inputs::InputsError;
@@ -58,6 +59,8 @@ pub enum ProbeId {
     Spectrum,
     /// Those of a convolution read spatial-wise.
     Spatial,
+    /// The matrix weighted by its inputs.
+    Weighted,
     /// A proven upper bound on σ₁.
     Certificate,
 }
@@ -83,6 +86,8 @@ pub enum Fact {
     Spectrum(Arc<Spectrum>),
     /// Of a convolution read spatial-wise; see [`spatial`].
     Spatial(Arc<Spectrum>),
+    /// Of the matrix weighted by its inputs; see [`weighted`].
+    Weighted(Arc<book::LayerFacts>),
     /// A proven upper bound on σ₁ of the matrix view.
     Certificate(Known),
 }
@@ -161,6 +166,7 @@ pub static PROBES: &[&dyn Probe] = &[
     &sketch::SketchProbe,
     &spectrum::SpectrumProbe { double: false },
     &spatial::SpatialProbe,
+    &weighted::WeightedProbe,
     &certificate::CertificateProbe,
 ];
 

@@ -36,7 +36,11 @@ fn model(look: &Look) -> Phrase {
         phrase = phrase.group(format!("{at_least}{} {unit}", change(t.macs.0, t.macs.1, &COUNTS, arrow)));
     }
     if !look.compact {
-        phrase = phrase.caption("mean err").and(known(t.error, ratio));
+        phrase = if look.app.activations {
+            phrase.caption("mean out err").and(known(look.app.outcome.output_error(&look.app.model), ratio))
+        } else {
+            phrase.caption("mean err").and(known(t.error, ratio))
+        };
         if t.measured < t.eligible {
             phrase = phrase.and_inked(format!("({} of {} layers)", t.measured, t.eligible), Ink::Quiet);
         }

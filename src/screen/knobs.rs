@@ -228,7 +228,7 @@ fn layer_words(look: &Look) -> Phrase {
             phrase = phrase.group(format!("{} MACs", count(macs)));
         }
     }
-    phrase = phrase.caption("err").and(known(out.relative_error(), ratio));
+    phrase = phrase.caption(err(look)).and(known(out.error(look.app.activations), ratio));
     let (before, after) = (known(out.norm_before, number), known(out.norm_after, number));
     let norm = if before == after { before } else { format!("{before}{arrow}{after}") };
     phrase = phrase.caption("σ₁").and(norm);
@@ -248,7 +248,7 @@ fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {
     let mut phrase = Phrase::new()
         .caption(&format!("{} layers", outcomes.len()))
         .and(format!("{} params", params(look, before, after)));
-    let errors: Option<Vec<Known>> = outcomes.iter().map(|o| o.relative_error()).collect();
+    let errors: Option<Vec<Known>> = outcomes.iter().map(|o| o.error(look.app.activations)).collect();
     let text = match errors {
         None => "…".to_owned(),
         Some(errors) => {
@@ -260,8 +260,13 @@ fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {
             }
         }
     };
-    phrase = phrase.caption("err").and(text);
+    phrase = phrase.caption(err(look)).and(text);
     let cuts: Option<Vec<Known>> = outcomes.iter().map(|o| o.delta_norm).collect();
     let largest = cuts.and_then(|c| c.into_iter().max_by(|a, b| a.value.total_cmp(&b.value)));
     phrase.caption(if look.compact { "cut" } else { "largest ‖W−Ŵ‖₂" }).and(known(largest, number))
+}
+
+/// Of what errors are.
+fn err(look: &Look) -> &'static str {
+    if look.app.activations { "out err" } else { "err" }
 }

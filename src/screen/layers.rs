@@ -59,7 +59,8 @@ pub fn draw(look: &Look, area: Rect, buf: &mut Buffer) {
         return;
     }
     let columns = Columns::of(inside.width);
-    heads(&columns, inside, buf, theme.style(Ink::Quiet));
+    let err = if app.activations { "out err" } else { "err" };
+    heads(&columns, err, inside, buf, theme.style(Ink::Quiet));
     let rows = Rect { y: inside.y + 1, height: inside.height - 1, ..inside };
     if app.list.rows.is_empty() {
         let text = if app.list.filter.is_empty() { "no layers" } else { "no layer matches: esc clears" };
@@ -79,7 +80,7 @@ fn order(app: &App) -> String {
     }
 }
 
-fn heads(c: &Columns, area: Rect, buf: &mut Buffer, style: Style) {
+fn heads(c: &Columns, err: &str, area: Rect, buf: &mut Buffer, style: Style) {
     let mut x = area.x + 1;
     put(buf, x, area.y, area.right(), "layer", style);
     x += c.name + 1;
@@ -89,7 +90,7 @@ fn heads(c: &Columns, area: Rect, buf: &mut Buffer, style: Style) {
             x += wide + 1;
         }
     }
-    put_right(buf, area.x, area.right() - 1, area.y, "err", style);
+    put_right(buf, area.x, area.right() - 1, area.y, err, style);
 }
 
 fn fit_head(head: &str, wide: u16) -> String {
@@ -170,7 +171,7 @@ fn draw_layer(look: &Look, c: &Columns, layer: &Layer, area: Rect, buf: &mut Buf
     put(buf, x, y, x + c.treatment, &words, theme.style(ink));
     let error = match outcome {
         Some(_) if facts.failure.is_some() => "!".to_owned(),
-        Some(o) if layer.eligible() && !treatment.is_dense() => known(o.relative_error(), ratio),
+        Some(o) if layer.eligible() && !treatment.is_dense() => known(o.error(app.activations), ratio),
         Some(_) if layer.eligible() => String::new(),
         _ => "·".to_owned(),
     };

@@ -18,15 +18,18 @@ pub struct Snapshot {
     pub totals: Option<Totals>,
     /// √(mean of squared relative errors).
     pub mean: Option<Known>,
+    /// The same of the outputs.
+    pub outputs: Option<Known>,
 }
 
 impl Snapshot {
     pub(super) fn of(name: char, plan: Plan) -> Self {
-        Self { name, plan, totals: None, mean: None }
+        Self { name, plan, totals: None, mean: None, outputs: None }
     }
     /// Its error.
-    pub fn error(&self, measure: Measure) -> Option<Known> {
+    pub fn error(&self, measure: Measure, of_outputs: bool) -> Option<Known> {
         match measure {
+            Measure::Total | Measure::Mean if of_outputs => self.outputs,
             Measure::Total => self.totals?.error,
             Measure::Mean => self.mean,
             // Of the model as a whole, not of what follows from its layers: see `App::measured_of`.
@@ -40,6 +43,7 @@ impl Snapshot {
     /// Weighs it by what is known now.
     pub(super) fn weigh(&mut self, outcome: &Outcome, model: &Model) {
         (self.totals, self.mean) = (Some(outcome.totals), outcome.mean_error(model));
+        self.outputs = outcome.output_error(model);
     }
 }
 

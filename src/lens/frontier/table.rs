@@ -38,7 +38,7 @@ fn plans(look: &Look) -> Vec<Entry> {
         row: Some(row),
         name: s.name.to_string(),
         keep: percent1(s.keep(app.frontier.ask.of)),
-        error: error_of(look, &s.plan, || known(s.error(app.frontier.measure), ratio)),
+        error: error_of(look, &s.plan, || known(s.error(app.frontier.measure, app.activations), ratio)),
         note: String::new(),
     });
     std::iter::once(now).chain(aside).collect()

@@ -95,8 +95,7 @@ struct Sums {
 
 impl Sums {
     fn of(scene: &Scene) -> Self {
-        let of = |i: usize| scene.free[i].1.magnitude.as_ref().map_or(0.0, |m| m.sum_squares);
-        let energies: Vec<f64> = (0..scene.free.len()).map(of).collect();
+        let energies: Vec<f64> = (0..scene.free.len()).map(|i| scene.energy(i)).collect();
         let whole = energies.iter().sum::<f64>() + scene.fixed_error.1;
         Self { energies, whole }
     }

@@ -137,6 +137,9 @@ pub struct Ask {
     /// As what two factors multiply out, of the forms that go by activations; any other counts as the matrix.
     #[serde(default)]
     pub form: Factors,
+    /// Whether errors are of the outputs on calibration inputs, in place of the weights.
+    #[serde(default)]
+    pub weighted: bool,
 }
 
 impl Ask {
@@ -151,6 +154,7 @@ impl Ask {
             groups: Groups::default(),
             criterion: Criterion::Magnitude,
             form: Factors::Matrix,
+            weighted: false,
         }
     }
 }

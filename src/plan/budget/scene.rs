@@ -268,7 +268,21 @@ impl<'a> Scene<'a> {
             Means::Bits(_) => t.rank.is_none() && t.prune.is_none(),
             _ => t.quantise.is_none(),
         });
-        plain && self.ask.criterion == Criterion::Magnitude && self.free.iter().all(exact)
+        plain && !self.ask.weighted && self.ask.criterion == Criterion::Magnitude && self.free.iter().all(exact)
+    }
+
+    /// Whether errors of a layer are of its outputs.
+    fn weighs(&self, layer: &Layer) -> bool {
+        self.ask.weighted && layer.inputs.is_some()
+    }
+
+    /// What errors of a layer are relative to: ‖W‖_F², or the energy of its outputs.
+    pub fn energy(&self, i: usize) -> f64 {
+        let (layer, facts) = self.free[i];
+        if self.weighs(layer) {
+            return facts.weighted().spectrum.as_ref().map_or(0.0, |s| s.energy());
+        }
+        facts.magnitude.as_ref().map_or(0.0, |m| m.sum_squares)
     }
 
     /// Each free layer's curve; the same steps for all.
@@ -285,9 +299,15 @@ impl<'a> Scene<'a> {
                 Cell { share, ..same }
             } else {
                 let projected = project_layer(layer, facts, treatment, None);
-                let error =
-                    projected.error_energy.ok_or_else(|| unmeasured(layer, facts, "its curve is not there yet"))?;
-                Cell { share, treatment, cost: self.ask.of.of(projected.after), loss: error.value.max(0.0) }
+                let loss = if self.weighs(layer) {
+                    let missing = "outputs have a curve of ranks by whitened factors and of pruning by wanda: f, y";
+                    let error = projected.weighed.ok_or_else(|| unmeasured(layer, facts, missing))?.output_error.value;
+                    error * error * self.energy(i)
+                } else {
+                    let missing = || unmeasured(layer, facts, "its curve is not there yet");
+                    projected.error_energy.ok_or_else(missing)?.value.max(0.0)
+                };
+                Cell { share, treatment, cost: self.ask.of.of(projected.after), loss }
             };
             out.push(cell);
         }
@@ -324,7 +344,7 @@ impl<'a> Scene<'a> {
         let mut choices = vec![Choice { cost: 0.0, loss: 0.0 }; steps];
         for &i in party {
             let (layer, facts) = self.free[i];
-            let energy = facts.magnitude.as_ref().map_or(0.0, |m| m.sum_squares);
+            let energy = self.energy(i);
             let scale = if loss != Loss::Absolute && energy > 0.0 { 1.0 / energy } else { 1.0 };
             for (choice, cell) in choices.iter_mut().zip(&cells[i]) {
                 choice.cost += cell.cost;

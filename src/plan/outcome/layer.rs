@@ -50,7 +50,6 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
         after: before,
         energy,
         error_energy: Some(Known::exact(0.0)),
-        output_error: None,
         norm_before,
         norm_after: norm_before,
         delta_norm: Some(Known::exact(0.0)),
@@ -80,10 +79,36 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
         (Some(rank), Some(how)) => project_both(&mut out, facts, treatment, (rank, how), layer),
         (None, None) => {}
     }
+    out.weighed = weighed(layer, facts, treatment);
     if let Some(how) = treatment.quantise {
         rounding::project(&mut out, layer, facts, treatment, how);
     }
     out
+}
+
+/// What is known of the outputs before a run: of the whitened form of a rank the tail of σ(WS), of Wanda's choice the energy of
+/// the scores that go, which is exact only where no two inputs go together.
+fn weighed(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Option<Weighed> {
+    let (inputs, weighted) = (layer.inputs.as_ref()?, facts.weighted());
+    let relative = |lost: f64, of: f64| if of > 0.0 { (lost.max(0.0) / of).sqrt() } else { 0.0 };
+    let output_error = match (treatment.rank, treatment.prune, treatment.quantise) {
+        (Some(rank), None, None) if treatment.form == Factors::Whitened => {
+            let spectrum = weighted.spectrum.as_ref()?;
+            let error = relative(spectrum.tail_energy(rank), spectrum.energy());
+            if inputs.has_gram() { Known::exact(error) } else { Known::estimate(error) }
+        }
+        (None, Some(how), None) if how.criterion == Criterion::Wanda => {
+            let magnitude = weighted.magnitude.as_ref()?;
+            let how = Prune { criterion: Criterion::Magnitude, ..how };
+            let lost = match how.pattern {
+                Pattern::Unstructured => magnitude.prune(how.remove).removed_energy.value,
+                _ => weighted.structure.as_ref()?.prune(layer, how)?.energy.value,
+            };
+            Known::estimate(relative(lost, magnitude.sum_squares))
+        }
+        _ => return None,
+    };
+    Some(Weighed { output_error, excess: None })
 }
 
 fn cost_after(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {
