@@ -139,7 +139,7 @@ impl App {
     /// What metrics of a layer are computed from.
     pub fn source(&self, id: LayerId) -> Option<Source<'_>> {
         let (layer, outcome) = (self.model.layer(id)?, self.outcome.layers.get(id.0)?);
-        Some(metric::Source { layer, facts: self.facts_of(id), outcome, activations: self.activations })
+        Some(metric::Source { layer, facts: self.facts.of(id), outcome, activations: self.activations })
     }
 
     /// The layer that a row stands for: for a folded block its first.

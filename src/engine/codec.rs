@@ -3,7 +3,7 @@
 use crate::known::Known;
 use crate::model::Layer;
 use crate::numerics::density::Density;
-use crate::probe::book::LayerFacts;
+use crate::probe::weighted;
 use crate::probe::{
     Activations, Fact, Importance, Lipschitz, Magnitude, Rounding, Sketch, Spectrum, Structure, spatial,
 };
@@ -82,7 +82,7 @@ fn fact(layer: &Layer, record: Record) -> Option<Fact> {
         Record::Importance(i) => (i.shape == layer.matrix).then(|| Fact::Importance(Arc::new(i)))?,
         Record::Weighted(records) => {
             let facts: Option<Vec<Fact>> = records.into_iter().map(|r| fact(layer, r)).collect();
-            Fact::Weighted(Arc::new(LayerFacts::of(facts?)))
+            Fact::Weighted(Arc::new(weighted::of(facts?)))
         }
         Record::Activations(a) => (a.shape == layer.matrix).then(|| Fact::Activations(Arc::new(a)))?,
         Record::Certificate(k) => Fact::Certificate(k),

@@ -50,7 +50,9 @@ impl<'a> Look<'a> {
         let layer = app.model.layer(app.selected)?;
         let outcome = app.outcome.layers.get(app.selected.0)?;
         let shape = app.shape()?;
-        let facts = app.facts_of(app.selected);
+        // Norms, maps and budgets are of the weights; these two have a picture of either.
+        let pictures = matches!(app.lens, LensId::Spectrum | LensId::Sparsity);
+        let facts = if pictures { app.facts_of(app.selected) } else { app.facts.of(app.selected) };
         Some(Self { app, layer, facts, outcome, theme, compact: shape.compact, aside: shape.aside })
     }
 

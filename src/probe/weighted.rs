@@ -51,8 +51,18 @@ impl Probe for WeightedProbe {
         let (rows, cols) = (layer.rows(), layer.cols());
         let spectrum = Spectrum::from_sigma(sigma, rows, cols, 0.0, svd::accuracy_f64(rows, cols));
         found.push(Fact::Spectrum(Arc::new(spectrum)));
-        Ok(vec![Fact::Weighted(Arc::new(LayerFacts::of(found)))])
+        Ok(vec![Fact::Weighted(Arc::new(of(found)))])
     }
+}
+
+/// The facts of a weighted matrix. What is fitted to the entries of a layer, a noise edge and a power law, says nothing of it.
+pub fn of(facts: Vec<Fact>) -> LayerFacts {
+    let mut out = LayerFacts::of(facts);
+    if let Some(spectrum) = out.spectrum.take() {
+        let spectrum = Spectrum { marchenko_pastur: None, power_law: None, ..(*spectrum).clone() };
+        out.spectrum = Some(Arc::new(spectrum));
+    }
+    out
 }
 
 #[cfg(test)]

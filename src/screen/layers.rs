@@ -59,7 +59,7 @@ pub fn draw(look: &Look, area: Rect, buf: &mut Buffer) {
         return;
     }
     let columns = Columns::of(inside.width);
-    let err = if app.activations { "out err" } else { "err" };
+    let err = if app.activations { "out" } else { "err" };
     heads(&columns, err, inside, buf, theme.style(Ink::Quiet));
     let rows = Rect { y: inside.y + 1, height: inside.height - 1, ..inside };
     if app.list.rows.is_empty() {
