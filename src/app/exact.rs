@@ -45,4 +45,18 @@ impl App {
         let treatment = self.plan.treatment(id);
         self.refined.get(id.0)?.as_ref().filter(|r| r.treatment == treatment)
     }
+
+    /// Asks for a proof, or says what is known.
+    pub(super) fn certify(&mut self, effects: &mut Vec<Effect>) {
+        let id = self.selected;
+        if let Some(bound) = self.facts.of(id).certificate {
+            self.say(format!("σ₁ ≤{:.9} is proven already", bound.value));
+        } else if self.model.layer(id).is_some_and(|l| l.measurable() && l.tied_to.is_none()) {
+            self.certifying = Some(id);
+            effects.push(Effect::Certify(id));
+            self.say("proving an upper bound on σ₁ …");
+        } else {
+            self.say("nothing to certify: this tensor is not measured");
+        }
+    }
 }

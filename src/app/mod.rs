@@ -1,6 +1,7 @@
 //! State, and the one way it changes: [`App::update`]. No threads, no files, no clock, no terminal.
 
 mod action;
+mod activations;
 mod exact;
 mod frontier;
 pub mod keymap;
@@ -197,29 +198,6 @@ impl App {
             let opened = self.plan.bare();
             self.put_aside(&[('A', opened)]);
         }
-    }
-
-    /// What is known of a layer: of its weights, or of its matrix weighted by activations.
-    pub fn facts_of(&self, layer: LayerId) -> &crate::probe::book::LayerFacts {
-        let facts = self.facts.of(layer);
-        if self.activations { facts.weighted() } else { facts }
-    }
-
-    /// From weights to activations, and back.
-    fn switch(&mut self) {
-        if !self.model.layers.iter().any(|l| l.inputs.is_some()) {
-            self.say(
-                "no activations: `slimscope calibrate MODEL --data FILE -o CAL`, then open with --calibration CAL",
-            );
-            return;
-        }
-        self.activations = !self.activations;
-        self.say(if self.activations {
-            "errors of outputs; f whitened and y wanda, obs choose by activations too"
-        } else {
-            "errors of weights"
-        });
-        self.rebuild_rows();
     }
 
     /// How the window divides; `None` when it is too small.
@@ -506,19 +484,6 @@ impl App {
                 None => Effect::CancelRefine,
             });
             effects.extend(wanted.and_then(|(layer, treatment)| self.previewed(layer, treatment)));
-        }
-    }
-
-    fn certify(&mut self, effects: &mut Vec<Effect>) {
-        let id = self.selected;
-        if let Some(bound) = self.facts.of(id).certificate {
-            self.say(format!("σ₁ ≤{:.9} is proven already", bound.value));
-        } else if self.model.layer(id).is_some_and(|l| l.measurable() && l.tied_to.is_none()) {
-            self.certifying = Some(id);
-            effects.push(Effect::Certify(id));
-            self.say("proving an upper bound on σ₁ …");
-        } else {
-            self.say("nothing to certify: this tensor is not measured");
         }
     }
 }
