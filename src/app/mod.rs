@@ -62,6 +62,7 @@ pub enum Typing {
 }
 
 /// The whole state of the dashboard.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct App {
     /// What was loaded.
     pub model: Arc<Model>,

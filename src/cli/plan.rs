@@ -154,6 +154,7 @@ enum Same {
 }
 
 impl Wish {
+    #[allow(clippy::too_many_lines, reason = "one option after the other")]
     fn of(args: &PlanArgs) -> Result<Self, CliError> {
         let usage = |text: String| Err(CliError::Usage(text));
         let criterion = criterion(args)?;

@@ -184,7 +184,7 @@ pub fn search(
         moves.learn(better.is_some());
         if let Some(measured) = better {
             counts[1] += 1;
-            best = Best { chosen, measured, weights, ..best };
+            best = Best { chosen, weights, measured, ..best };
         }
         let nats = [dense.nats, best.measured.nats];
         tell(&Progress { trials: counts[0], improved: counts[1], nats, share: share() });

@@ -116,7 +116,9 @@ pub fn gauge(look: &Look) -> Option<Phrase> {
         return Some(Phrase::new().group(now).and_inked(format!("{} · {size}", unit(metric)), Ink::Quiet));
     };
     let mut phrase = Phrase::new().group(value(metric, dense.value));
-    if !look.app.plan.is_dense() {
+    if look.app.plan.is_dense() {
+        phrase = phrase.and_inked(error(metric, dense.standard_error), Ink::Quiet);
+    } else {
         phrase = phrase.and_inked("→", Ink::Quiet);
         phrase = match measured {
             None => phrase.and(PENDING),
@@ -127,8 +129,6 @@ pub fn gauge(look: &Look) -> Option<Phrase> {
                 phrase.and_inked(now, ink).and_inked(error(metric, m.standard_error), Ink::Quiet)
             }
         };
-    } else {
-        phrase = phrase.and_inked(error(metric, dense.standard_error), Ink::Quiet);
     }
     Some(phrase.and_inked(format!("{} · {size}", unit(metric)), Ink::Quiet))
 }

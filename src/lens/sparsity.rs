@@ -6,7 +6,7 @@ use crate::app::{Action, LensId};
 use crate::known::Known;
 use crate::probe::Magnitude;
 use crate::probe::structure::PATTERNS;
-use crate::treat::{Pattern, Prune, Refined};
+use crate::treat::{Criterion, Pattern, Prune, Refined};
 use crate::widgets::number::{bytes, count, known, number, percent, ratio, tick};
 use crate::widgets::plot::Axis;
 use crate::widgets::{Ink, Phrase, bars, put, put_right, spark, width};
@@ -86,7 +86,10 @@ fn both_scopes(look: &Look) -> Option<[Option<Known>; 2]> {
 /// threshold.
 fn removed(look: &Look) -> Option<f64> {
     let treatment = look.app.plan.treatment(look.layer.id);
-    treatment.prune.filter(|p| treatment.rank.is_none() && p.pattern == Pattern::Unstructured).map(|p| p.remove)
+    // The line is drawn on the scores by which the plan chooses, and on no others.
+    let alone = |p: &Prune| treatment.rank.is_none() && p.pattern == Pattern::Unstructured;
+    let drawn = |p: &Prune| !look.app.activations || p.criterion == Criterion::Wanda;
+    treatment.prune.filter(|p| alone(p) && drawn(p)).map(|p| p.remove)
 }
 
 fn histogram(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {

@@ -148,7 +148,8 @@ enum Pruned<'a> {
 impl<'a> Pruned<'a> {
     fn of(look: &Look<'a>) -> Option<Self> {
         let (app, id) = (look.app, look.layer.id);
-        app.plan.treatment(id).prune?;
+        // What a run leaves are values of Ŵ, and none of ŴS.
+        app.plan.treatment(id).prune.filter(|_| !app.activations)?;
         if let Some(exact) = app.current_refinement(id) {
             return Some(Self::Exact(exact));
         }
@@ -212,7 +213,7 @@ fn others<'a>(look: &Look<'a>) -> impl Iterator<Item = &'a Spectrum> {
         .layers
         .iter()
         .filter(move |l| l.role == here.role && l.label == here.label && l.id != here.id)
-        .filter_map(|l| app.facts.of(l.id).best_spectrum())
+        .filter_map(|l| app.facts_of(l.id).best_spectrum())
 }
 
 /// Σ_{i≤r}σᵢ²/Σσᵢ² for every r.

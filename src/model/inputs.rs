@@ -102,7 +102,7 @@ impl fmt::Debug for Inputs {
             .field("tokens", &self.tokens)
             .field("in_features", &inputs)
             .field("gram", &gram)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,9 +17,10 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let keep = Phrase::new().caption("plan").and(format!("{letter}{star}")).inked("keep", Ink::Quiet);
     let keep = keep.and_inked(percent1(totals.keep()), if app.plan.is_dense() { Ink::Text } else { Ink::Accent });
     let keep = if look.compact {
-        match app.activations {
-            true => keep.caption("out err").and(known(app.outcome.output_error(&app.model), ratio)),
-            false => keep.caption("err").and(known(totals.error, ratio)),
+        if app.activations {
+            keep.caption("out err").and(known(app.outcome.output_error(&app.model), ratio))
+        } else {
+            keep.caption("err").and(known(totals.error, ratio))
         }
     } else {
         keep.caption("params").and(change(totals.params.0, totals.params.1, &COUNTS, "→")).group(change(

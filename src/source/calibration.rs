@@ -24,6 +24,9 @@ const PARTS: [&str; 5] = ["gram", "diagonal", "abs_mean", "mean", "gradient"];
 /// Bytes handed out at a time.
 const STRETCH: usize = 1 << 22;
 
+/// Shape and place of each part of a layer.
+type Parts = BTreeMap<String, (Vec<usize>, Range<usize>)>;
+
 /// An open calibration file.
 #[derive(Debug, Clone)]
 pub struct Calibration {
@@ -35,7 +38,7 @@ pub struct Calibration {
     pub model: Option<String>,
     file: Arc<Mapped>,
     /// Of each layer, by its name: shape and place of each part.
-    layers: BTreeMap<String, BTreeMap<String, (Vec<usize>, Range<usize>)>>,
+    layers: BTreeMap<String, Parts>,
 }
 
 /// What [`attach`] did.

@@ -60,7 +60,7 @@ impl Moves {
     pub fn propose(&mut self, weights: &[f64]) -> Vec<f64> {
         let mut out = weights.to_vec();
         let large = self.groups.iter().take_while(|g| g.len() > 1).count();
-        for _ in 0..1 + self.random.below(3) {
+        for _ in 0..=self.random.below(3) {
             let among = if large > 0 && (large == self.groups.len() || self.random.uniform() < 0.5) {
                 0..large
             } else {

@@ -333,7 +333,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
 /// Inputs that go together, a few larger than the others.
 fn inputs_of(n: usize) -> crate::model::Inputs {
     let draw = |i: usize, t: usize| (((i * 7919 + t * 104_729) % 9973) as f32 * 0.7).sin();
-    let size = |i: usize| if i % 17 == 0 { 8.0 } else { 1.0 };
+    let size = |i: usize| if i.is_multiple_of(17) { 8.0 } else { 1.0 };
     let tokens = 2 * n;
     let mut gram = vec![0f32; n * n];
     for t in 0..tokens {

@@ -65,7 +65,7 @@ fn wanda_and_ria_of_the_worked_matrix() {
 
 #[test]
 fn wanda_is_magnitude_of_the_matrix_times_its_inputs() {
-    let draw = |i: usize| (((i * 7919 + 13) % 1009) as f32 / 500.0 - 1.0) * if i % 5 == 0 { 3.0 } else { 1.0 };
+    let draw = |i: usize| (((i * 7919 + 13) % 1009) as f32 / 500.0 - 1.0) * if i.is_multiple_of(5) { 3.0 } else { 1.0 };
     let (m, n) = (7, 30);
     let norms: Vec<f32> = (0..n).map(|j| 0.25 * (1 + j % 8) as f32).collect();
     let layer = seen(&[m, n], &norms);
