@@ -20,7 +20,7 @@ const TOGETHER: usize = 1024;
 pub struct Options {
     /// Only these layers; `None` for all that the network runs.
     pub layers: Option<Vec<LayerId>>,
-    /// With more columns than this only the diagonal of E[x xᵀ] is kept.
+    /// With more columns than this only the diagonal of E\[x xᵀ\] is kept.
     pub limit: usize,
     /// Whether to take gradients of the loss as well: over a part of the data, and with as much memory again as the
     /// weights take.
@@ -92,7 +92,7 @@ pub struct Heard {
     pub name: String,
     /// Which of the inputs it hears.
     input: usize,
-    /// E[g²] of g = ∂L/∂y by its output y, the diagonal of [`Moments`] over the rows of y; L is the sum of the
+    /// E\[g²\] of g = ∂L/∂y by its output y, the diagonal of [`Moments`] over the rows of y; L is the sum of the
     /// cross-entropies in nats of the tokens of a window, or of images.
     pub gradient: Option<Moments>,
 }

@@ -14,7 +14,7 @@ pub struct NotFinite {
     pub column: usize,
 }
 
-/// Moments of rows x of `columns` numbers: E[x xᵀ] or only its diagonal, E[x], E|x|.
+/// Moments of rows x of `columns` numbers: E\[x xᵀ\] or only its diagonal, E\[x\], E|x|.
 ///
 /// Products and sums are in `f64` throughout: after T rows the error of an entry is at most about T·1.1e-16 of E|xᵢxⱼ|,
 /// so that the Gram matrix stays positive semidefinite to some 1e-13 of its trace, which products in `f32` would not
@@ -34,7 +34,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Of inputs of so many columns; with more than `limit` only the diagonal of E[x xᵀ] is kept. The Gram matrix
+    /// Of inputs of so many columns; with more than `limit` only the diagonal of E\[x xᵀ\] is kept. The Gram matrix
     /// takes 8·columns² bytes.
     pub fn new(columns: usize, limit: usize) -> Self {
         let whole = columns <= limit;
@@ -101,7 +101,7 @@ impl Moments {
         !self.gram.is_empty()
     }
 
-    /// A row of E[x xᵀ]; empty where there is only the diagonal, or no such row.
+    /// A row of E\[x xᵀ\]; empty where there is only the diagonal, or no such row.
     pub fn gram_row(&self, row: usize) -> Vec<f64> {
         if !self.has_gram() || row >= self.columns {
             return Vec::new();
@@ -111,13 +111,13 @@ impl Moments {
         (0..n).map(|column| self.share(at(column))).collect()
     }
 
-    /// E[x²].
+    /// E\[x²\].
     pub fn diagonal(&self) -> Vec<f64> {
         let (sums, step) = if self.has_gram() { (&self.gram, self.columns + 1) } else { (&self.squares, 1) };
         sums.iter().step_by(step).map(|&s| self.share(s)).collect()
     }
 
-    /// E[x].
+    /// E\[x\].
     pub fn mean(&self) -> Vec<f64> {
         self.sum.iter().map(|&s| self.share(s)).collect()
     }

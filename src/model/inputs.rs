@@ -23,9 +23,9 @@ pub struct Inputs {
     pub tokens: u64,
     /// E|x_j| of each input feature.
     pub abs_mean: Option<Vec<f32>>,
-    /// E[x_j] of each input feature.
+    /// E\[x_j\] of each input feature.
     pub mean: Option<Vec<f32>>,
-    /// E[g_i²] of each output: g is the derivative of a token's loss, in nats, by that output.
+    /// E\[g_i²\] of each output: g is the derivative of a token's loss, in nats, by that output.
     pub gradient: Option<Vec<f32>>,
     diagonal: Vec<f32>,
     gram: Option<Arc<dyn Held>>,
@@ -33,16 +33,16 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Of which only E[x_j²] is known.
+    /// Of which only E\[x_j²\] is known.
     pub fn of_diagonal(tokens: u64, diagonal: Vec<f32>) -> Self {
         let (abs_mean, mean, gradient) = (None, None, None);
         Self { tokens, abs_mean, mean, gradient, diagonal, gram: None, digest: OnceLock::new() }
     }
-    /// Of which all of E[x xᵀ] is known; `diagonal` is its diagonal.
+    /// Of which all of E\[x xᵀ\] is known; `diagonal` is its diagonal.
     pub fn of_held(tokens: u64, diagonal: Vec<f32>, gram: Arc<dyn Held>) -> Self {
         Self { gram: Some(gram), ..Self::of_diagonal(tokens, diagonal) }
     }
-    /// From a Gram matrix in memory, E[x xᵀ], in × in.
+    /// From a Gram matrix in memory, E\[x xᵀ\], in × in.
     pub fn of_gram(tokens: u64, gram: &Matrix) -> Self {
         let diagonal = (0..gram.rows).map(|i| gram.data[i * gram.cols + i]).collect();
         Self::of_held(tokens, diagonal, Arc::new(InMemory(gram.data.iter().flat_map(|x| x.to_le_bytes()).collect())))
@@ -51,15 +51,15 @@ impl Inputs {
     pub fn in_features(&self) -> usize {
         self.diagonal.len()
     }
-    /// E[x_j²] of each input feature, none negative.
+    /// E\[x_j²\] of each input feature, none negative.
     pub fn diagonal(&self) -> &[f32] {
         &self.diagonal
     }
-    /// Whether all of E[x xᵀ] is known, not only its diagonal.
+    /// Whether all of E\[x xᵀ\] is known, not only its diagonal.
     pub fn has_gram(&self) -> bool {
         self.gram.is_some()
     }
-    /// E[x xᵀ], in × in, symmetric; `None` where only the diagonal is known.
+    /// E\[x xᵀ\], in × in, symmetric; `None` where only the diagonal is known.
     pub fn gram(&self) -> Result<Option<Matrix>, InputsError> {
         let Some(gram) = &self.gram else { return Ok(None) };
         let n = self.in_features();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Scores |w_ij|·√E[x_j²], counted by the upper half of their bits: bins of at most 1/128 of their value.
+/// Scores |w_ij|·√E\[x_j²\], counted by the upper half of their bits: bins of at most 1/128 of their value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Activations {
     /// `[rows, columns]`.
@@ -86,7 +86,7 @@ impl Probe for ActivationsProbe {
     }
 }
 
-/// Counts the scores of a matrix whose inputs have these E[x_j²].
+/// Counts the scores of a matrix whose inputs have these E\[x_j²\].
 fn measured(entries: &Stored, diagonal: &[f32], ask: &Ask) -> Result<Activations, ProbeError> {
     let shape @ [rows, cols] = entries.shape();
     let scales: Vec<f32> = diagonal.iter().map(|g| g.sqrt()).collect();

@@ -1,5 +1,5 @@
 //! The layer as the loss of its outputs sees it: the same facts of the matrix weighted by its inputs. Magnitudes and patterns
-//! are of |w_ij|·√E[x_j²], Wanda's scores; singular values are of WS, SSᵀ = E[x xᵀ], whose tail is what the whitened
+//! are of |w_ij|·√E\[x_j²\], Wanda's scores; singular values are of WS, SSᵀ = E\[x xᵀ\], whose tail is what the whitened
 //! form of a rank loses of the outputs (see `treat/error.rs`).
 
 use super::book::LayerFacts;

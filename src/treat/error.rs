@@ -22,7 +22,7 @@ pub const NO_GRAM: &str = "it needs the Gram matrix of the inputs, and the calib
 /// Mean energies of a layer's outputs over the tokens of a calibration pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutputEnergy {
-    /// E[(Δx)_i²] of each output i: the diagonal of ΔGΔᵀ, G = E[x xᵀ]. None is negative.
+    /// E\[(Δx)_i²\] of each output i: the diagonal of ΔGΔᵀ, G = E\[x xᵀ\]. None is negative.
     pub rows: Vec<f64>,
     /// Whether G was known whole. Else it counts as diagonal, as if no two inputs went together: an estimate.
     pub exact: bool,
@@ -33,7 +33,7 @@ impl OutputEnergy {
     pub fn total(&self) -> f64 {
         self.rows.iter().sum()
     }
-    /// ½ Σ_i γ_i (ΔGΔᵀ)_ii with γ_i = E[g_i²]: by how many nats a token the loss is expected to grow. The second order of
+    /// ½ Σ_i γ_i (ΔGΔᵀ)_ii with γ_i = E\[g_i²\]: by how many nats a token the loss is expected to grow. The second order of
     /// the loss, its first taken as zero (Optimal Brain Surgeon, Hassibi & Stork 1993), its curvature in the outputs the
     /// diagonal of the empirical Fisher matrix, independent of the inputs (K-FAC, Martens & Grosse 2015).
     pub fn excess(&self, gradient: &[f32]) -> f64 {
@@ -118,7 +118,7 @@ fn energies(inputs: &Inputs, of: &[&Matrix], keep_going: KeepGoing<'_>) -> Resul
     Ok(out)
 }
 
-/// G = E[x xᵀ] in `f64`, made symmetric; `None` where only the diagonal is known.
+/// G = E\[x xᵀ\] in `f64`, made symmetric; `None` where only the diagonal is known.
 pub(super) fn wide_gram(inputs: &Inputs) -> Result<Option<Mat<f64>>, ProbeError> {
     let Some(gram) = inputs.gram()? else { return Ok(None) };
     let n = gram.rows;
@@ -142,7 +142,7 @@ pub(super) fn root_of(layer: &Layer, form: Factors, keep_going: KeepGoing<'_>) -
     }
 }
 
-/// Singular values of WS, SSᵀ = E[x xᵀ], descending: dropping the i-th direction of the whitened form costs σ_i² of the mean
+/// Singular values of WS, SSᵀ = E\[x xᵀ\], descending: dropping the i-th direction of the whitened form costs σ_i² of the mean
 /// output energy. From the diagonal alone, those of W·diag(√G_jj).
 pub fn whitened_sigma(layer: &Layer, matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<Vec<f64>, ProbeError> {
     let root = root_of(layer, Factors::Whitened, keep_going)?;

@@ -69,7 +69,7 @@ pub fn multiplied(left: &Matrix, right: &Matrix) -> Matrix {
     Matrix { rows: left.rows, cols: right.cols, data: product.into_raw_vec_and_offset().0 }
 }
 
-/// U and UᵀW: U holds the leading left singular vectors of WS. With SSᵀ = E[x xᵀ] that errs least in ‖(W − Ŵ)X‖ (SVD-LLM, Wang
+/// U and UᵀW: U holds the leading left singular vectors of WS. With SSᵀ = E\[x xᵀ\] that errs least in ‖(W − Ŵ)X‖ (SVD-LLM, Wang
 /// et al. 2024); with S = diag(√E|x_j|) it is ASVD (Yuan et al. 2023), whose `U_rΣ_rV_rᵀS⁻¹` is the same `U_rU_rᵀW`.
 fn weighted(
     layer: &Layer,

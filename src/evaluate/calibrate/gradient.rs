@@ -1,4 +1,4 @@
-//! How strongly the loss depends on what layers answer: E[g²] of its gradient by each output.
+//! How strongly the loss depends on what layers answer: E\[g²\] of its gradient by each output.
 //!
 //! This is the diagonal of the empirical Fisher information of the outputs, taken through the whole model. Where several
 //! numbers tie for a maximum, as in max pooling over a flat background, they share its derivative; PyTorch gives it to
@@ -29,7 +29,7 @@ pub struct Gradients<'a> {
     model: &'a Model,
     data: &'a str,
     options: &'a Options,
-    /// By layer; their diagonal is E[g²] over the rows of the output.
+    /// By layer; their diagonal is E\[g²\] over the rows of the output.
     pub moments: BTreeMap<LayerId, Moments>,
 }
 

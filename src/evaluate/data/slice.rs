@@ -96,7 +96,7 @@ impl Data {
     /// A range of bytes or examples in units.
     ///
     /// Text becomes windows of `context` tokens that do not overlap; without one those of the model
-    /// (`max_position_embeddings`, `n_positions`), at most [`LONGEST`]. A last short window counts if it predicts
+    /// (`max_position_embeddings`, `n_positions`), at most `LONGEST`. A last short window counts if it predicts
     /// anything. Except for models of bytes both ends of the range move back to the start of a UTF-8 character.
     pub fn slice(&self, model: &Model, range: Range<usize>, context: Option<usize>) -> Result<Slice, DataError> {
         self.check(&range)?;

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// E[x xᵀ] straight from the definition.
+/// E\[x xᵀ\] straight from the definition.
 fn direct(rows: &[f32], columns: usize) -> Vec<f64> {
     let count = (rows.len() / columns) as f64;
     let mut out = vec![0.0; columns * columns];

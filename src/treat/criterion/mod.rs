@@ -145,7 +145,7 @@ fn entries_only(pattern: Pattern) -> Result<(), String> {
     }
 }
 
-/// E[x_j²] of the layer's inputs, for criteria that go by them.
+/// E\[x_j²\] of the layer's inputs, for criteria that go by them.
 fn seen(layer: &Layer) -> Result<&[f32], String> {
     layer.inputs.as_ref().map(|i| i.diagonal()).ok_or_else(|| NO_INPUTS.to_owned())
 }

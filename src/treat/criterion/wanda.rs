@@ -22,7 +22,7 @@ pub static WAY: Way = Way {
     act: Act::Scores(|layer, matrix, keep_going| scores(layer, matrix, keep_going).map(Scores::Entries)),
 };
 
-/// |w_ij|·√E[x_j²]: the norm of an input over all tokens, by a factor that is the same for all.
+/// |w_ij|·√E\[x_j²\]: the norm of an input over all tokens, by a factor that is the same for all.
 pub fn scores(layer: &Layer, matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<Vec<f32>, ProbeError> {
     let scales: Vec<f64> = seen(layer).map_err(ProbeError::Inputs)?.iter().map(|g| f64::from(*g).sqrt()).collect();
     let mut out = Vec::with_capacity(matrix.data.len());
