@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Bytes of text in the small slice and in the large one.
 const TEXT: [usize; 2] = [4096, 65536];
+/// Windows of text in the small slice, at the least.
+const WINDOWS: usize = 8;
 /// Images in the small slice; the large one holds all.
 const IMAGES: usize = 500;
 /// Multiply-accumulates that a measurement may take unasked: some ten seconds of two cores.
@@ -92,7 +94,16 @@ fn slices(model: &Model, data: &Data) -> Result<[Slice; 2], crate::evaluate::Dat
         Kind::Text(_) => TEXT.map(|n| n.min(all)),
         Kind::Images(_) => [IMAGES.min(all), all],
     };
-    Ok([data.slice(model, 0..lengths[0], None)?, data.slice(model, 0..lengths[1], None)?])
+    let small = data.slice(model, 0..lengths[0], None)?;
+    // Of a window or two nobody could say how sure the measurement is: shorter ones, and the name says so.
+    let short = small.context.is_some() && small.units.len() < WINDOWS;
+    let context =
+        short.then(|| (small.len() / WINDOWS).max(64)).filter(|c| small.context.is_some_and(|most| *c < most));
+    let mut both = [data.slice(model, 0..lengths[0], context)?, data.slice(model, 0..lengths[1], context)?];
+    if let Some(tokens) = context {
+        both.iter_mut().for_each(|slice| slice.name.push_str(&format!(", windows of {tokens}")));
+    }
+    Ok(both)
 }
 
 /// What each part of a slice is, in short: its text, or the number and label of an image.

@@ -150,16 +150,19 @@ impl Trials {
             .filter(|(id, treatment)| self.loaded.get(id.0) != Some(treatment))
             .collect();
         // A few at a time: each is decoded, and holds its treated matrix.
-        let together = rayon::current_num_threads().max(1) * 2;
+        let together = self.network.breadth().max(1) * 2;
         for some in changed.chunks(together) {
             let mut fresh: Vec<(LayerId, Treatment, Option<Arc<Parts>>)> = some
                 .iter()
                 .map(|(id, t)| (*id, *t, if t.is_dense() { None } else { self.memory.get(*id, *t) }))
                 .collect();
-            let made: Vec<Option<Result<Parts, RunError>>> = fresh
-                .par_iter()
-                .map(|(id, t, known)| (known.is_none() && !t.is_dense()).then(|| self.treat(*id, *t, wanted)))
-                .collect();
+            // On the network's threads: the interface keeps its core.
+            let made: Vec<Option<Result<Parts, RunError>>> = self.network.inside(|| {
+                let missing = |(id, t, known): &(LayerId, Treatment, Option<Arc<Parts>>)| {
+                    (known.is_none() && !t.is_dense()).then(|| self.treat(*id, *t, wanted))
+                };
+                fresh.par_iter().map(missing).collect()
+            });
             for ((id, treatment, known), made) in fresh.iter_mut().zip(made) {
                 match made {
                     Some(Err(RunError::Stopped)) => return Ok(false),

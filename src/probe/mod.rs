@@ -155,6 +155,13 @@ pub trait Probe: Sync {
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError>;
 }
 
+/// The question of a probe that goes by a layer's inputs: other inputs, another answer; those that cannot be read are asked
+/// anew.
+fn of_inputs(title: &str, layer: &Layer) -> Option<String> {
+    let digest = layer.inputs.as_ref()?.digest().ok()?;
+    Some(format!("{title} {}", blake3::Hash::from_bytes(digest).to_hex()))
+}
+
 /// All probes, in the order in which a layer's are run.
 pub static PROBES: &[&dyn Probe] = &[
     &magnitude::MagnitudeProbe,

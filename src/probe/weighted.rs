@@ -23,8 +23,7 @@ impl Probe for WeightedProbe {
         "weighting by activations"
     }
     fn question(&self, layer: &Layer) -> Option<String> {
-        let digest = layer.inputs.as_ref()?.digest().ok()?;
-        Some(format!("{} {}", self.title(), blake3::Hash::from_bytes(digest).to_hex()))
+        super::of_inputs(self.title(), layer)
     }
     fn applies(&self, layer: &Layer) -> bool {
         layer.measurable() && layer.eligible() && layer.inputs.is_some()
