@@ -4,6 +4,8 @@
 //! being the r leading left singular vectors of WS (SVD-LLM, Wang et al. 2024, without its inverse). Where G is singular this is
 //! the one of all minimisers that also keeps what it can of W itself.
 
+mod losses;
+
 use super::detach::detached;
 use super::root::Root;
 use super::svd::SvdError;
@@ -11,6 +13,8 @@ use super::{KeepGoing, interrupt::check};
 use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, Mat, Par, Side};
 use ndarray::ArrayView2;
+
+pub use losses::{Losses, losses, workspace};
 
 /// Up to this many values the decomposition is taken of WS itself, else of the smaller Gram matrix of it, as `svd::leading`
 /// does and for the same reason: what `f64` loses by squaring is some 1e-14 of σ₁².
@@ -53,11 +57,6 @@ pub fn product(w: ArrayView2<'_, f32>, root: &Root, keep_going: KeepGoing<'_>) -
     Ok(out)
 }
 
-/// Singular values of WS, descending: dropping the i-th direction costs exactly σ_i² of ‖WX‖².
-pub fn sigma(w: ArrayView2<'_, f32>, root: &Root, keep_going: KeepGoing<'_>) -> Result<Vec<f64>, SvdError> {
-    Ok(decomposed(product(w, root, keep_going)?, 0, keep_going)?.sigma)
-}
-
 /// The `rank` leading left singular vectors of WS. Where WS has fewer, those of what they leave of W follow: the outputs do not
 /// tell directions apart that no input reaches.
 pub fn leading(
@@ -68,9 +67,7 @@ pub fn leading(
 ) -> Result<Leading, SvdError> {
     let rank = rank.min(w.nrows()).min(w.ncols());
     let ws = product(w, root, keep_going)?;
-    // How well small values are known: those of the squared matrix less.
-    let size = ws.nrows().max(ws.ncols()) as f64 * f64::EPSILON;
-    let known = if ws.nrows().min(ws.ncols()) <= DIRECT { size } else { size.sqrt() };
+    let known = known(&ws);
     let mut found = decomposed(ws, rank, keep_going)?;
     let floor = found.sigma.first().map_or(0.0, |s| s * known);
     let reached = found.sigma.iter().take(rank).filter(|s| **s > floor && **s > 0.0).count();
@@ -87,6 +84,12 @@ pub fn leading(
         found.vectors = orthonormal(&both);
     }
     Ok(found)
+}
+
+/// How well small singular values are known, as a share of the largest: those of a squared matrix less.
+fn known(a: &Mat<f64>) -> f64 {
+    let size = a.nrows().max(a.ncols()) as f64 * f64::EPSILON;
+    if a.nrows().min(a.ncols()) <= DIRECT { size } else { size.sqrt() }
 }
 
 /// UUᵀW and its factors U (m × r), UᵀW (r × n).

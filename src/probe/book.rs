@@ -1,5 +1,6 @@
 //! What is known so far, layer by layer.
 
+use super::weighted::Losses;
 use super::{
     Activations, Fact, Felt, Importance, Lipschitz, Magnitude, ProbeId, Rounding, Sensitivity, Sketch, Spectrum,
     Structure,
@@ -34,6 +35,8 @@ pub struct LayerFacts {
     pub certificate: Option<Known>,
     /// Magnitudes, patterns and singular values of the matrix weighted by its inputs.
     pub weighted: Option<Arc<LayerFacts>>,
+    /// Of the weighted matrix: what choices lose of the outputs, and of the weights.
+    pub losses: Option<Arc<Losses>>,
     /// What treating it alone does to the measured loss.
     pub sensitivity: Option<Arc<Sensitivity>>,
     /// Why a probe failed; the first failure is kept.
@@ -82,6 +85,7 @@ impl LayerFacts {
             Fact::Spectrum(f) => drop(self.spectrum.get_or_insert(f)),
             Fact::Spatial(f) => drop(self.spatial.get_or_insert(f)),
             Fact::Weighted(f) => drop(self.weighted.get_or_insert(f)),
+            Fact::Losses(f) => drop(self.losses.get_or_insert(f)),
             Fact::Certificate(f) => {
                 self.certificate.get_or_insert(f);
             }
@@ -127,6 +131,7 @@ static NOTHING: LayerFacts = LayerFacts {
     spatial: None,
     certificate: None,
     weighted: None,
+    losses: None,
     sensitivity: None,
     failure: None,
 };

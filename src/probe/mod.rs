@@ -88,6 +88,8 @@ pub enum Fact {
     Spatial(Arc<Spectrum>),
     /// Of the matrix weighted by its inputs; see [`weighted`].
     Weighted(Arc<book::LayerFacts>),
+    /// What choices lose of the outputs, and of the weights; see [`weighted`].
+    Losses(Arc<weighted::Losses>),
     /// A proven upper bound on σ₁ of the matrix view.
     Certificate(Known),
 }

@@ -5,6 +5,7 @@ use crate::known::Known;
 use crate::model::inputs::Inputs;
 use crate::model::{Layer, Matrix};
 use crate::numerics::root::{Root, root};
+use crate::numerics::weighted::Losses;
 use crate::numerics::{KeepGoing, interrupt::check};
 use crate::probe::ProbeError;
 use faer::linalg::matmul::matmul;
@@ -142,11 +143,12 @@ pub(super) fn root_of(layer: &Layer, form: Factors, keep_going: KeepGoing<'_>) -
     }
 }
 
-/// Singular values of WS, SSᵀ = E\[x xᵀ\], descending: dropping the i-th direction of the whitened form costs σ_i² of the mean
-/// output energy. From the diagonal alone, those of W·diag(√G_jj).
-pub fn whitened_sigma(layer: &Layer, matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<Vec<f64>, ProbeError> {
+/// What every rank loses in every form of factors. σ_i² of WS, SSᵀ = E\[x xᵀ\], is what dropping the i-th direction of the
+/// whitened form costs of the mean output energy. Where only the diagonal is known, S = diag(√G_jj).
+pub fn losses(layer: &Layer, matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<Losses, ProbeError> {
     let root = root_of(layer, Factors::Whitened, keep_going)?;
-    Ok(crate::numerics::weighted::sigma(matrix.view(), &root, keep_going)?)
+    let scales = if Factors::Asvd.fits(layer).is_ok() { root_of(layer, Factors::Asvd, keep_going).ok() } else { None };
+    Ok(crate::numerics::weighted::losses(matrix.view(), &root, scales, keep_going)?)
 }
 
 /// Bytes that weighing takes beside the matrix and the change.

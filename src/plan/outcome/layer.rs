@@ -86,23 +86,31 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
     out
 }
 
-/// What is known of the outputs before a run: of the whitened form of a rank the tail of σ(WS), of Wanda's choice the energy of
-/// the scores that go, which is exact only where no two inputs go together.
+/// What is known of the outputs before a run: of a rank what its form of factors leaves, of what magnitudes or Wanda's scores
+/// choose the energy of the scores that go, as if no two inputs went together.
 fn weighed(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Option<Weighed> {
     let (inputs, weighted) = (layer.inputs.as_ref()?, facts.weighted());
     let relative = |lost: f64, of: f64| if of > 0.0 { (lost.max(0.0) / of).sqrt() } else { 0.0 };
     let output_error = match (treatment.rank, treatment.prune, treatment.quantise) {
-        (Some(rank), None, None) if treatment.form == Factors::Whitened => {
+        (Some(rank), None, None) => {
             let spectrum = weighted.spectrum.as_ref()?;
-            let error = relative(spectrum.tail_energy(rank), spectrum.energy());
+            let lost = match treatment.form {
+                Factors::Whitened => spectrum.tail_energy(rank),
+                form => weighted.losses.as_ref()?.of_rank(form, rank)?,
+            };
+            let error = relative(lost, spectrum.energy());
             if inputs.has_gram() { Known::exact(error) } else { Known::estimate(error) }
         }
-        (None, Some(how), None) if how.criterion == Criterion::Wanda => {
+        (None, Some(how), None) => {
             let magnitude = weighted.magnitude.as_ref()?;
-            let how = Prune { criterion: Criterion::Magnitude, ..how };
-            let lost = match how.pattern {
-                Pattern::Unstructured => magnitude.prune(how.remove).removed_energy.value,
-                _ => weighted.structure.as_ref()?.prune(layer, how)?.energy.value,
+            let lost = match (how.criterion, how.pattern) {
+                (Criterion::Magnitude, _) => weighted.losses.as_ref()?.of_smallest(layer, how)?,
+                (Criterion::Wanda, Pattern::Unstructured) => magnitude.prune(how.remove).removed_energy.value,
+                (Criterion::Wanda, _) => {
+                    let how = Prune { criterion: Criterion::Magnitude, ..how };
+                    weighted.structure.as_ref()?.prune(layer, how)?.energy.value
+                }
+                _ => return None,
             };
             Known::estimate(relative(lost, magnitude.sum_squares))
         }
@@ -156,9 +164,11 @@ fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
 }
 
 fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, form: Factors, rank: usize) {
+    // What a form errs that goes by activations is known once the weighted matrix is.
+    let known = facts.weighted().losses.as_ref().and_then(|l| l.of_weights(form, rank)).map(Known::exact);
     let Some(spectrum) = facts.best_spectrum() else {
         // Nothing better than "between nothing and everything": the frame shows it as pending.
-        (out.error_energy, out.delta_norm) = (None, None);
+        (out.error_energy, out.delta_norm) = (known, None);
         return;
     };
     out.error_energy = Some(spectrum.known(spectrum.tail_energy(rank)));
@@ -167,7 +177,7 @@ fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, form: Factors, rank:
     if form.weighs() {
         // A projection of the rows' space that errs no less in the weights than the best one, and stretches nothing more.
         let least = |k: Known| if k.bound == Bound::Exact { Known::lower(k.value) } else { Known::estimate(k.value) };
-        (out.error_energy, out.delta_norm) = (out.error_energy.map(least), out.delta_norm.map(least));
+        (out.error_energy, out.delta_norm) = (known.or(out.error_energy.map(least)), out.delta_norm.map(least));
         out.norm_after = out.norm_after.map(|k| Known { bound: upper(k.bound), ..k });
     }
 }

@@ -49,7 +49,7 @@ fn forms_of_factors_err_as_in_the_worked_example() {
         let product = low_rank::multiplied(&up, &down);
         assert!(product.data.iter().zip(&best.data).all(|(a, b)| (a - b).abs() < 1e-6));
     }
-    let sigma = whitened_sigma(&layer, &w, &|| true).unwrap();
+    let sigma = losses(&layer, &w, &|| true).unwrap().sigma;
     assert!((sigma[1] - 2.316_612_256_6).abs() < 1e-9);
 }
 
