@@ -1,16 +1,8 @@
 //! Between errors and pictures of weights and those of outputs.
 
 use super::App;
-use crate::model::LayerId;
-use crate::probe::book::LayerFacts;
 
 impl App {
-    /// What is known of a layer: of its weights, or of its matrix weighted by activations.
-    pub fn facts_of(&self, layer: LayerId) -> &LayerFacts {
-        let facts = self.facts.of(layer);
-        if self.activations { facts.weighted() } else { facts }
-    }
-
     /// From weights to activations, and back.
     pub(super) fn switch(&mut self) {
         if !self.model.layers.iter().any(|l| l.inputs.is_some()) {
@@ -21,7 +13,7 @@ impl App {
         }
         self.activations = !self.activations;
         self.say(if self.activations {
-            "errors of outputs; f whitened and y wanda, obs choose by activations too"
+            "errors of outputs; factors whitened and asvd (f), criteria wanda, ria and obs (y) choose by activations too"
         } else {
             "errors of weights"
         });

@@ -1,6 +1,7 @@
 //! Which exact runs and estimates are worth having now.
 
 use super::{App, Effect, LensId};
+use crate::known::Bound;
 use crate::model::LayerId;
 use crate::plan::Treatment;
 use crate::treat::{Criterion, Factors, Pattern, Refined};
@@ -20,10 +21,16 @@ impl App {
         Some(Effect::Preview { layer, treatment, threshold })
     }
 
-    /// The exact run worth having now: of the selected layer; on the Lipschitz lens of a chain then of the others.
+    /// The exact run worth having now: of the selected layer; then of the others on the Lipschitz lens of a chain, and where
+    /// errors are of outputs, of which only a run tells what others make up for: first of those of which nothing is known.
     pub(super) fn wanted_refinement(&self) -> Option<(LayerId, Treatment)> {
         let chain = self.lens == LensId::Lipschitz && crate::model::architecture::is_chain(&self.model);
-        let others = self.model.layers.iter().map(|l| l.id).filter(|_| chain);
+        let layers = || self.model.layers.iter().map(|l| l.id);
+        let known = |id: LayerId| self.outcome.layers.get(id.0).and_then(|o| o.error(true)).map(|e| e.bound);
+        let seen = |id: LayerId| self.activations && self.model.layer(id).is_some_and(|l| l.inputs.is_some());
+        let unknown = layers().filter(|&id| seen(id) && known(id).is_none());
+        let estimated = layers().filter(|&id| seen(id) && known(id).is_some_and(|b| b != Bound::Exact));
+        let others = layers().filter(|_| chain).chain(unknown).chain(estimated);
         std::iter::once(self.selected).chain(others).find_map(|id| {
             let treatment = self.plan.treatment(id);
             let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));

@@ -20,7 +20,12 @@ impl Lens for LipschitzLens {
     }
     fn remark(&self, look: &Look) -> String {
         let kind = if look.layer.kind.is_conv() { "operator on images" } else { "ℓ2 → ℓ2" };
-        if look.compact { "Lipschitz".to_owned() } else { kind.to_owned() }
+        match (look.compact, look.of_weights()) {
+            (true, "") => "Lipschitz".to_owned(),
+            (false, "") => kind.to_owned(),
+            (true, _) => "of weights".to_owned(),
+            (false, _) => format!("of weights  {kind}"),
+        }
     }
     fn keys(&self) -> &'static [Action] {
         &[Action::Scrub(1), Action::NextKnob, Action::Certify, Action::SameRole(1), Action::Expand]

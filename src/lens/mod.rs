@@ -12,7 +12,7 @@ mod state;
 use crate::app::metric::Form;
 use crate::app::{Action, App, LensId};
 use crate::model::Layer;
-use crate::plan::LayerOutcome;
+use crate::plan::{Factors, LayerOutcome};
 use crate::probe::book::LayerFacts;
 use crate::widgets::{Theme, number};
 use ratatui::buffer::Buffer;
@@ -36,6 +36,8 @@ pub struct Look<'a> {
     pub facts: &'a LayerFacts,
     /// What the plan makes of it.
     pub outcome: &'a LayerOutcome,
+    /// Whether the pictures are of the matrix weighted by its inputs.
+    pub weighed: bool,
     /// Colours.
     pub theme: Theme,
     /// Whether words shorten.
@@ -51,9 +53,26 @@ impl<'a> Look<'a> {
         let outcome = app.outcome.layers.get(app.selected.0)?;
         let shape = app.shape()?;
         // Norms, maps and budgets are of the weights; these two have a picture of either.
-        let pictures = matches!(app.lens, LensId::Spectrum | LensId::Sparsity);
-        let facts = if pictures { app.facts_of(app.selected) } else { app.facts.of(app.selected) };
-        Some(Self { app, layer, facts, outcome, theme, compact: shape.compact, aside: shape.aside })
+        let pictures = match app.lens {
+            // Spatial-wise factors are of another matrix, which has no inputs.
+            LensId::Spectrum => app.form_of(app.selected) != Factors::Spatial,
+            LensId::Sparsity => true,
+            _ => false,
+        };
+        let weighed = pictures && app.activations && layer.inputs.is_some();
+        let facts = app.facts.of(app.selected);
+        let facts = if weighed { facts.weighted() } else { facts };
+        Some(Self { app, layer, facts, outcome, weighed, theme, compact: shape.compact, aside: shape.aside })
+    }
+
+    /// Said beside a picture of weights where one of activations was asked for; empty where none was.
+    fn of_weights(&self) -> &'static str {
+        match (self.app.activations && !self.weighed, self.layer.inputs.is_some(), self.compact) {
+            (false, ..) => "",
+            (true, true, _) => "of weights",
+            (true, false, true) => "no activations",
+            (true, false, false) => "of weights: no activations of this layer",
+        }
     }
 
     /// `0·down_proj`.

@@ -4,9 +4,10 @@ use super::explain::{self, Entry};
 use super::{Lens, Look, state};
 use crate::app::{Action, LensId};
 use crate::known::Known;
+use crate::plan::project_layer;
 use crate::probe::Magnitude;
 use crate::probe::structure::PATTERNS;
-use crate::treat::{Criterion, Pattern, Prune, Refined};
+use crate::treat::{Criterion, Pattern, Prune, Refined, Treatment};
 use crate::widgets::number::{bytes, count, known, number, percent, ratio, tick};
 use crate::widgets::plot::Axis;
 use crate::widgets::{Ink, Phrase, bars, put, put_right, spark, width};
@@ -21,10 +22,18 @@ impl Lens for SparsityLens {
         LensId::Sparsity
     }
     fn remark(&self, look: &Look) -> String {
-        if look.app.activations {
-            return if look.compact { "activations" } else { "activations: |w|·√E[x²], Wanda's scores" }.to_owned();
+        if look.weighed {
+            return match (look.compact, look.aside > 0) {
+                (true, _) => "|w|·√E[x²]",
+                (_, false) => "scores |w|·√E[x²]",
+                _ => "activations: |w|·√E[x²], Wanda's scores",
+            }
+            .to_owned();
         }
         let bins = if look.compact { "|w|  √count" } else { "|w| on log bins, heights √count" };
+        if !look.of_weights().is_empty() {
+            return format!("{}  {bins}", look.of_weights());
+        }
         match scope(look) {
             Some(scope) if look.compact => format!("|w|  by {scope}"),
             Some(scope) => format!("threshold: {scope}   {bins}"),
@@ -74,6 +83,11 @@ fn scope(look: &Look) -> Option<&'static str> {
 fn both_scopes(look: &Look) -> Option<[Option<Known>; 2]> {
     let treatment = look.app.plan.treatment(look.layer.id);
     let how = treatment.prune.filter(|_| treatment.rank.is_none() && scope(look).is_some())?;
+    if look.weighed {
+        return Some(
+            [Pattern::Unstructured, Pattern::PerRow].map(|pattern| of_outputs(look, Prune { pattern, ..how })),
+        );
+    }
     let magnitude = look.facts.magnitude.as_deref()?;
     let relative =
         |k: Known| k.map(|e| if magnitude.sum_squares > 0.0 { (e / magnitude.sum_squares).sqrt() } else { 0.0 });
@@ -88,7 +102,7 @@ fn removed(look: &Look) -> Option<f64> {
     let treatment = look.app.plan.treatment(look.layer.id);
     // The line is drawn on the scores by which the plan chooses, and on no others.
     let alone = |p: &Prune| treatment.rank.is_none() && p.pattern == Pattern::Unstructured;
-    let drawn = |p: &Prune| !look.app.activations || p.criterion == Criterion::Wanda;
+    let drawn = |p: &Prune| !look.weighed || p.criterion == Criterion::Wanda;
     treatment.prune.filter(|p| alone(p) && drawn(p)).map(|p| p.remove)
 }
 
@@ -210,7 +224,9 @@ fn densities(look: &Look, m: &Magnitude, area: Rect, buf: &mut Buffer) {
 fn at_knob(look: &Look) -> Phrase {
     let phrase = Phrase::new();
     match look.app.plan.treatment(look.layer.id).prune {
-        None => phrase.caption("knob").and("remove 0%").caption("err").and("=0").caption("energy kept").and("=100%"),
+        None => {
+            phrase.caption("knob").and("remove 0%").caption(err(look)).and("=0").caption("energy kept").and("=100%")
+        }
         Some(how) => {
             let kept = look
                 .outcome
@@ -219,7 +235,7 @@ fn at_knob(look: &Look) -> Phrase {
             phrase
                 .caption("knob")
                 .and_inked(format!("remove {}", how.short()), Ink::Accent)
-                .caption("err")
+                .caption(err(look))
                 .and(known(look.outcome.error(look.app.activations), ratio))
                 .append(other_scope(look))
                 .caption("energy kept")
@@ -247,10 +263,30 @@ fn flip(k: Known) -> crate::known::Bound {
     }
 }
 
-fn ladder(m: &Magnitude) -> Phrase {
-    let mut phrase = Phrase::new().caption("remove");
-    for (i, (share, error)) in m.prune_error.iter().enumerate() {
-        let text = format!("{:.0}% ={}", share * 100.0, ratio(*error));
+/// Of what errors are.
+fn err(look: &Look) -> &'static str {
+    if look.weighed { "out err" } else { "err" }
+}
+
+/// What pruning by the scores in the picture does to the outputs, as far as that is known without a run.
+fn of_outputs(look: &Look, how: Prune) -> Option<Known> {
+    let facts = look.app.facts.of(look.layer.id);
+    project_layer(look.layer, facts, Treatment::prune(how), None).weighed.map(|w| w.output_error)
+}
+
+/// Relative errors of removing a share of the entries, least first.
+fn steps(look: &Look, m: &Magnitude) -> Vec<(f64, String)> {
+    let error = |share: f64, of_weights: f64| {
+        let wanda = Prune { criterion: Criterion::Wanda, ..Prune::unstructured(share) };
+        if look.weighed { known(of_outputs(look, wanda), ratio) } else { format!("={}", ratio(of_weights)) }
+    };
+    m.prune_error.iter().map(|&(share, of_weights)| (share, error(share, of_weights))).collect()
+}
+
+fn ladder(look: &Look, m: &Magnitude) -> Phrase {
+    let mut phrase = Phrase::new().caption(if look.weighed { "wanda, out err" } else { "remove" });
+    for (i, (share, error)) in steps(look, m).into_iter().enumerate() {
+        let text = format!("{:.0}% {error}", share * 100.0);
         phrase = if i == 0 { phrase.and(text) } else { phrase.group(text) };
     }
     phrase
@@ -266,17 +302,22 @@ fn patterns(look: &Look) -> Phrase {
 }
 
 fn group_error(look: &Look, n: usize, of: usize) -> String {
+    if look.weighed {
+        let pattern = Pattern::Groups(of);
+        let how = Prune { criterion: Criterion::Wanda, ..Prune::of(1.0 - n as f64 / of as f64, pattern) };
+        return known(of_outputs(look, how), ratio);
+    }
     let error = look.facts.structure.as_deref().and_then(|s| s.group_error(n, of));
     error.map_or("…".to_owned(), |e| format!("={}", ratio(e)))
 }
 
 fn below(look: &Look, m: &Magnitude, lines: u16) -> Vec<Phrase> {
     if lines <= 2 {
-        return vec![at_knob(look), ladder(m)];
+        return vec![at_knob(look), ladder(look, m)];
     }
     let median = m.quantile(0.5);
     let rest = Phrase::new()
-        .caption("|w| median")
+        .caption(if look.weighed { "score median" } else { "|w| median" })
         .and(format!("{}{}", median.bound.badge(), number(median.value)))
         .caption("max")
         .and(format!("={}", number(f64::from(m.max))))
@@ -288,7 +329,7 @@ fn below(look: &Look, m: &Magnitude, lines: u16) -> Vec<Phrase> {
         0 => rest,
         index => rest.caption("index").and(format!("+{}", bytes(index))),
     };
-    vec![at_knob(look), ladder(m), patterns(look), rest]
+    vec![at_knob(look), ladder(look, m), patterns(look), rest]
 }
 
 fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
@@ -300,7 +341,7 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
     let mut lines = vec![
         title("At the knob"),
         line("remove", share),
-        line("relative error", known(error, ratio)),
+        line(if look.weighed { "output error" } else { "relative error" }, known(error, ratio)),
         line("energy kept", known(kept, percent)),
     ];
     if look.outcome.after.index > 0 {
@@ -310,20 +351,20 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
         lines.push(line("threshold, layer", format!("err {}", known(layer, ratio))));
         lines.push(line("threshold, row", format!("err {}", known(row, ratio))));
     }
-    lines.extend([Phrase::new(), title("Remove, smallest first")]);
-    lines.extend(m.prune_error.iter().map(|(s, e)| line(&format!("{:.0}%", s * 100.0), format!("err ={}", ratio(*e)))));
-    lines.extend([Phrase::new(), title("Keep N of M inputs")]);
+    lines.extend([Phrase::new(), title(if look.weighed { "Remove by wanda" } else { "Remove, smallest first" })]);
+    lines.extend(steps(look, m).into_iter().map(|(s, e)| line(&format!("{:.0}%", s * 100.0), format!("err {e}"))));
+    lines.extend([Phrase::new(), title(if look.weighed { "N of M by wanda" } else { "Keep N of M inputs" })]);
     lines.extend(PATTERNS.map(|(n, of)| line(&format!("{n}:{of}"), format!("err {}", group_error(look, n, of)))));
     let median = m.quantile(0.5);
     lines.extend([
         Phrase::new(),
-        title("Magnitudes"),
+        title(if look.weighed { "Scores" } else { "Magnitudes" }),
         line("smallest", format!("={}", number(f64::from(m.min_nonzero)))),
         line("median", format!("{}{}", median.bound.badge(), number(median.value))),
         line("largest", format!("={}", number(f64::from(m.max)))),
         line("zeros", format!("={}", count(m.zeros))),
         line("PQ index", format!("={}", ratio(m.pq_index))),
-        line("‖W‖_F", format!("={}", number(m.frobenius()))),
+        line(if look.weighed { "√Σ score²" } else { "‖W‖_F" }, format!("={}", number(m.frobenius()))),
     ]);
     lines
 }

@@ -25,9 +25,14 @@ impl Lens for SpectrumLens {
         let view = &look.app.spectrum;
         let what = if view.cumulative { "energy" } else { "σ" };
         let form = look.app.form_of(look.layer.id);
+        if look.weighed {
+            let of = if look.aside > 0 { "(WS) by activations" } else { "(WS)" };
+            return format!("{what}{of}  {}", view.axes.word());
+        }
         let of = if form == Factors::Spatial { " spatial-wise" } else { "" };
-        let of = if look.app.activations { "(WS) by activations" } else { of };
-        format!("{what}{of}  {}", view.axes.word())
+        let said = look.of_weights();
+        let gap = if said.is_empty() { "" } else { "  " };
+        format!("{what}{of}{gap}{said}  {}", view.axes.word())
     }
     fn keys(&self) -> &'static [Action] {
         &[Action::Cursor(1), Action::Axes, Action::Cumulative, Action::Overlay, Action::Expand]
@@ -149,7 +154,7 @@ impl<'a> Pruned<'a> {
     fn of(look: &Look<'a>) -> Option<Self> {
         let (app, id) = (look.app, look.layer.id);
         // What a run leaves are values of Ŵ, and none of ŴS.
-        app.plan.treatment(id).prune.filter(|_| !app.activations)?;
+        app.plan.treatment(id).prune.filter(|_| !look.weighed)?;
         if let Some(exact) = app.current_refinement(id) {
             return Some(Self::Exact(exact));
         }
@@ -209,11 +214,13 @@ fn marks(look: &Look, spectrum: &Spectrum, kept: usize) -> Vec<Mark> {
 /// Spectra of the same role in other blocks.
 fn others<'a>(look: &Look<'a>) -> impl Iterator<Item = &'a Spectrum> {
     let (app, here) = (look.app, look.layer);
+    let weighed = look.weighed;
     app.model
         .layers
         .iter()
         .filter(move |l| l.role == here.role && l.label == here.label && l.id != here.id)
-        .filter_map(|l| app.facts_of(l.id).best_spectrum())
+        .map(|l| app.facts.of(l.id))
+        .filter_map(move |facts| if weighed { facts.weighted() } else { facts }.best_spectrum())
 }
 
 /// Σ_{i≤r}σᵢ²/Σσᵢ² for every r.

@@ -6,7 +6,7 @@ mod rounding;
 
 use crate::known::{Bound, Known};
 use crate::model::cost::Cost;
-use crate::model::{LayerId, Model};
+use crate::model::{Layer, LayerId, Model};
 use crate::plan::Plan;
 use crate::probe::book::FactBook;
 use crate::treat::Refined;
@@ -134,9 +134,10 @@ impl Outcome {
         self.totals = sum(model, &self.layers);
     }
 
-    /// √(mean of the eligible layers' squared output errors); `None` while one is not known.
+    /// √(mean of the squared output errors) of the eligible layers whose inputs were seen; `None` while one is not known.
     pub fn output_error(&self, model: &Model) -> Option<Known> {
-        let layers = model.layers.iter().zip(&self.layers).filter(|(l, _)| l.eligible() && l.tied_to.is_none());
+        let seen = |l: &Layer| l.eligible() && l.tied_to.is_none() && l.inputs.is_some();
+        let layers = model.layers.iter().zip(&self.layers).filter(|(l, _)| seen(l));
         let errors: Option<Vec<Known>> = layers.map(|(_, o)| o.error(true)).collect();
         let errors = errors?;
         let bound = errors.iter().map(|e| e.bound).reduce(Bound::and)?;

@@ -4,6 +4,7 @@ use super::layout::Layout;
 use crate::app::{Action, LensId, Typing, keymap};
 use crate::known::{Bound, Known};
 use crate::lens::Look;
+use crate::model::Model;
 use crate::model::architecture::is_chain;
 use crate::plan::Knob;
 use crate::widgets::meter::meter;
@@ -41,8 +42,9 @@ fn model(look: &Look) -> Phrase {
         } else {
             phrase.caption("mean err").and(known(t.error, ratio))
         };
-        if t.measured < t.eligible {
-            phrase = phrase.and_inked(format!("({} of {} layers)", t.measured, t.eligible), Ink::Quiet);
+        let counted = if look.app.activations { seen(&look.app.model) } else { (t.measured, t.eligible) };
+        if counted.0 < counted.1 {
+            phrase = phrase.and_inked(format!("({} of {} layers)", counted.0, counted.1), Ink::Quiet);
         }
     }
     if is_chain(&look.app.model) {
@@ -54,6 +56,12 @@ fn model(look: &Look) -> Phrase {
         phrase = phrase.caption("‖f‖").and(text);
     }
     phrase
+}
+
+/// Eligible layers whose inputs were seen, of how many.
+fn seen(model: &Model) -> (usize, usize) {
+    let layers = || model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none());
+    (layers().filter(|l| l.inputs.is_some()).count(), layers().count())
 }
 
 /// What the multiply-accumulates are counted for.

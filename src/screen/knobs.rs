@@ -4,6 +4,7 @@ use super::layout::{COMPACT, Layout};
 use crate::app::{Action, Reading, Scope, bits_at, keymap};
 use crate::known::Known;
 use crate::lens::Look;
+use crate::model::Layer;
 use crate::plan::{Criterion, Factors, Knob, LayerOutcome, Pattern, Quantise, Treatment, cost, rounded_share};
 use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
 use crate::widgets::panel::Panel;
@@ -201,8 +202,9 @@ fn consequences(look: &Look) -> Phrase {
         [] => Phrase::new().caption("no layer in scope can be treated"),
         [only] if *only == look.layer.id => layer_words(look),
         many => {
-            let outcomes: Vec<&LayerOutcome> = many.iter().filter_map(|id| look.app.outcome.layers.get(id.0)).collect();
-            scope_consequences(look, &outcomes)
+            let layers =
+                many.iter().filter_map(|id| Some((look.app.model.layer(*id)?, look.app.outcome.layers.get(id.0)?)));
+            scope_consequences(look, &layers.collect::<Vec<_>>())
         }
     }
 }
@@ -228,7 +230,9 @@ fn layer_words(look: &Look) -> Phrase {
             phrase = phrase.group(format!("{} MACs", count(macs)));
         }
     }
-    phrase = phrase.caption(err(look)).and(known(out.error(look.app.activations), ratio));
+    let unseen = look.app.activations && look.layer.inputs.is_none();
+    let error = if unseen { "inputs not seen".to_owned() } else { known(out.error(look.app.activations), ratio) };
+    phrase = phrase.caption(err(look)).and(error);
     let (before, after) = (known(out.norm_before, number), known(out.norm_after, number));
     let norm = if before == after { before } else { format!("{before}{arrow}{after}") };
     phrase = phrase.caption("σ₁").and(norm);
@@ -242,13 +246,15 @@ fn layer_words(look: &Look) -> Phrase {
     phrase
 }
 
-fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {
-    let sum = |f: fn(&LayerOutcome) -> u64| outcomes.iter().map(|o| f(o)).sum::<u64>();
+fn scope_consequences(look: &Look, layers: &[(&Layer, &LayerOutcome)]) -> Phrase {
+    let sum = |f: fn(&LayerOutcome) -> u64| layers.iter().map(|(_, o)| f(o)).sum::<u64>();
     let (before, after) = (sum(|o| o.before.params), sum(|o| o.after.params));
     let mut phrase = Phrase::new()
-        .caption(&format!("{} layers", outcomes.len()))
+        .caption(&format!("{} layers", layers.len()))
         .and(format!("{} params", params(look, before, after)));
-    let errors: Option<Vec<Known>> = outcomes.iter().map(|o| o.error(look.app.activations)).collect();
+    // Of layers whose inputs were not seen no run will tell.
+    let told = layers.iter().filter(|(l, _)| !look.app.activations || l.inputs.is_some());
+    let errors: Option<Vec<Known>> = told.map(|(_, o)| o.error(look.app.activations)).collect();
     let text = match errors {
         None => "…".to_owned(),
         Some(errors) => {
@@ -256,12 +262,12 @@ fn scope_consequences(look: &Look, outcomes: &[&LayerOutcome]) -> Phrase {
             match (errors.iter().min_by(by), errors.iter().max_by(by)) {
                 (Some(low), Some(high)) if low.value == high.value => known(Some(*low), ratio),
                 (Some(low), Some(high)) => format!("{} to {}", known(Some(*low), ratio), known(Some(*high), ratio)),
-                _ => "…".to_owned(),
+                _ => "inputs not seen".to_owned(),
             }
         }
     };
     phrase = phrase.caption(err(look)).and(text);
-    let cuts: Option<Vec<Known>> = outcomes.iter().map(|o| o.delta_norm).collect();
+    let cuts: Option<Vec<Known>> = layers.iter().map(|(_, o)| o.delta_norm).collect();
     let largest = cuts.and_then(|c| c.into_iter().max_by(|a, b| a.value.total_cmp(&b.value)));
     phrase.caption(if look.compact { "cut" } else { "largest ‖W−Ŵ‖₂" }).and(known(largest, number))
 }

@@ -171,6 +171,8 @@ fn draw_layer(look: &Look, c: &Columns, layer: &Layer, area: Rect, buf: &mut Buf
     put(buf, x, y, x + c.treatment, &words, theme.style(ink));
     let error = match outcome {
         Some(_) if facts.failure.is_some() => "!".to_owned(),
+        // No run will tell.
+        Some(_) if app.activations && layer.eligible() && layer.inputs.is_none() => "–".to_owned(),
         Some(o) if layer.eligible() && !treatment.is_dense() => known(o.error(app.activations), ratio),
         Some(_) if layer.eligible() => String::new(),
         _ => "·".to_owned(),

@@ -22,7 +22,7 @@ pub fn draw(look: &Look, spectrum: &Spectrum, area: Rect, buf: &mut Buffer) {
             energy(look, spectrum),
             cursor(look, spectrum),
             shape(spectrum),
-            pruned(look).unwrap_or_else(|| tail(spectrum)),
+            pruned(look).unwrap_or_else(|| tail(look, spectrum)),
         ]
     };
     for (y, line) in (area.y..area.bottom()).zip(lines) {
@@ -66,8 +66,13 @@ fn cursor(look: &Look, s: &Spectrum) -> Phrase {
         .and(format!("σ{} {}", subscript(r), at(look, s, r, value)))
         .caption(if look.compact { "energy" } else { "kept energy" })
         .and(format!("{}{}", badge(s), percent(kept_energy(s, r))))
-        .caption("‖W−W_r‖₂")
+        .caption(cut(look))
         .and(known(Some(s.known(s.cut(r))), number))
+}
+
+/// What the first value that goes is the norm of: of the change, or of what the best factors of a rank change in the outputs.
+fn cut(look: &Look) -> &'static str {
+    if look.weighed { "‖(W−Ŵ)S‖₂" } else { "‖W−W_r‖₂" }
 }
 
 /// The r-th value; the first of a sketch is a bound from below.
@@ -96,7 +101,10 @@ fn condition(s: &Spectrum) -> String {
     s.condition.map_or_else(|| "singular".to_owned(), |c| known(Some(c), number))
 }
 
-fn tail(s: &Spectrum) -> Phrase {
+fn tail(look: &Look, s: &Spectrum) -> Phrase {
+    if look.weighed {
+        return Phrase::new().caption("σᵢ² of WS: what outputs lose with direction i; SSᵀ = E[x xᵀ]");
+    }
     let mut phrase = Phrase::new().caption("tail");
     match &s.power_law {
         Some(fit) => phrase = phrase.and(format!("α ≈{} (KS {})", number(fit.alpha), ratio(fit.ks))),
@@ -112,7 +120,8 @@ fn tail(s: &Spectrum) -> Phrase {
 /// What pruning makes of the spectrum: exact, or what the last exact run was of.
 fn pruned(look: &Look) -> Option<Phrase> {
     let treatment = look.app.plan.treatment(look.layer.id);
-    let now = treatment.prune?;
+    // A run tells of Ŵ, and these numbers are of WS.
+    let now = treatment.prune.filter(|_| !look.weighed)?;
     let phrase = Phrase::new().caption("pruned");
     if let Some(r) = look.app.current_refinement(look.layer.id) {
         let top = r.sigma.first().copied().unwrap_or(0.0);
@@ -167,7 +176,7 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
         title("At the cursor"),
         line(&format!("σ{}", subscript(r)), at(look, s, r, s.sigma.get(r - 1).copied().unwrap_or(0.0))),
         line("kept energy", format!("{}{}", badge(s), percent(kept_energy(s, r)))),
-        line("‖W−W_r‖₂", known(Some(s.known(s.cut(r))), number)),
+        line(cut(look), known(Some(s.known(s.cut(r))), number)),
         line("relative error", format!("{}{}", badge(s), ratio((1.0 - kept_energy(s, r)).max(0.0).sqrt()))),
         gap(),
         title("Rank"),
@@ -176,13 +185,14 @@ fn beside(look: &Look, s: &Spectrum) -> Vec<Phrase> {
         lines.push(line(&format!("{:.0}% of energy", share * 100.0), format!("r{}{rank}", badge(s))));
     }
     lines.push(line("break-even", format!("r={}", look.app.form_of(look.layer.id).break_even_rank(look.layer))));
+    let dtype = look.layer.dtype.name().to_lowercase();
     lines.push(line(
-        &format!("to {} precision", look.layer.dtype.name().to_lowercase()),
+        &format!("to {} precision", if look.weighed { "f64" } else { &dtype }),
         format!("{} of {}", known(Some(s.numerical_rank), |r| format!("{r:.0}")), s.sigma.len()),
     ));
     lines.extend([
         gap(),
-        title("Spectrum"),
+        title(if look.weighed { "Spectrum of WS" } else { "Spectrum" }),
         line("σ₁", first(look, s)),
         line("stable rank", exact(s.stable_rank)),
         line("effective rank", exact(s.effective_rank)),

@@ -244,6 +244,10 @@ impl<'a> Scene<'a> {
             out.push(format!("ceiling {:.0}%: {}", ceiling * 100.0, layers(high)));
         }
         out.extend(self.inapplicable());
+        let unseen = self.free.iter().filter(|(l, _)| self.ask.weighted && l.inputs.is_none()).count();
+        if unseen > 0 {
+            out.push(format!("errors of weights, no activations: {}", layers(unseen)));
+        }
         if let Means::Rank(multiple) | Means::Either(_, multiple) = self.ask.means {
             let ranked = count(&|_, t| t.rank.is_some());
             if multiple > 1 && ranked > 0 {
@@ -300,8 +304,12 @@ impl<'a> Scene<'a> {
             } else {
                 let projected = project_layer(layer, facts, treatment, None);
                 let loss = if self.weighs(layer) {
-                    let missing = "outputs have a curve of ranks by whitened factors and of pruning by wanda: f, y";
-                    let error = projected.weighed.ok_or_else(|| unmeasured(layer, facts, missing))?.output_error.value;
+                    let missing = || {
+                        let how = "what it makes of outputs is known once it was run: choose by magnitude or wanda (y)";
+                        let waits = facts.weighted.is_none() || treatment.prune.is_none();
+                        unmeasured(layer, facts, if waits { "its activations are not weighed yet" } else { how })
+                    };
+                    let error = projected.weighed.ok_or_else(missing)?.output_error.value;
                     error * error * self.energy(i)
                 } else {
                     let missing = || unmeasured(layer, facts, "its curve is not there yet");

@@ -87,10 +87,11 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
 }
 
 /// What is known of the outputs before a run: of a rank what its form of factors leaves, of what magnitudes or Wanda's scores
-/// choose the energy of the scores that go, as if no two inputs went together.
+/// choose about the energy of the scores that go.
 fn weighed(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Option<Weighed> {
     let (inputs, weighted) = (layer.inputs.as_ref()?, facts.weighted());
     let relative = |lost: f64, of: f64| if of > 0.0 { (lost.max(0.0) / of).sqrt() } else { 0.0 };
+    let full = weighted.spectrum.as_ref().map(|s| s.energy());
     let output_error = match (treatment.rank, treatment.prune, treatment.quantise) {
         (Some(rank), None, None) => {
             let spectrum = weighted.spectrum.as_ref()?;
@@ -112,11 +113,23 @@ fn weighed(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Option<We
                 }
                 _ => return None,
             };
-            Known::estimate(relative(lost, magnitude.sum_squares))
+            // Of a row all goes that it holds, alone and together.
+            match how.pattern {
+                Pattern::Rows => Known::estimate(relative(lost, magnitude.sum_squares)),
+                _ => Known::estimate(relative(coherent(lost, magnitude.sum_squares, full?), full?)),
+            }
         }
         _ => return None,
     };
     Some(Weighed { output_error, excess: None })
+}
+
+/// The energy of the outputs that goes with entries which hold `lost` of Σ w_ij²·E\[x_j²\] = `diagonal`, where all outputs hold
+/// `full`. Were the entries drawn at random, in proportion to what they hold, a share s of them would take s of what each holds
+/// alone and s² of what any two hold together. Where no two inputs go together that is what goes.
+fn coherent(lost: f64, diagonal: f64, full: f64) -> f64 {
+    let share = if diagonal > 0.0 { (lost / diagonal).clamp(0.0, 1.0) } else { 0.0 };
+    share * diagonal + share * share * (full - diagonal)
 }
 
 fn cost_after(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Cost {

@@ -122,3 +122,41 @@ fn single_entries_go_in_the_order_of_their_magnitudes() {
         assert!((projected.value - ran.value).abs() < 2e-3, "{remove} {projected:?} {ran:?}");
     }
 }
+
+#[test]
+fn what_goes_together_with_others_is_estimated_within_a_sixth() {
+    // Inputs of two factors common to all and a little of their own: G is far from diagonal.
+    let (rows, cols, tokens) = (96, 64, 400);
+    let mut state = 7u64;
+    let mut next = || {
+        let mut one = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / 8_388_608.0 - 1.0
+        };
+        one() + one() + one()
+    };
+    let loads: Vec<[f32; 2]> = (0..cols).map(|_| [next(), next()]).collect();
+    let mut seen = Vec::with_capacity(tokens * cols);
+    for _ in 0..tokens {
+        let common = [next(), next()];
+        seen.extend(loads.iter().map(|l| l[0] * common[0] + l[1] * common[1] + 0.5 * next()));
+    }
+    let data = (0..rows * cols).map(|k| next() * if k % 3 == 0 { 2.0 } else { 0.5 }).collect();
+    let matrix = Matrix::new(rows, cols, data).unwrap();
+    let mut layer = Layer::alone(Kind::Linear, &[rows, cols]);
+    layer.inputs = Some(Arc::new(inputs(&seen, cols, true)));
+    let found = facts(&layer, &matrix);
+    for pattern in [Pattern::Unstructured, Pattern::PerRow, Pattern::Groups(4), Pattern::Rows] {
+        for criterion in [Criterion::Magnitude, Criterion::Wanda] {
+            let treatment = Treatment::prune(Prune { criterion, ..Prune::of(0.5, pattern) });
+            if criterion.applies(&layer, pattern).is_err() {
+                continue;
+            }
+            let projected = project_layer(&layer, &found, treatment, None).weighed.unwrap().output_error;
+            let ran = refine(&layer, &matrix, treatment, None, &GO).unwrap().weighed.unwrap().output_error;
+            let ratio = projected.value / ran.value;
+            assert!((0.85..1.17).contains(&ratio), "{criterion:?} {pattern:?} {projected:?} {ran:?}");
+            assert_eq!(projected.bound, crate::known::Bound::Estimate);
+        }
+    }
+}
