@@ -13,11 +13,13 @@ use slimscope::app::{App, Msg};
 use slimscope::config::sample;
 use slimscope::drive::{Drive, keys};
 use slimscope::engine::Settings;
+use slimscope::model::{Inputs, Matrix};
 use slimscope::screen::{self, Skin};
 use slimscope::session::{Ending, Found, Line, Listing, Opened, replay};
 use slimscope::source;
 use slimscope::widgets::{Depth, Glyphs, Theme, transcript};
 use std::path::Path;
+use std::sync::Arc;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -32,6 +34,50 @@ fn dashboard(model: &str, size: (u16, u16), text: &str) -> Drive {
     drive.press(&keys(text).unwrap());
     drive.settle();
     drive
+}
+
+/// The sample with inputs of its layers, all but those of its head: one factor common to all, and a little of their own.
+fn seen() -> Drive {
+    let (mut model, weights) = source::open_embedded(sample::NAME, sample::WEIGHTS, sample::CONFIG).unwrap();
+    for layer in model.layers.iter_mut().filter(|l| l.eligible() && l.label != "lm_head") {
+        let n = layer.cols();
+        let load = |j: usize| ((j * 37) % 101) as f32 / 101.0 - 0.3;
+        let own = |j: usize| 1.0 / (1.0 + (j % 17) as f32);
+        let gram = (0..n * n).map(|k| load(k / n) * load(k % n) + if k / n == k % n { own(k / n) } else { 0.0 });
+        layer.inputs = Some(Arc::new(Inputs::of_gram(4096, &Matrix::new(n, n, gram.collect()).unwrap())));
+    }
+    Drive::start(model, weights, Settings::default(), SIZES[0]).unwrap()
+}
+
+#[test]
+fn by_activations() {
+    let scripts = [
+        ("spectrum", "w 1 j H H H H H"),
+        ("sparsity", "u 2 <tab> L L L L L g l"),
+        ("unseen", "g g g <end> L L L"),
+        ("frontier", "u u u <home> 5"),
+        ("lipschitz", "3"),
+    ];
+    let mut drive = seen();
+    for (name, script) in scripts {
+        drive.press(&keys(script).unwrap());
+        drive.settle();
+        drive.app.frontier.solved_in = None;
+        for size in SIZES {
+            drive.send(Msg::Resize(size.0, size.1));
+            drive.settle();
+            let text = transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille));
+            check(&drive.app, &text, drive.app.lens.title());
+            if size.0 < 200 {
+                insta::assert_snapshot!(format!("by_activations_{name}_{}x{}", size.0, size.1), text);
+            }
+        }
+        for (w, h) in (60..210).step_by(13).zip((20..70).step_by(4)) {
+            drive.send(Msg::Resize(w, h));
+            let text = transcript::text(&painted(&drive.app, Depth::None, Glyphs::Braille));
+            assert!(text.lines().all(|l| slimscope::widgets::width(l) <= w as usize), "{w}×{h}:\n{text}");
+        }
+    }
 }
 
 fn painted(app: &App, depth: Depth, glyphs: Glyphs) -> Buffer {

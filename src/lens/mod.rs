@@ -71,7 +71,7 @@ impl<'a> Look<'a> {
             (false, ..) => "",
             (true, true, _) => "of weights",
             (true, false, true) => "no activations",
-            (true, false, false) => "of weights: no activations of this layer",
+            (true, false, false) => "of weights: inputs not seen",
         }
     }
 

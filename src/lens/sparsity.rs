@@ -32,7 +32,7 @@ impl Lens for SparsityLens {
         }
         let bins = if look.compact { "|w|  √count" } else { "|w| on log bins, heights √count" };
         if !look.of_weights().is_empty() {
-            return format!("{}  {bins}", look.of_weights());
+            return look.of_weights().to_owned();
         }
         match scope(look) {
             Some(scope) if look.compact => format!("|w|  by {scope}"),
@@ -230,13 +230,13 @@ fn at_knob(look: &Look) -> Phrase {
         Some(how) => {
             let kept = look
                 .outcome
-                .error(look.app.activations)
+                .error(look.weighed)
                 .map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
             phrase
                 .caption("knob")
                 .and_inked(format!("remove {}", how.short()), Ink::Accent)
                 .caption(err(look))
-                .and(known(look.outcome.error(look.app.activations), ratio))
+                .and(known(look.outcome.error(look.weighed), ratio))
                 .append(other_scope(look))
                 .caption("energy kept")
                 .and(known(kept, percent))
@@ -336,7 +336,7 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
     let line = |name: &str, value: String| Phrase::new().caption(&format!("{name:<16}")).and(value);
     let title = |text: &str| Phrase::new().inked(text, Ink::Title);
     let share = look.app.plan.treatment(look.layer.id).prune.map_or("0%".to_owned(), Prune::short);
-    let error = look.outcome.error(look.app.activations);
+    let error = look.outcome.error(look.weighed);
     let kept = error.map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
     let mut lines = vec![
         title("At the knob"),

@@ -42,9 +42,10 @@ fn model(look: &Look) -> Phrase {
         } else {
             phrase.caption("mean err").and(known(t.error, ratio))
         };
-        let counted = if look.app.activations { seen(&look.app.model) } else { (t.measured, t.eligible) };
-        if counted.0 < counted.1 {
-            phrase = phrase.and_inked(format!("({} of {} layers)", counted.0, counted.1), Ink::Quiet);
+        let of = if look.app.activations { seen(&look.app.model) } else { (t.measured, t.eligible) };
+        if of.0 < of.1 {
+            let word = if look.app.activations { "" } else { " layers" };
+            phrase = phrase.and_inked(format!("({} of {}{word})", of.0, of.1), Ink::Quiet);
         }
     }
     if is_chain(&look.app.model) {
