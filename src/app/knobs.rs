@@ -241,7 +241,7 @@ impl App {
                 Knob::Prune => {
                     let pattern = match value {
                         Value::Pattern(pattern, _) => pattern,
-                        Value::Criterion(c) => c.fitting(layer, self.pattern_of(*id)),
+                        Value::Criterion(c) => c.after(self.criterion_of(*id), layer, self.pattern_of(*id)),
                         _ => self.pattern_of(*id),
                     };
                     let by = if let Value::Criterion(c) = value { c } else { self.criterion_of(*id) };

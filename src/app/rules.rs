@@ -156,7 +156,7 @@ impl App {
         let mut passed: Vec<(String, String)> = Vec::new();
         for step in 1..=CRITERIA.len() {
             let way = CRITERIA[(at + step) % CRITERIA.len()];
-            let pattern = way.criterion.fitting(layer, pattern);
+            let pattern = way.criterion.after(now, layer, pattern);
             if let Err(why) = (way.applies)(layer, pattern) {
                 match passed.iter_mut().find(|p| p.1 == why) {
                     Some((names, _)) => *names = format!("{names}, {}", way.name),

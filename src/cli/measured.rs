@@ -3,6 +3,7 @@
 use super::args::{Common, Measuring, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::output::{Meter, settings, stop_on_interrupt};
+use super::plan::pattern;
 use crate::engine::quality::KeptInCache;
 use crate::evaluate::data::Wanted;
 use crate::evaluate::{
@@ -11,7 +12,7 @@ use crate::evaluate::{
 };
 use crate::model::{LayerId, Model};
 use crate::plan::budget::Unit;
-use crate::plan::{Entry, Pattern, Plan, Treatment, project};
+use crate::plan::{Criterion, Entry, Plan, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::source::Weights;
 use std::sync::Arc;
@@ -37,8 +38,9 @@ impl Wish {
             Of::Macs => Unit::Macs,
             Of::Stored => Unit::Stored,
         };
-        let (pattern, own) = Pattern::parse(&args.pattern)
-            .ok_or_else(|| CliError::Usage(format!("--pattern {}: not known", args.pattern)))?;
+        // The pattern of the criterion that it will choose.
+        let by = if args.calibration.is_some() { Criterion::ObsRefit } else { Criterion::Magnitude };
+        let (pattern, own) = pattern(args, by.way().pattern)?;
         let refuse = |what: &str| Err(CliError::Usage(format!("--allocator measured: {what}")));
         if own.is_some() {
             return refuse("for a budget name only the group of a pattern, such as 0:4, or leave it out");

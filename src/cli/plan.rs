@@ -167,9 +167,7 @@ impl Wish {
         if let Some((_, what)) = needing.iter().find(|(needs, _)| *needs && args.calibration.is_none()) {
             return usage(format!("{what}: needs activations: --calibration FILE, made by `slimscope calibrate`"));
         }
-        let (pattern, own) = Pattern::parse(&args.pattern).ok_or_else(|| {
-            CliError::Usage(format!("--pattern {}: unstructured, per-row, N:M, row, column or block:RxC", args.pattern))
-        })?;
+        let (pattern, own) = pattern(args, criterion.way().pattern)?;
         let share = |name: &str, s: f64| {
             if s > 0.0 && s <= 1.0 {
                 Ok(s)
@@ -178,7 +176,7 @@ impl Wish {
             }
         };
         let bits = bits(args)?;
-        consistent(args, pattern)?;
+        consistent(args)?;
         let ranks = [args.keep_rank.is_some(), args.rank.is_some(), args.rank_rule.is_some()];
         let given = [args.prune.is_some(), ranks[0], ranks[1], ranks[2], args.budget.is_some()];
         let asked = given.iter().filter(|g| **g).count();
@@ -187,11 +185,8 @@ impl Wish {
         }
         if let Some(remove) = args.prune.or(own.filter(|_| asked == 0)) {
             let remove = pattern.on_grid(share("--prune", remove)?);
-            // Left open, the pattern is the criterion's own.
-            let open = args.pattern == "unstructured" && criterion != Criterion::Magnitude;
-            let pattern = if open { criterion.way().pattern } else { pattern };
             if own.is_some_and(|own| (own - remove).abs() > 1e-9) {
-                return usage(format!("--pattern {} says what goes: leave out --prune", args.pattern));
+                return usage(format!("--pattern {} says what goes: leave out --prune", pattern.name(remove)));
             }
             return Ok(Self::Same(Some(Same::Prune(Prune { criterion, ..Prune::of(remove, pattern) })), bits));
         }
@@ -236,7 +231,7 @@ impl Wish {
         if let Some(own) = own.filter(|_| by != Treat::Rank) {
             return usage(format!(
                 "--pattern {} removes {own} of every layer: for a budget name only the group, or leave out --budget",
-                args.pattern
+                pattern.name(own)
             ));
         }
         let of = match args.of {
@@ -334,12 +329,18 @@ fn ruled(text: &str) -> Result<Chosen, CliError> {
     }
 }
 
+/// The pattern asked for and the share that its name says, or `open` where none was.
+pub(super) fn pattern(args: &PlanArgs, open: Pattern) -> Result<(Pattern, Option<f64>), CliError> {
+    let Some(name) = &args.pattern else { return Ok((open, None)) };
+    let known = "unstructured, per-row, N:M, row, column or block:RxC";
+    Pattern::parse(name).ok_or_else(|| CliError::Usage(format!("--pattern {name}: {known}")))
+}
+
 /// Refuses options that would be passed over.
-fn consistent(args: &PlanArgs, pattern: Pattern) -> Result<(), CliError> {
+fn consistent(args: &PlanArgs) -> Result<(), CliError> {
     let ranks = args.keep_rank.is_some() || args.rank.is_some() || args.rank_rule.is_some();
-    if pattern != Pattern::Unstructured && ranks {
-        let why = format!("--pattern {}: is of pruning; --prune R says how much", args.pattern);
-        return Err(CliError::Usage(why));
+    if let Some(pattern) = args.pattern.as_ref().filter(|_| ranks) {
+        return Err(CliError::Usage(format!("--pattern {pattern}: is of pruning; --prune R says how much")));
     }
     if args.multiple == 0 {
         return Err(CliError::Usage("--multiple 0: at least 1".to_owned()));

@@ -228,10 +228,8 @@ fn at_knob(look: &Look) -> Phrase {
             phrase.caption("knob").and("remove 0%").caption(err(look)).and("=0").caption("energy kept").and("=100%")
         }
         Some(how) => {
-            let kept = look
-                .outcome
-                .error(look.weighed)
-                .map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
+            let kept =
+                look.outcome.error(look.weighed).map(|e| Known { value: 1.0 - e.value * e.value, bound: flip(e) });
             phrase
                 .caption("knob")
                 .and_inked(format!("remove {}", how.short()), Ink::Accent)

@@ -85,9 +85,10 @@ pub struct PlanArgs {
     /// By what the budget is met [default: prune; with the allocator `measured` whatever loses least]
     #[arg(long, value_enum)]
     pub by: Option<Treat>,
-    /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC
-    #[arg(long, value_name = "PATTERN", default_value = "unstructured")]
-    pub pattern: String,
+    /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC [default: the criterion's own; by
+    /// magnitude unstructured]
+    #[arg(long, value_name = "PATTERN")]
+    pub pattern: Option<String>,
     /// By what it is chosen what goes: magnitude, relative-importance, batch-norm-scale, leverage; with --calibration
     /// wanda, ria, obs, obs-refit
     #[arg(long, value_name = "NAME", default_value = "magnitude")]

@@ -101,7 +101,8 @@ fn treatments(layer: &Layer, families: Families, few: bool) -> Vec<Treatment> {
             let how = Prune { criterion: best(pattern), ..Prune::of(remove, pattern) };
             out.extend((remove > 0.0).then(|| Treatment::prune(how)));
             let low = rank(keep * FACTORS);
-            if families.both && !few && low > 0 && pattern == Pattern::Unstructured {
+            let single = matches!(pattern, Pattern::Unstructured | Pattern::PerRow);
+            if families.both && !few && low > 0 && single {
                 let how = Prune { remove: 1.0 - keep * (1.0 - FACTORS), ..how };
                 out.push(Treatment { form, ..Treatment::both(low, how) });
             }

@@ -72,7 +72,7 @@ pub struct Way {
     pub short: &'static str,
     /// Why it cannot choose in a layer and a pattern.
     pub applies: fn(&Layer, Pattern) -> Result<(), String>,
-    /// The pattern to take where another was in use that it cannot choose in.
+    /// The pattern to take where none was asked for, or one that it cannot choose in.
     pub pattern: Pattern,
     /// Whether it goes by activations.
     pub weighs: bool,
@@ -116,6 +116,11 @@ impl Criterion {
     /// The pattern in which it can choose: this one, or its own.
     pub fn fitting(self, layer: &Layer, pattern: Pattern) -> Pattern {
         if self.applies(layer, pattern).is_ok() { pattern } else { self.way().pattern }
+    }
+    /// The pattern in which it goes on where another criterion chose before: what was that one's own gives way to its own.
+    pub fn after(self, before: Self, layer: &Layer, pattern: Pattern) -> Pattern {
+        let left_open = pattern == before.way().pattern && self != before;
+        self.fitting(layer, if left_open { self.way().pattern } else { pattern })
     }
     /// What goes, in words for the knob: `smallest |w| of each row`.
     pub fn goes(self, pattern: Pattern) -> String {

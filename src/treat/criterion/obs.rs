@@ -25,7 +25,7 @@ pub static WAY: Way = Way {
         entries_only(pattern)?;
         gram_seen(layer)
     },
-    pattern: Pattern::Unstructured,
+    pattern: Pattern::PerRow,
     act: Act::Rewrite(rewrite),
 };
 

@@ -18,7 +18,7 @@ pub static WAY: Way = Way {
     short: "what others make up for, refitted",
     weighs: true,
     applies: |layer, pattern| (obs::WAY.applies)(layer, pattern),
-    pattern: Pattern::Unstructured,
+    pattern: Pattern::PerRow,
     act: Act::Rewrite(rewrite),
 };
 
