@@ -1,10 +1,11 @@
 //! A plan carried out in a network that runs.
 
 use super::{Network, RunError};
-use crate::model::{LayerId, Model};
+use crate::model::{Layer, LayerId, Model};
 use crate::numerics::KeepGoing;
+use crate::probe::ProbeError;
 use crate::source::Weights;
-use crate::treat::{Treatment, parts};
+use crate::treat::{Parts, Treatment, parts};
 use rayon::prelude::*;
 
 /// Lets layers run as they are treated, as many at a time as the network has threads; those that stay dense run as
@@ -25,13 +26,7 @@ pub fn treat(
     let mut done = 0;
     for some in known.chunks(network.breadth().max(1)) {
         let work = || -> Vec<_> {
-            let one = |(layer, treatment): &(&crate::model::Layer, &Treatment)| {
-                let matrix = weights.matrix(model, layer)?;
-                weights.release(model, layer);
-                parts(layer, &matrix, **treatment, keep_going)
-                    .map_err(|cause| RunError::Treatment { layer: layer.name.clone(), cause })
-            };
-            some.par_iter().map(one).collect()
+            some.par_iter().map(|(layer, t)| treat_one(model, weights, layer, **t, keep_going)).collect()
         };
         for ((layer, _), treated) in some.iter().zip(network.inside(work)) {
             network.swap(layer.id, &treated?)?;
@@ -40,4 +35,21 @@ pub fn treat(
         tell(done);
     }
     Ok(unheard.iter().map(|(layer, _)| layer.id).collect())
+}
+
+/// Treats one layer.
+pub(super) fn treat_one(
+    model: &Model,
+    weights: &Weights,
+    layer: &Layer,
+    treatment: Treatment,
+    keep_going: KeepGoing<'_>,
+) -> Result<Parts, RunError> {
+    let matrix = weights.matrix(model, layer)?;
+    let made = parts(layer, &matrix, treatment, keep_going);
+    weights.release(model, layer);
+    made.map_err(|error| match error {
+        ProbeError::Stopped => RunError::Stopped,
+        cause => RunError::Treatment { layer: layer.name.clone(), cause },
+    })
 }

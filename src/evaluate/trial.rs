@@ -3,12 +3,13 @@
 
 use super::data::Slice;
 use super::quality::{Measured, measure};
+use super::treated::treat_one;
 use super::{Network, RunError};
 use crate::model::{LayerId, Model};
 use crate::numerics::KeepGoing;
 use crate::probe::ProbeError;
 use crate::source::Weights;
-use crate::treat::{Parts, Treatment, parts};
+use crate::treat::{Parts, Treatment};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -188,13 +189,7 @@ impl Trials {
 
     fn treat(&self, id: LayerId, treatment: Treatment, wanted: KeepGoing<'_>) -> Result<Parts, RunError> {
         let layer = self.model.layer(id).ok_or(RunError::Stopped)?;
-        let matrix = self.weights.matrix(&self.model, layer)?;
-        let made = parts(layer, &matrix, treatment, wanted);
-        self.weights.release(&self.model, layer);
-        made.map_err(|error| match error {
-            ProbeError::Stopped => RunError::Stopped,
-            cause => RunError::Treatment { layer: layer.name.clone(), cause },
-        })
+        treat_one(&self.model, &self.weights, layer, treatment, wanted)
     }
 }
 

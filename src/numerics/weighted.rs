@@ -110,6 +110,16 @@ pub fn projected(
     Ok((vectors.clone(), down))
 }
 
+/// ‖uᵀW‖² of each column u of `vectors`.
+pub fn energies_of(
+    w: ArrayView2<'_, f32>,
+    vectors: &Mat<f64>,
+    keep_going: KeepGoing<'_>,
+) -> Result<Vec<f64>, SvdError> {
+    let (_, down) = projected(w, vectors, keep_going)?;
+    Ok((0..down.nrows()).map(|i| (0..down.ncols()).map(|j| down[(i, j)] * down[(i, j)]).sum()).collect())
+}
+
 fn decomposed(a: Mat<f64>, rank: usize, keep_going: KeepGoing<'_>) -> Result<Leading, SvdError> {
     let (m, k) = (a.nrows(), a.ncols());
     let small = m.min(k);

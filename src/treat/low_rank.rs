@@ -84,7 +84,7 @@ fn weighted(
     Ok(projected(matrix.view(), &found.vectors, keep_going)?)
 }
 
-fn narrow(of: &Mat<f64>) -> Matrix {
+pub(super) fn narrow(of: &Mat<f64>) -> Matrix {
     let (rows, cols) = (of.nrows(), of.ncols());
     let data = (0..rows).flat_map(|i| (0..cols).map(move |j| of[(i, j)] as f32)).collect();
     Matrix { rows, cols, data }

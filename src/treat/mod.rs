@@ -1,6 +1,7 @@
 //! What can be done to a layer: the treated matrix Ŵ, and what an exact run tells about it.
 
 pub mod criterion;
+pub mod directions;
 pub mod error;
 pub mod low_rank;
 pub mod parts;

@@ -1,7 +1,6 @@
 //! A treated layer as it would run: two factors, single entries, or both.
 
-use super::low_rank::{self, of_form};
-use super::{Factors, Treatment, prune, quantise};
+use super::{Factors, Prune, Treatment, low_rank, prune, quantise};
 use crate::model::{Layer, Matrix};
 use crate::numerics::KeepGoing;
 use crate::probe::ProbeError;
@@ -51,10 +50,7 @@ pub fn parts(
     let entries = match treatment.prune {
         None => None,
         Some(how) => {
-            let base = of_form(layer, matrix, treatment.form, rank, treatment.quantise, keep_going)?;
-            let mut rest = matrix.clone();
-            rest.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
-            prune::remove(&mut rest, layer, how, keep_going)?;
+            let mut rest = beside(layer, matrix, &pair, how, keep_going)?;
             if let Some(how) = treatment.quantise {
                 quantise::quantise(&mut rest, how, keep_going)?;
             }
@@ -62,4 +58,19 @@ pub fn parts(
         }
     };
     Ok(Parts { factors: Some(pair), entries })
+}
+
+/// What pruning leaves of what two factors leave.
+pub fn beside(
+    layer: &Layer,
+    matrix: &Matrix,
+    [up, down]: &[Matrix; 2],
+    how: Prune,
+    keep_going: KeepGoing<'_>,
+) -> Result<Matrix, ProbeError> {
+    let base = low_rank::multiplied(up, down);
+    let mut rest = matrix.clone();
+    rest.data.iter_mut().zip(&base.data).for_each(|(w, b)| *w -= b);
+    prune::remove(&mut rest, layer, how, keep_going)?;
+    Ok(rest)
 }

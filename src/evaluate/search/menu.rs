@@ -7,7 +7,9 @@ use crate::plan::budget::Unit;
 use crate::plan::{Criterion, Factors, Pattern, Prune, Treatment, cost};
 use crate::probe::ProbeError;
 use crate::source::Weights;
-use crate::treat::{error, parts};
+use crate::treat::directions::Directions;
+use crate::treat::parts::beside;
+use crate::treat::{Parts, error, parts};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -123,6 +125,25 @@ fn weighed_as(treatment: Treatment, few: bool) -> Treatment {
     Treatment { prune, ..treatment }
 }
 
+/// A rank alone, from the directions of the layer; `energy` is ‖W‖_F².
+fn ranked(
+    layer: &Layer,
+    directions: &Directions,
+    treatment: Treatment,
+    (unit, rank, energy): (Unit, usize, f64),
+) -> Choosable {
+    let inputs = layer.inputs.as_ref().filter(|_| treatment.form.weighs());
+    let lost = directions.lost(rank, inputs.and_then(|i| i.gradient.as_deref()));
+    let share = |lost: f64, of: f64| if of > 0.0 { lost / of } else { 0.0 };
+    Choosable {
+        treatment,
+        cost: unit.of(cost(layer, treatment, None)),
+        error: share(lost.weights, energy),
+        output: inputs.map(|_| share(lost.outputs, directions.energy())),
+        excess: lost.excess,
+    }
+}
+
 /// Weighs what could be done to these layers. `told` hears how many are done.
 pub fn menus(
     model: &Model,
@@ -149,12 +170,30 @@ pub fn menus(
                 excess: layer.inputs.as_ref().and_then(|i| i.gradient.as_ref()).map(|_| 0.0),
             };
             let mut options = vec![dense];
-            for treatment in treatments(layer, families, few) {
-                let wrong = |error: ProbeError| match error {
-                    ProbeError::Stopped => RunError::Stopped,
-                    cause => RunError::Treatment { layer: layer.name.clone(), cause },
+            let wrong = |error: ProbeError| match error {
+                ProbeError::Stopped => RunError::Stopped,
+                cause => RunError::Treatment { layer: layer.name.clone(), cause },
+            };
+            // One decomposition for all ranks.
+            let chosen = treatments(layer, families, few);
+            let form = chosen.iter().find(|t| t.rank.is_some()).map(|t| t.form);
+            let directions =
+                form.map(|form| Directions::of(layer, &matrix, form, wanted)).transpose().map_err(wrong)?;
+            for treatment in chosen {
+                let made = match (&directions, treatment.rank, treatment.prune) {
+                    (Some(directions), Some(rank), None) => {
+                        options.push(ranked(layer, directions, treatment, (unit, rank, energy)));
+                        continue;
+                    }
+                    (Some(directions), Some(rank), Some(how)) => {
+                        directions.pair(&matrix, rank, wanted).and_then(|pair| {
+                            let entries = beside(layer, &matrix, &pair, how, wanted)?;
+                            Ok(Parts { factors: Some(pair), entries: Some(entries) })
+                        })
+                    }
+                    _ => parts(layer, &matrix, weighed_as(treatment, few), wanted),
                 };
-                let made = parts(layer, &matrix, weighed_as(treatment, few), wanted).map_err(wrong)?;
+                let made = made.map_err(wrong)?;
                 let nonzeros = made.entries.as_ref().map(|e| e.data.iter().filter(|w| **w != 0.0).count() as u64);
                 let mut delta = matrix.clone();
                 let treated = made.multiplied(layer.rows(), layer.cols());

@@ -1,7 +1,7 @@
 use super::*;
 use crate::evaluate::Data;
 use crate::source;
-use crate::treat::Prune;
+use crate::treat::{Prune, parts};
 use candle_core::Device;
 use std::path::Path;
 use std::sync::Mutex;

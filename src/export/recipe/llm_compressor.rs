@@ -7,7 +7,7 @@
 use super::{ExportError, Exported, Exporter, Lost, Recipe, float, names, origin, quoted, regex, share};
 use crate::export::lint::Target;
 use crate::model::{Layer, naming};
-use crate::treat::{Pattern, Prune};
+use crate::treat::{Criterion, Pattern, Prune};
 
 /// The format.
 pub static FORMAT: Exporter = Exporter {
@@ -41,10 +41,11 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         });
     }
     let mut notes = Vec::new();
-    let modifier = modifier(&cuts, &mut notes);
-    let body = match blocks(recipe, &cuts) {
-        Some(blocks) => by_block(recipe, &blocks, modifier, &mut notes),
-        None => by_group(&cuts, modifier, &mut notes),
+    tell_modifiers(&cuts, &mut notes);
+    let one = cuts.iter().all(|c| c.modifier() == cuts[0].modifier());
+    let body = match blocks(recipe, &cuts).filter(|_| one) {
+        Some(blocks) => by_block(recipe, &blocks, cuts[0].modifier(), &mut notes),
+        None => by_group(&cuts, &mut notes),
     };
     lost.of_the_plan(recipe, true);
     notes.extend(lost.notes());
@@ -83,24 +84,39 @@ fn cuts<'a>(recipe: &Recipe<'a>, lost: &mut Lost) -> Vec<Cut<'a>> {
     cuts
 }
 
-/// The modifier whose choice is nearest to the plan's.
-fn modifier(cuts: &[Cut], notes: &mut Vec<String>) -> &'static str {
-    let second_order = cuts.iter().all(|c| matches!(c.prune.criterion.name(), "obs" | "sparsegpt"));
-    if second_order {
-        notes.push(
-            "SparseGPT chooses and updates what stays, column by column on its own calibration data: shares are the \
-             plan's, the entries may be others"
-                .to_owned(),
-        );
-        return "SparseGPTModifier";
+/// Its own names for what chooses.
+const SPARSE_GPT: &str = "SparseGPTModifier";
+const WANDA: &str = "WandaPruningModifier";
+
+impl Cut<'_> {
+    /// The modifier whose choice is nearest to the plan's.
+    fn modifier(&self) -> &'static str {
+        if matches!(self.prune.criterion, Criterion::Obs | Criterion::ObsRefit) { SPARSE_GPT } else { WANDA }
     }
-    let own = cuts.iter().any(|c| c.prune.criterion.name() != "wanda");
-    notes.push(format!(
-        "Wanda chooses within each row, by |w|·‖x‖ on its own calibration data{}: shares are the plan's, rounded down \
-         to whole columns, the entries may be others",
-        if own { ", where this plan goes by another criterion" } else { "" }
-    ));
-    "WandaPruningModifier"
+}
+
+/// What the modifiers do that the plan does not.
+fn tell_modifiers(cuts: &[Cut], notes: &mut Vec<String>) {
+    let using = |name: &str| cuts.iter().filter(|c| c.modifier() == name).collect::<Vec<_>>();
+    let (second_order, others) = (using(SPARSE_GPT), using(WANDA));
+    if !second_order.is_empty() {
+        let refit = second_order.iter().any(|c| c.prune.criterion == Criterion::ObsRefit);
+        let row = second_order.iter().any(|c| c.prune.pattern == Pattern::PerRow);
+        notes.push(format!(
+            "SparseGPT chooses and updates what stays, column by column on its own calibration data{}{}: shares are the \
+             plan's, the entries may be others",
+            if row { ", of every 128 columns over all rows, not row by row" } else { "" },
+            if refit { ", without the refit of obs-refit" } else { "" },
+        ));
+    }
+    if !others.is_empty() {
+        let own = others.iter().any(|c| c.prune.criterion != Criterion::Wanda);
+        notes.push(format!(
+            "Wanda chooses within each row, by |w|·‖x‖ on its own calibration data{}: shares are the plan's, rounded down \
+             to whole columns, the entries may be others",
+            if own { ", where this plan goes by another criterion" } else { "" }
+        ));
+    }
 }
 
 /// Blocks by their keys, in module order, with the one share that each has; `None` where the plan is not like that.
@@ -165,13 +181,13 @@ fn by_block(recipe: &Recipe, blocks: &[(String, f64)], modifier: &str, notes: &m
     )
 }
 
-/// Share, mask, and the layers that have them.
-type Group<'a> = (u32, String, Vec<&'a str>);
+/// Share, mask, modifier, and the layers that have them.
+type Group<'a> = (u32, String, &'static str, Vec<&'a str>);
 
-fn by_group(cuts: &[Cut], modifier: &str, notes: &mut Vec<String>) -> String {
+fn by_group(cuts: &[Cut], notes: &mut Vec<String>) -> String {
     let mut groups: Vec<Group> = Vec::new();
     let (mut rounded, mut none): (f64, Vec<String>) = (0.0, Vec::new());
-    for Cut { layer, prune } in cuts {
+    for cut @ Cut { layer, prune } in cuts {
         let (percent, mask) = if let Pattern::Groups(m) = prune.pattern {
             let removed = (prune.remove * m as f64).round() as usize;
             ((prune.remove * 100.0).round() as u32, format!("{removed}:{m}"))
@@ -184,12 +200,14 @@ fn by_group(cuts: &[Cut], modifier: &str, notes: &mut Vec<String>) -> String {
             none.push(layer.name.clone());
             continue;
         }
-        match groups.iter_mut().find(|g| g.0 == percent && g.1 == mask) {
-            Some(group) => group.2.push(&layer.name),
-            None => groups.push((percent, mask, vec![&layer.name])),
+        let modifier = cut.modifier();
+        match groups.iter_mut().find(|g| g.0 == percent && g.1 == mask && g.2 == modifier) {
+            Some(group) => group.3.push(&layer.name),
+            None => groups.push((percent, mask, modifier, vec![&layer.name])),
         }
     }
-    groups.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    groups.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
+    let mixed = groups.windows(2).any(|w| w[0].2 != w[1].2);
     if rounded > 1e-9 {
         notes.push(format!(
             "shares are rounded to steps of {STEP:.0} %, by up to {:.1} %: json and csv carry them as they are",
@@ -203,10 +221,12 @@ fn by_group(cuts: &[Cut], modifier: &str, notes: &mut Vec<String>) -> String {
         notes.push(format!("{} groups: llm-compressor makes one calibration pass for each", groups.len()));
     }
     let mut text = String::new();
-    for (percent, mask, layers) in &groups {
+    for (percent, mask, modifier, layers) in &groups {
+        // Stages are told apart by their names.
+        let by = if mixed && *modifier == SPARSE_GPT { "_obs" } else { "" };
         let of_mask = if mask == "0:0" { String::new() } else { format!("_{}", mask.replace(':', "of")) };
         text.push_str(&format!(
-            "  s{percent:02}{of_mask}_modifiers:\n    {modifier}:\n      sparsity: {}\n      mask_structure: '{mask}'\n      \
+            "  s{percent:02}{of_mask}{by}_modifiers:\n    {modifier}:\n      sparsity: {}\n      mask_structure: '{mask}'\n      \
              targets:\n",
             float(share(exact(*percent, mask)))
         ));
@@ -296,6 +316,22 @@ mod tests {
         let told = notes.join("\n");
         assert!(told.contains("rounded to steps of 5 %, by up to 2.0 %") && told.contains("3 groups"), "{told}");
         assert!(told.contains("model.layers.1.a: less than half a step"), "{told}");
+    }
+
+    #[test]
+    fn each_criterion_goes_to_the_modifier_that_is_nearest() {
+        let by = |criterion, remove| Treatment::prune(Prune { criterion, ..Prune::of(remove, Pattern::PerRow) });
+        let at = recipe_of((0..2).flat_map(block).collect(), |_| by(Criterion::ObsRefit, 0.5));
+        let (one, notes) = text(&at);
+        assert!(one.contains("SparseGPTModifier:") && !one.contains("Wanda"), "{one}");
+        assert!(notes.join("\n").contains("without the refit"), "{notes:?}");
+        let layers = vec![layer("a", &[8, 8]), layer("b", &[8, 8])];
+        let at = recipe_of(layers, |i| by(if i == 0 { Criterion::Obs } else { Criterion::Wanda }, 0.5));
+        let (both, notes) = text(&at);
+        for part in ["s50_obs_modifiers:\n    SparseGPTModifier:", "s50_modifiers:\n    WandaPruningModifier:"] {
+            assert!(both.contains(part), "{part}: {both}");
+        }
+        assert!(notes.iter().any(|n| n.starts_with("Wanda")) && notes.iter().any(|n| n.starts_with("SparseGPT")));
     }
 
     #[test]
