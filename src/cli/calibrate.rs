@@ -3,6 +3,7 @@
 use super::args::{CalibrateArgs, Common, InspectFormat};
 use super::error::CliError;
 use super::output::{Meter, line, matching, open, stop_on_interrupt};
+use crate::engine::default_memory;
 use crate::evaluate::calibrate::{CalibrateError, Calibration, Options, calibrate};
 use crate::evaluate::data::Wanted;
 use crate::evaluate::{Data, DataError, Network, RunError, device::device, runnable};
@@ -36,7 +37,10 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
         let what = format!("{}: runs without the layers of --layers, such as {first}", model.path.display());
         return Err(CliError::Input(anyhow::anyhow!("{what}; leave --layers out to see which it hears")));
     }
-    let options = Options { layers, gradients: !args.no_gradients, ..Options::default() };
+    // Three quarters of what is free once the network is there, less what its gradients will take.
+    let gradients = if args.no_gradients { 0 } else { 4 * model.params() };
+    let room = common.memory.unwrap_or_else(|| (3 * default_memory()).saturating_sub(gradients));
+    let options = Options { layers, room, gradients: !args.no_gradients, ..Options::default() };
     let asked = stop_on_interrupt();
     let (mut meter, start) = (Meter::default(), Instant::now());
     let result = calibrate(&network, &model, &slice, &options, &mut |share| {

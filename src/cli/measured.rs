@@ -12,7 +12,7 @@ use crate::evaluate::{
 };
 use crate::model::{LayerId, Model};
 use crate::plan::budget::Unit;
-use crate::plan::{Criterion, Entry, Plan, Treatment, project};
+use crate::plan::{Entry, Pattern, Plan, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::source::Weights;
 use std::sync::Arc;
@@ -38,9 +38,7 @@ impl Wish {
             Of::Macs => Unit::Macs,
             Of::Stored => Unit::Stored,
         };
-        // The pattern of the criterion that it will choose.
-        let by = if args.calibration.is_some() { Criterion::ObsRefit } else { Criterion::Magnitude };
-        let (pattern, own) = pattern(args, by.way().pattern)?;
+        let (pattern, own) = pattern(args, Pattern::Unstructured)?;
         let refuse = |what: &str| Err(CliError::Usage(format!("--allocator measured: {what}")));
         if own.is_some() {
             return refuse("for a budget name only the group of a pattern, such as 0:4, or leave it out");

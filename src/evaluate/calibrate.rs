@@ -22,6 +22,8 @@ pub struct Options {
     pub layers: Option<Vec<LayerId>>,
     /// With more columns than this only the diagonal of E\[x xᵀ\] is kept.
     pub limit: usize,
+    /// Bytes that all Gram matrices may take together; of layers for which none are left only the diagonal is kept.
+    pub room: u64,
     /// Whether to take gradients of the loss as well: over a part of the data, and with as much memory again as the
     /// weights take.
     pub gradients: bool,
@@ -29,7 +31,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { layers: None, limit: 8192, gradients: true }
+        Self { layers: None, limit: 8192, room: u64::MAX, gradients: true }
     }
 }
 
@@ -141,6 +143,7 @@ pub fn calibrate(
             return Ok(None);
         }
     }
+    remarks.extend(ears.without_room());
     let (heard, inputs) = ears.heard();
     let heard = heard.into_iter().filter_map(|(layer, input)| {
         let name = model.layer(layer)?.name.clone();

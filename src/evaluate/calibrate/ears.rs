@@ -16,6 +16,8 @@ pub struct Ears<'a> {
     /// Each layer heard so far, and which input it hears.
     layers: BTreeMap<LayerId, usize>,
     inputs: Vec<Input>,
+    /// Bytes left for Gram matrices, and how many inputs found too few.
+    room: (u64, usize),
     /// The tensor heard last, and which input it belongs to.
     last: Option<(candle_core::TensorId, usize)>,
     /// The layer that heard what is no number.
@@ -32,7 +34,8 @@ struct Input {
 impl<'a> Ears<'a> {
     /// Nothing heard yet.
     pub fn new(network: &'a Network, model: &'a Model, data: &'a str, options: &'a Options) -> Self {
-        Self { network, model, data, options, layers: BTreeMap::new(), inputs: Vec::new(), last: None, wrong: None }
+        let (layers, inputs, room) = (BTreeMap::new(), Vec::new(), (options.room, 0));
+        Self { network, model, data, options, layers, inputs, room, last: None, wrong: None }
     }
 
     /// Runs a batch and listens.
@@ -45,6 +48,32 @@ impl<'a> Ears<'a> {
             (Err(error), None) => Err(error.into()),
             (Ok(_), _) => Ok(()),
         }
+    }
+
+    /// Up to how many columns a Gram matrix is kept, of an input of so many.
+    fn limit(&mut self, columns: usize) -> usize {
+        let needs = 8 * (columns as u64).pow(2);
+        if columns > self.options.limit {
+            return self.options.limit;
+        }
+        if needs > self.room.0 {
+            self.room.1 += 1;
+            return 0;
+        }
+        self.room.0 -= needs;
+        self.options.limit
+    }
+
+    /// Told where memory was too small for all Gram matrices.
+    pub fn without_room(&self) -> Option<String> {
+        let (_, missed) = self.room;
+        let gigabytes = self.options.room as f64 / 1e9;
+        (missed > 0).then(|| {
+            format!(
+                "of {missed} inputs only the diagonal of E[x xᵀ] is kept: the others' take the {gigabytes:.1} GB that there are \
+                 (--memory); calibrate some layers at a time with --layers"
+            )
+        })
     }
 
     /// Layers heard and which input each hears, and the inputs.
@@ -67,7 +96,8 @@ impl<'a> Ears<'a> {
             (_, Some(known)) => known,
             (None, None) => {
                 let columns = x.dim(1)?;
-                self.inputs.push(Input { first: layer, moments: Moments::new(columns, self.options.limit) });
+                let limit = self.limit(columns);
+                self.inputs.push(Input { first: layer, moments: Moments::new(columns, limit) });
                 self.layers.insert(layer, self.inputs.len() - 1);
                 self.inputs.len() - 1
             }

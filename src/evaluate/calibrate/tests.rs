@@ -93,6 +93,23 @@ fn named<'a>(calibration: &'a Calibration, name: &str) -> (&'a Heard, &'a Moment
 }
 
 #[test]
+fn where_memory_is_short_diagonals_are_kept_and_that_is_said() {
+    let (model, network, slice) = sample(0..100, 64);
+    // Room for what two layers of 160 columns hear, and for none of 432.
+    let options = Options { gradients: false, room: 2 * 8 * 160 * 160 + 1000, ..Options::default() };
+    let calibration = run(&model, &network, &slice, &options);
+    assert_eq!(calibration.moments().filter(|(_, m)| m.has_gram()).count(), 4, "q, k and v hear the same, o another");
+    let whole = run(&model, &network, &slice, &Options { gradients: false, ..Options::default() });
+    assert!(whole.remarks.is_empty());
+    for ((_, few), (_, all)) in calibration.moments().zip(whole.moments()) {
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-9 * b.abs();
+        assert!(few.diagonal().iter().zip(&all.diagonal()).all(close));
+    }
+    let told = calibration.remarks.join("\n");
+    assert!(told.starts_with("of 15 inputs only the diagonal") && told.contains("--layers"), "{told}");
+}
+
+#[test]
 fn each_layer_hears_what_it_multiplies_and_what_is_shared_is_kept_once() {
     let (model, network, slice) = sample(0..300, 64);
     let options = Options { gradients: false, ..Options::default() };

@@ -102,6 +102,10 @@ fn treatments(layer: &Layer, families: Families, few: bool) -> Vec<Treatment> {
             let remove = pattern.on_grid(1.0 - keep);
             let how = Prune { criterion: best(pattern), ..Prune::of(remove, pattern) };
             out.extend((remove > 0.0).then(|| Treatment::prune(how)));
+            // Where some rows hold little, all rows together give up whole rows of which a model may have need.
+            if pattern == Pattern::Unstructured && how.criterion.weighs() && !few {
+                out.push(Treatment::prune(Prune { pattern: Pattern::PerRow, ..how }));
+            }
             let low = rank(keep * FACTORS);
             let single = matches!(pattern, Pattern::Unstructured | Pattern::PerRow);
             if families.both && !few && low > 0 && single {
