@@ -47,12 +47,14 @@ echo '|---|---|---|---|---|'
 row 'uniform magnitude' --budget "$keep" --allocator uniform
 row 'global magnitude' --budget "$keep" --allocator global
 row 'Wanda' --budget "$keep" --allocator uniform --criterion wanda --pattern per-row
-row 'SparseGPT' --budget "$keep" --allocator uniform --criterion obs
-row 'SparseGPT, refitted' --budget "$keep" --allocator uniform --criterion obs-refit
+row 'SparseGPT' --budget "$keep" --allocator uniform --criterion obs --pattern unstructured
+row 'SparseGPT, refitted' --budget "$keep" --allocator uniform --criterion obs-refit --pattern unstructured
+row 'SparseGPT, row by row' --budget "$keep" --allocator uniform --criterion obs --pattern per-row
+row 'SparseGPT, row by row, refitted' --budget "$keep" --allocator uniform --criterion obs-refit --pattern per-row
 row 'OWL (Wanda)' --budget "$keep" --allocator owl --criterion wanda --pattern per-row
-row 'OWL (SparseGPT)' --budget "$keep" --allocator owl --criterion obs
+row 'OWL (SparseGPT)' --budget "$keep" --allocator owl --criterion obs --pattern unstructured
 row 'AlphaPruning (Wanda)' --budget "$keep" --allocator alphapruning --criterion wanda --pattern per-row
-row 'AlphaPruning (SparseGPT)' --budget "$keep" --allocator alphapruning --criterion obs
+row 'AlphaPruning (SparseGPT)' --budget "$keep" --allocator alphapruning --criterion obs --pattern unstructured
 row 'SVD' --budget "$keep" --allocator uniform --by rank
 row 'ASVD' --budget "$keep" --allocator uniform --by rank --factors asvd
 row 'SVD-LLM' --budget "$keep" --allocator uniform --by rank --factors whitened
@@ -61,10 +63,10 @@ if [ -n "${HEAD:-}" ]; then
     row 'uniform magnitude, head dense' --budget "$keep" --allocator uniform "${pin[@]}"
     row 'global magnitude, head dense' --budget "$keep" --allocator global "${pin[@]}"
     row 'Wanda, head dense' --budget "$keep" --allocator uniform --criterion wanda --pattern per-row "${pin[@]}"
-    row 'SparseGPT, head dense' --budget "$keep" --allocator uniform --criterion obs "${pin[@]}"
-    row 'SparseGPT, refitted, head dense' --budget "$keep" --allocator uniform --criterion obs-refit "${pin[@]}"
-    row 'OWL (SparseGPT), head dense' --budget "$keep" --allocator owl --criterion obs "${pin[@]}"
-    row 'AlphaPruning (SparseGPT), head dense' --budget "$keep" --allocator alphapruning --criterion obs "${pin[@]}"
+    row 'SparseGPT, head dense' --budget "$keep" --allocator uniform --criterion obs --pattern unstructured "${pin[@]}"
+    row 'SparseGPT, refitted, head dense' --budget "$keep" --allocator uniform --criterion obs-refit --pattern unstructured "${pin[@]}"
+    row 'OWL (SparseGPT), head dense' --budget "$keep" --allocator owl --criterion obs --pattern unstructured "${pin[@]}"
+    row 'AlphaPruning (SparseGPT), head dense' --budget "$keep" --allocator alphapruning --criterion obs --pattern unstructured "${pin[@]}"
     row 'SVD-LLM, head dense' --budget "$keep" --allocator uniform --by rank --factors whitened "${pin[@]}"
 fi
 # shellcheck disable=SC2086

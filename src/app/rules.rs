@@ -13,7 +13,7 @@ impl App {
     pub(super) fn rule_waits(&mut self, rule: Chosen, targets: &[LayerId]) {
         let missing: Vec<(LayerId, Entry)> = targets
             .iter()
-            .filter(|id| self.facts.of(**id).spectrum_of(self.form_of(**id)).is_none())
+            .filter(|id| rule.spectrum(self.facts.of(**id), self.form_of(**id)).is_none())
             .map(|id| (*id, self.plan.entry(*id)))
             .collect();
         self.ruling = (!missing.is_empty() && !self.idle).then_some((rule, missing));
@@ -39,7 +39,7 @@ impl App {
                     (after.treatment.rank, after.treatment.form) = (Some(rank), form);
                     changes.push((id, before, after));
                 }
-                None if self.facts.of(id).spectrum_of(form).is_none() => left.push((id, before)),
+                None if rule.spectrum(self.facts.of(id), form).is_none() => left.push((id, before)),
                 None => {}
             }
         }
@@ -74,7 +74,7 @@ impl App {
                     ranks.push(rank);
                     grow += usize::from(rank >= form.break_even_rank(layer));
                 }
-                None if facts.spectrum_of(form).is_none() => unknown += 1,
+                None if rule.spectrum(facts, form).is_none() => unknown += 1,
                 None => none += 1,
             }
         }

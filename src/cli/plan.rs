@@ -1,6 +1,6 @@
 //! Makes a plan, or shows what one amounts to.
 
-use super::args::{Common, Group, InspectFormat, Of, PlanArgs, Treat};
+use super::args::{Common, Errors, Group, InspectFormat, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::gather::Gather;
 use super::measured;
@@ -150,7 +150,7 @@ enum Same {
     Prune(Prune),
     Share(f64),
     Rank(usize),
-    Rule(Chosen),
+    Rule(Chosen, Factors),
 }
 
 impl Wish {
@@ -162,10 +162,14 @@ impl Wish {
         let needing = [
             (criterion.weighs(), format!("--criterion {}", args.criterion)),
             (form, format!("--factors {}", args.factors)),
+            (args.errors == Errors::Outputs, "--errors outputs".to_owned()),
             (["owl", "dlp"].contains(&args.allocator.as_str()), format!("--allocator {}", args.allocator)),
         ];
         if let Some((_, what)) = needing.iter().find(|(needs, _)| *needs && args.calibration.is_none()) {
             return usage(format!("{what}: needs activations: --calibration FILE, made by `slimscope calibrate`"));
+        }
+        if args.errors == Errors::Outputs && args.budget.is_none() {
+            return usage("--errors outputs: is what a budget is spread by: --budget F".to_owned());
         }
         let (pattern, own) = pattern(args, criterion.way().pattern)?;
         let share = |name: &str, s: f64| {
@@ -200,7 +204,10 @@ impl Wish {
             };
         }
         if let Some(text) = &args.rank_rule {
-            return Ok(Self::Same(Some(Same::Rule(ruled(text)?)), bits));
+            return Ok(Self::Same(
+                Some(Same::Rule(ruled(text)?, Factors::parse(&args.factors).unwrap_or_default())),
+                bits,
+            ));
         }
         let Some(keep) = args.budget else {
             if bits.is_some() {
@@ -253,7 +260,8 @@ impl Wish {
         let groups = Groups { qkv: args.group.contains(&Group::Qkv), gate_up: args.group.contains(&Group::GateUp) };
         let keep = share("--budget", keep)?;
         let form = Factors::parse(&args.factors).unwrap_or_default();
-        let ask = Ask { keep, of, means, floor, ceiling, groups, criterion, form, weighted: false };
+        let ask =
+            Ask { keep, of, means, floor, ceiling, groups, criterion, form, weighted: args.errors == Errors::Outputs };
         chosen.suits(&ask).map_err(|why| CliError::Usage(format!("--allocator {why}")))?;
         Ok(Self::Budget(chosen, ask))
     }
@@ -279,7 +287,11 @@ impl Wish {
                         patterns |= p.pattern != Pattern::Unstructured;
                         shares |= p.criterion == Criterion::RelativeImportance;
                     }
-                    Some(Same::Share(_) | Same::Rank(_) | Same::Rule(_)) => ranks = true,
+                    Some(Same::Share(_) | Same::Rank(_)) => ranks = true,
+                    Some(Same::Rule(rule, form)) => {
+                        ranks = true;
+                        more.extend((rule.rule.holds && *form == Factors::Whitened).then_some(ProbeId::Weighted));
+                    }
                     None => {}
                 }
             }
@@ -289,6 +301,7 @@ impl Wish {
                 shares |= ask.criterion == Criterion::RelativeImportance;
                 ranks |= matches!(ask.means, Means::Rank(_) | Means::Either(..));
                 more.extend_from_slice(allocator.needs);
+                more.extend(ask.weighted.then_some(ProbeId::Weighted));
             }
         }
         let mut out = vec![ProbeId::Magnitude, ProbeId::Lipschitz];
@@ -417,7 +430,7 @@ fn apply(
                     Some(Same::Rank(rank)) => {
                         Treatment { rank: (*rank < full).then_some(*rank), ..Treatment::default() }
                     }
-                    Some(Same::Rule(rule)) => {
+                    Some(Same::Rule(rule, _)) => {
                         let rank = rule.rank(layer, facts.of(layer.id), form);
                         if rank.is_none() {
                             eprintln!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
@@ -433,7 +446,7 @@ fn apply(
                 plan.set(layer.id, Entry { treatment, ..entry });
             }
             made.allocator = Some(match same {
-                Some(Same::Rule(rule)) => rule.name(),
+                Some(Same::Rule(rule, _)) => rule.name(),
                 _ => "uniform".to_owned(),
             });
         }

@@ -50,7 +50,8 @@ pub fn output_energy(
     keep_going: KeepGoing<'_>,
 ) -> Result<Option<OutputEnergy>, ProbeError> {
     let Some(inputs) = &layer.inputs else { return Ok(None) };
-    energies(inputs, &[delta], keep_going).map(|mut found| found.pop())
+    let scale = Scale { inputs, gram: wide_gram(inputs)?, total: 0.0 };
+    scale.energy(delta, keep_going).map(Some)
 }
 
 /// By how many nats a token the loss is expected to grow, see [`OutputEnergy::excess`]; `None` where the calibration holds no
@@ -77,36 +78,56 @@ pub fn weigh(
     delta: &Matrix,
     keep_going: KeepGoing<'_>,
 ) -> Result<Option<Weighed>, ProbeError> {
-    let Some(inputs) = &layer.inputs else { return Ok(None) };
-    let found = energies(inputs, &[matrix, delta], keep_going)?;
-    let [all, lost] = found.as_slice() else { return Ok(None) };
-    let relative = if all.total() > 0.0 { (lost.total() / all.total()).sqrt() } else { 0.0 };
-    let output_error = if lost.exact { Known::exact(relative) } else { Known::estimate(relative) };
-    let excess = inputs.gradient.as_ref().map(|g| Known::estimate(lost.excess(g)));
-    Ok(Some(Weighed { output_error, excess }))
+    let scale = Scale::of(layer, matrix, keep_going)?;
+    scale.map(|s| s.weigh(delta, keep_going)).transpose()
 }
 
-/// The energies of several matrices, the Gram matrix decoded once.
-fn energies(inputs: &Inputs, of: &[&Matrix], keep_going: KeepGoing<'_>) -> Result<Vec<OutputEnergy>, ProbeError> {
-    check(keep_going)?;
-    let n = inputs.in_features();
-    if of.iter().any(|m| m.cols != n) {
-        return Err(ProbeError::Inputs(format!("its inputs are {n} features: the calibration is of another layer")));
+/// Weighs changes of one layer: what its inputs say, read once.
+pub struct Scale<'a> {
+    inputs: &'a Inputs,
+    gram: Option<Mat<f64>>,
+    /// ‖WX‖_F² a token.
+    total: f64,
+}
+
+impl<'a> Scale<'a> {
+    /// Of a layer; `None` where nothing is known of its inputs.
+    pub fn of(layer: &'a Layer, matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<Option<Self>, ProbeError> {
+        check(keep_going)?;
+        let Some(inputs) = &layer.inputs else { return Ok(None) };
+        let mut scale = Self { inputs, gram: wide_gram(inputs)?, total: 0.0 };
+        scale.total = scale.energy(matrix, keep_going)?.total();
+        Ok(Some(scale))
     }
-    let Some(gram) = wide_gram(inputs)? else {
-        let diagonal = inputs.diagonal();
-        let row = |row: &[f32]| -> f64 {
-            row.iter().zip(diagonal).map(|(d, g)| f64::from(*d) * f64::from(*d) * f64::from(*g)).sum()
+
+    /// What W − Ŵ does to the outputs.
+    pub fn weigh(&self, delta: &Matrix, keep_going: KeepGoing<'_>) -> Result<Weighed, ProbeError> {
+        let lost = self.energy(delta, keep_going)?;
+        let relative = if self.total > 0.0 { (lost.total() / self.total).sqrt() } else { 0.0 };
+        let output_error = if lost.exact { Known::exact(relative) } else { Known::estimate(relative) };
+        let excess = self.inputs.gradient.as_ref().map(|g| Known::estimate(lost.excess(g)));
+        Ok(Weighed { output_error, excess })
+    }
+
+    fn energy(&self, of: &Matrix, keep_going: KeepGoing<'_>) -> Result<OutputEnergy, ProbeError> {
+        let n = self.inputs.in_features();
+        if of.cols != n {
+            return Err(ProbeError::Inputs(format!(
+                "its inputs are {n} features: the calibration is of another layer"
+            )));
+        }
+        let Some(gram) = &self.gram else {
+            let diagonal = self.inputs.diagonal();
+            let row = |row: &[f32]| -> f64 {
+                row.iter().zip(diagonal).map(|(d, g)| f64::from(*d) * f64::from(*d) * f64::from(*g)).sum()
+            };
+            return Ok(OutputEnergy { rows: of.row_iter().map(row).collect(), exact: false });
         };
-        return Ok(of.iter().map(|m| OutputEnergy { rows: m.row_iter().map(row).collect(), exact: false }).collect());
-    };
-    let mut out = Vec::with_capacity(of.len());
-    for matrix in of {
-        let mut rows = Vec::with_capacity(matrix.rows);
-        for from in (0..matrix.rows).step_by(TOGETHER) {
+        let mut rows = Vec::with_capacity(of.rows);
+        for from in (0..of.rows).step_by(TOGETHER) {
             check(keep_going)?;
-            let count = TOGETHER.min(matrix.rows - from);
-            let part = Mat::<f64>::from_fn(n, count, |j, i| f64::from(matrix.data[(from + i) * n + j]));
+            let count = TOGETHER.min(of.rows - from);
+            let part = Mat::<f64>::from_fn(n, count, |j, i| f64::from(of.data[(from + i) * n + j]));
             let mut image = Mat::<f64>::zeros(n, count);
             matmul(image.as_mut(), Accum::Replace, gram.as_ref(), part.as_ref(), 1.0, Par::Seq);
             // The sum may be negative by rounding where the change lies where no input reaches.
@@ -114,9 +135,8 @@ fn energies(inputs: &Inputs, of: &[&Matrix], keep_going: KeepGoing<'_>) -> Resul
                 part.col_as_slice(i).iter().zip(image.col_as_slice(i)).map(|(d, g)| d * g).sum::<f64>().max(0.0)
             }));
         }
-        out.push(OutputEnergy { rows, exact: true });
+        Ok(OutputEnergy { rows, exact: true })
     }
-    Ok(out)
 }
 
 /// G = E\[x xᵀ\] in `f64`, made symmetric; `None` where only the diagonal is known.

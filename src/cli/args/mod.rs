@@ -5,7 +5,7 @@ mod plan;
 mod run;
 
 pub use calibrate::CalibrateArgs;
-pub use plan::{ApplyArgs, ExportArgs, Form, Group, Measuring, Of, PlanArgs, Treat};
+pub use plan::{ApplyArgs, Errors, ExportArgs, Form, Group, Measuring, Of, PlanArgs, Treat};
 pub use run::EvaluateArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

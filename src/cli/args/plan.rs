@@ -41,6 +41,15 @@ pub enum Group {
     GateUp,
 }
 
+/// Of what errors are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Errors {
+    /// Of the weights alone.
+    Weights,
+    /// Of the layers' outputs on what a calibration saw.
+    Outputs,
+}
+
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
@@ -85,6 +94,9 @@ pub struct PlanArgs {
     /// By what the budget is met [default: prune; with the allocator `measured` whatever loses least]
     #[arg(long, value_enum)]
     pub by: Option<Treat>,
+    /// By which errors a budget is spread: of weights, or, with --calibration, of the layers' outputs
+    #[arg(long, value_enum, default_value_t = Errors::Weights)]
+    pub errors: Errors,
     /// What is removed together: unstructured, per-row, N:M, row, column, block:RxC [default: the criterion's own; by
     /// magnitude unstructured]
     #[arg(long, value_name = "PATTERN")]

@@ -7,6 +7,7 @@ use crate::plan::budget::Unit;
 use crate::plan::{Criterion, Factors, Pattern, Prune, Treatment, cost};
 use crate::probe::ProbeError;
 use crate::source::Weights;
+use crate::treat::criterion::obs::Curvature;
 use crate::treat::directions::Directions;
 use crate::treat::parts::beside;
 use crate::treat::{Parts, error, parts};
@@ -103,7 +104,7 @@ fn treatments(layer: &Layer, families: Families, few: bool) -> Vec<Treatment> {
             let how = Prune { criterion: best(pattern), ..Prune::of(remove, pattern) };
             out.extend((remove > 0.0).then(|| Treatment::prune(how)));
             // Where some rows hold little, all rows together give up whole rows of which a model may have need.
-            if pattern == Pattern::Unstructured && how.criterion.weighs() && !few {
+            if pattern == Pattern::Unstructured && how.criterion.weighs() {
                 out.push(Treatment::prune(Prune { pattern: Pattern::PerRow, ..how }));
             }
             let low = rank(keep * FACTORS);
@@ -183,7 +184,10 @@ pub fn menus(
             let form = chosen.iter().find(|t| t.rank.is_some()).map(|t| t.form);
             let directions =
                 form.map(|form| Directions::of(layer, &matrix, form, wanted)).transpose().map_err(wrong)?;
+            let scale = error::Scale::of(layer, &matrix, wanted).map_err(wrong)?;
+            let mut curvature: Option<Curvature> = None;
             for treatment in chosen {
+                let weighed_as = weighed_as(treatment, few);
                 let made = match (&directions, treatment.rank, treatment.prune) {
                     (Some(directions), Some(rank), None) => {
                         options.push(ranked(layer, directions, treatment, (unit, rank, energy)));
@@ -195,7 +199,17 @@ pub fn menus(
                             Ok(Parts { factors: Some(pair), entries: Some(entries) })
                         })
                     }
-                    _ => parts(layer, &matrix, weighed_as(treatment, few), wanted),
+                    (_, None, Some(how)) if weighed_as.prune.is_some_and(|p| p.criterion == Criterion::Obs) => {
+                        let known = match curvature.take() {
+                            Some(known) => known,
+                            None => Curvature::of(layer, wanted).map_err(wrong)?,
+                        };
+                        let mut entries = matrix.clone();
+                        let done = known.prune(layer, &mut entries, how, wanted);
+                        curvature = Some(known);
+                        done.map(|()| Parts { factors: None, entries: Some(entries) })
+                    }
+                    _ => parts(layer, &matrix, weighed_as, wanted),
                 };
                 let made = made.map_err(wrong)?;
                 let nonzeros = made.entries.as_ref().map(|e| e.data.iter().filter(|w| **w != 0.0).count() as u64);
@@ -203,7 +217,7 @@ pub fn menus(
                 let treated = made.multiplied(layer.rows(), layer.cols());
                 delta.data.iter_mut().zip(&treated.data).for_each(|(w, t)| *w -= t);
                 let lost: f64 = delta.data.iter().map(|w| f64::from(*w).powi(2)).sum();
-                let weighed = error::weigh(layer, &matrix, &delta, wanted).map_err(wrong)?;
+                let weighed = scale.as_ref().map(|s| s.weigh(&delta, wanted)).transpose().map_err(wrong)?;
                 options.push(Choosable {
                     treatment,
                     cost: unit.of(cost(layer, treatment, nonzeros)),

@@ -6,6 +6,7 @@ pub static RULE: Rule = Rule {
     name: "break-even",
     words: "the largest rank that stores less than the matrix: below mn/(m+n)",
     share: None,
+    holds: false,
     rank: |ground, _| Some(rank(ground.form.shape(ground.layer))),
 };
 

@@ -7,6 +7,7 @@ pub static EFFECTIVE: Rule = Rule {
     name: "effective",
     words: "effective rank exp H(σ/Σσ), rounded up (Roy & Vetterli 2007)",
     share: None,
+    holds: true,
     rank: |ground, _| ground.spectrum.effective_rank.map(up),
 };
 
@@ -14,6 +15,7 @@ pub static STABLE: Rule = Rule {
     name: "stable",
     words: "stable rank ‖W‖_F²/σ₁², rounded up",
     share: None,
+    holds: true,
     rank: |ground, _| ground.spectrum.stable_rank.map(up),
 };
 

@@ -6,6 +6,7 @@ pub static RULE: Rule = Rule {
     name: "energy",
     words: "the smallest rank that keeps a share of Σσ²",
     share: Some(0.9),
+    holds: true,
     rank: |ground, share| Some(rank(ground, share)),
 };
 

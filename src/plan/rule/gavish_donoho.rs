@@ -8,6 +8,7 @@ pub static RULE: Rule = Rule {
     name: "gd",
     words: "σ above ω(β)·median, the optimal hard threshold (Gavish & Donoho 2014)",
     share: None,
+    holds: false,
     rank: |ground, _| rank(ground),
 };
 

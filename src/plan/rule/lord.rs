@@ -9,6 +9,7 @@ pub static RULE: Rule = Rule {
     name: "lord",
     words: "full rank less a share, down to a multiple of a step (LoRD, Kaushal et al. 2023)",
     share: Some(0.2),
+    holds: false,
     rank: |ground, share| Some(rank(ground.form.full_rank(ground.layer), share)),
 };
 

@@ -19,7 +19,7 @@ pub struct Ground<'a> {
     pub layer: &'a Layer,
     /// Of which matrix the rank is.
     pub form: Factors,
-    /// Its singular values, exact.
+    /// Its singular values, exact; of the whitened form those of WS.
     pub spectrum: &'a Spectrum,
 }
 
@@ -39,6 +39,9 @@ pub struct Rule {
     pub words: &'static str,
     /// The share that it takes where none is given; `None` for a rule that takes none.
     pub share: Option<f64>,
+    /// Whether it goes by what directions hold: for factors that go by activations of the outputs, else of the weights. What
+    /// fits the law of noise is of the weights alone.
+    pub holds: bool,
     /// The rank; `None` where the rule finds none.
     pub rank: fn(&Ground, f64) -> Option<usize>,
 }
@@ -87,10 +90,18 @@ impl Chosen {
 
     /// The rank of a layer; `None` where its singular values are not known yet, or the rule finds none.
     pub fn rank(self, layer: &Layer, facts: &LayerFacts, form: Factors) -> Option<usize> {
-        let spectrum = facts.spectrum_of(form)?;
+        let spectrum = self.spectrum(facts, form)?;
         let full = form.full_rank(layer);
         let rank = (self.rule.rank)(&Ground { layer, form, spectrum }, self.share)?;
         (rank > 0 && full > 0).then(|| rank.min(full))
+    }
+
+    /// The singular values that it goes by, once they are known: of WS for the whitened form, else of W.
+    pub fn spectrum(self, facts: &LayerFacts, form: Factors) -> Option<&Spectrum> {
+        if self.rule.holds && form == Factors::Whitened {
+            return facts.weighted().spectrum.as_deref();
+        }
+        facts.spectrum_of(form)
     }
 
     /// Those that a key goes through.

@@ -7,5 +7,6 @@ pub static RULE: Rule = Rule {
     name: "trp",
     words: "90 % of Σσ², the threshold of trained rank pruning (Xu et al. 2020)",
     share: None,
+    holds: true,
     rank: |ground, _| Some(energy::rank(ground, 0.9)),
 };

@@ -43,16 +43,59 @@ pub(super) fn rewrite(
     how: Prune,
     keep_going: KeepGoing<'_>,
 ) -> Result<(), ProbeError> {
-    gram_seen(layer).map_err(ProbeError::Inputs)?;
-    let gram = layer.inputs.as_ref().map(|i| wide_gram(i)).transpose()?.flatten();
-    let gram = gram.ok_or_else(|| ProbeError::Inputs(crate::treat::error::NO_GRAM.to_owned()))?;
-    let removed = how.pattern.removed(how.remove, layer);
-    let which = match how.pattern {
-        Pattern::PerRow => Which::PerRow(removed),
-        Pattern::Groups(m) => Which::Groups(m, removed as usize),
-        _ => Which::Of(removed),
-    };
-    sweep(matrix, gram, DAMPING, which, keep_going).map(drop)
+    Curvature::of(layer, keep_going)?.prune(layer, matrix, how, keep_going)
+}
+
+/// What the inputs say of a layer, whatever share of it goes.
+pub struct Curvature {
+    /// U of H⁻¹ = UᵀU.
+    upper: Mat<f64>,
+    /// 1/U_jj²; 0 where no input reaches.
+    costs: Vec<f64>,
+    /// Columns that no input reaches.
+    dead: Vec<bool>,
+}
+
+impl Curvature {
+    /// Of a layer whose inputs were seen whole.
+    pub fn of(layer: &Layer, keep_going: KeepGoing<'_>) -> Result<Self, ProbeError> {
+        gram_seen(layer).map_err(ProbeError::Inputs)?;
+        let gram = layer.inputs.as_ref().map(|i| wide_gram(i)).transpose()?.flatten();
+        let gram = gram.ok_or_else(|| ProbeError::Inputs(crate::treat::error::NO_GRAM.to_owned()))?;
+        Self::damped(gram, DAMPING, keep_going)
+    }
+
+    fn damped(mut gram: Mat<f64>, damping: f64, keep_going: KeepGoing<'_>) -> Result<Self, ProbeError> {
+        let n = gram.nrows();
+        let mean = (0..n).map(|j| gram[(j, j)]).sum::<f64>() / n.max(1) as f64;
+        let dead: Vec<bool> = (0..n).map(|j| gram[(j, j)] <= 0.0).collect();
+        for j in 0..n {
+            let unreached = if mean > 0.0 { mean } else { 1.0 };
+            gram[(j, j)] = if dead[j] { unreached } else { gram[(j, j)] } + damping * mean;
+        }
+        let upper = inverse_root(gram, keep_going)?.ok_or_else(|| {
+            ProbeError::Inputs("its Gram matrix is not positive semidefinite; calibrate again".to_owned())
+        })?;
+        let costs = (0..n).map(|j| if dead[j] { 0.0 } else { upper[(j, j)].powi(-2) }).collect();
+        Ok(Self { upper, costs, dead })
+    }
+
+    /// Sets what goes to zero and rewrites what stays.
+    pub fn prune(
+        &self,
+        layer: &Layer,
+        matrix: &mut Matrix,
+        how: Prune,
+        keep_going: KeepGoing<'_>,
+    ) -> Result<(), ProbeError> {
+        let removed = how.pattern.removed(how.remove, layer);
+        let which = match how.pattern {
+            Pattern::PerRow => Which::PerRow(removed),
+            Pattern::Groups(m) => Which::Groups(m, removed as usize),
+            _ => Which::Of(removed),
+        };
+        self.sweep(matrix, which, keep_going).map(drop)
+    }
 }
 
 /// How many entries go.
@@ -69,77 +112,64 @@ pub(super) enum Which<'a> {
     Columns(&'a [usize]),
 }
 
-/// Goes through the columns; Σe², which undamped is the energy that the outputs lose, (w − ŵ)G(w − ŵ)ᵀ over all rows.
-///
-/// Of a column that no input reaches nothing is known: its entries go first, and those beyond the number asked for stay as they
-/// are (SparseGPT clears them all).
-pub(super) fn sweep(
-    matrix: &mut Matrix,
-    mut gram: Mat<f64>,
-    damping: f64,
-    which: Which<'_>,
-    keep_going: KeepGoing<'_>,
-) -> Result<f64, ProbeError> {
-    let (m, n) = (matrix.rows, matrix.cols);
-    if gram.nrows() != n {
-        return Err(ProbeError::Inputs(format!("its inputs are {} features: of another layer", gram.nrows())));
-    }
-    let mean = (0..n).map(|j| gram[(j, j)]).sum::<f64>() / n.max(1) as f64;
-    let dead: Vec<bool> = (0..n).map(|j| gram[(j, j)] <= 0.0).collect();
-    for j in 0..n {
-        let unreached = if mean > 0.0 { mean } else { 1.0 };
-        gram[(j, j)] = if dead[j] { unreached } else { gram[(j, j)] } + damping * mean;
-    }
-    let upper = inverse_root(gram, keep_going)?.ok_or_else(|| {
-        ProbeError::Inputs("its Gram matrix is not positive semidefinite; calibrate again".to_owned())
-    })?;
-    let costs: Vec<f64> = (0..n).map(|j| if dead[j] { 0.0 } else { upper[(j, j)].powi(-2) }).collect();
-    let mut w: Vec<f64> = matrix.data.iter().map(|&w| f64::from(w)).collect();
-    let width = if let Which::Groups(size, _) = which { (BLOCK / size.max(1)).max(1) * size.max(1) } else { BLOCK };
-    let mut lost = 0.0;
-    for start in (0..n).step_by(width) {
-        check(keep_going)?;
-        let (end, count) = ((start + width).min(n), width.min(n - start));
-        let mut gone = chosen(&w, n, start..end, &costs, which);
-        let mut errors = Mat::<f64>::zeros(count, m);
-        for (r, (row, gone)) in w.chunks_exact_mut(n).zip(gone.chunks_exact_mut(count)).enumerate() {
-            if r % TOGETHER == 0 {
-                check(keep_going)?;
-            }
-            for j in start..end {
-                if let Which::Groups(size, removed) = which
-                    && j % size == 0
-                    && j + size <= n
-                {
-                    let cost = |k: usize| row[j + k] * row[j + k] * costs[j + k];
-                    least(size, removed, cost).into_iter().for_each(|k| gone[j - start + k] = true);
-                }
-                if !gone[j - start] {
-                    continue;
-                }
-                let error = row[j] / upper[(j, j)];
-                for (k, w) in row[j..end].iter_mut().enumerate() {
-                    *w -= error * upper[(j, j + k)];
-                }
-                row[j] = 0.0;
-                errors[(j - start, r)] = error;
-                lost += if dead[j] { 0.0 } else { error * error };
-            }
+impl Curvature {
+    /// Goes through the columns; Σe², which undamped is the energy that the outputs lose, (w − ŵ)G(w − ŵ)ᵀ over all rows.
+    ///
+    /// Of a column that no input reaches nothing is known: its entries go first, and those beyond the number asked for stay as
+    /// they are (SparseGPT clears them all).
+    fn sweep(&self, matrix: &mut Matrix, which: Which<'_>, keep_going: KeepGoing<'_>) -> Result<f64, ProbeError> {
+        let Self { upper, costs, dead } = self;
+        let (m, n) = (matrix.rows, matrix.cols);
+        if upper.nrows() != n {
+            return Err(ProbeError::Inputs(format!("its inputs are {} features: of another layer", upper.nrows())));
         }
-        if end == n {
-            break;
-        }
-        let rest = upper.as_ref().submatrix(start, end, count, n - end);
-        for (i, rows) in w.chunks_mut(TOGETHER * n).enumerate() {
+        let mut w: Vec<f64> = matrix.data.iter().map(|&w| f64::from(w)).collect();
+        let width = if let Which::Groups(size, _) = which { (BLOCK / size.max(1)).max(1) * size.max(1) } else { BLOCK };
+        let mut lost = 0.0;
+        for start in (0..n).step_by(width) {
             check(keep_going)?;
-            let rows_here = rows.len() / n;
-            let into = MatMut::from_row_major_slice_mut(rows, rows_here, n).subcols_mut(end, n - end);
-            let errors = errors.as_ref().subcols(i * TOGETHER, rows_here);
-            matmul(into, Accum::Add, errors.transpose(), rest, -1.0, Par::Seq);
+            let (end, count) = ((start + width).min(n), width.min(n - start));
+            let mut gone = chosen(&w, n, start..end, costs, which);
+            let mut errors = Mat::<f64>::zeros(count, m);
+            for (r, (row, gone)) in w.chunks_exact_mut(n).zip(gone.chunks_exact_mut(count)).enumerate() {
+                if r % TOGETHER == 0 {
+                    check(keep_going)?;
+                }
+                for j in start..end {
+                    if let Which::Groups(size, removed) = which
+                        && j % size == 0
+                        && j + size <= n
+                    {
+                        let cost = |k: usize| row[j + k] * row[j + k] * costs[j + k];
+                        least(size, removed, cost).into_iter().for_each(|k| gone[j - start + k] = true);
+                    }
+                    if !gone[j - start] {
+                        continue;
+                    }
+                    let error = row[j] / upper[(j, j)];
+                    for (k, w) in row[j..end].iter_mut().enumerate() {
+                        *w -= error * upper[(j, j + k)];
+                    }
+                    row[j] = 0.0;
+                    errors[(j - start, r)] = error;
+                    lost += if dead[j] { 0.0 } else { error * error };
+                }
+            }
+            if end == n {
+                break;
+            }
+            let rest = upper.as_ref().submatrix(start, end, count, n - end);
+            for (i, rows) in w.chunks_mut(TOGETHER * n).enumerate() {
+                check(keep_going)?;
+                let rows_here = rows.len() / n;
+                let into = MatMut::from_row_major_slice_mut(rows, rows_here, n).subcols_mut(end, n - end);
+                let errors = errors.as_ref().subcols(i * TOGETHER, rows_here);
+                matmul(into, Accum::Add, errors.transpose(), rest, -1.0, Par::Seq);
+            }
         }
+        matrix.data.iter_mut().zip(&w).for_each(|(to, from)| *to = *from as f32);
+        Ok(lost)
     }
-    matrix.data.iter_mut().zip(&w).for_each(|(to, from)| *to = *from as f32);
-    Ok(lost)
 }
 
 /// What goes of a block of columns, row after row; of groups that is only known once they are reached.

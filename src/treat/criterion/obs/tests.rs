@@ -14,7 +14,7 @@ fn worked() -> Mat<f64> {
 
 fn swept(which: Which<'_>) -> (Vec<f32>, f64) {
     let mut w = Matrix::new(1, 3, vec![1.0, -2.0, 0.5]).unwrap();
-    let lost = sweep(&mut w, worked(), 0.0, which, &|| true).unwrap();
+    let lost = Curvature::damped(worked(), 0.0, &|| true).unwrap().sweep(&mut w, which, &|| true).unwrap();
     (w.data, lost)
 }
 
@@ -91,7 +91,7 @@ proptest! {
         let gram = Mat::<f64>::from_fn(n, n, |i, j| f64::from(gram.data[i.max(j) * n + i.min(j)]));
         let removed = (share * (m * n) as f64) as u64;
         let mut out = w.clone();
-        let sum = sweep(&mut out, gram.clone(), 0.0, Which::Of(removed), &|| true).unwrap();
+        let sum = Curvature::damped(gram.clone(), 0.0, &|| true).unwrap().sweep(&mut out, Which::Of(removed), &|| true).unwrap();
         prop_assert_eq!(out.data.iter().filter(|w| **w == 0.0).count() as u64, removed);
         let delta = Mat::<f64>::from_fn(m, n, |i, j| f64::from(w.data[i * n + j]) - f64::from(out.data[i * n + j]));
         let image = &delta * &gram;
