@@ -86,6 +86,16 @@ impl Drive {
         self.send(Msg::Tick);
     }
 
+    /// Plays what [`script`] reads: waits between two parts, and not after the last.
+    pub fn play(&mut self, parts: &[Vec<Key>]) {
+        for (i, part) in parts.iter().enumerate() {
+            if i > 0 {
+                self.settle();
+            }
+            self.press(part);
+        }
+    }
+
     /// Presses keys, a second apart; none after the one that leaves.
     pub fn press(&mut self, keys: &[Key]) {
         for key in keys {
@@ -121,4 +131,12 @@ impl Drive {
 /// Reads keys separated by blanks; the first that is none is the error.
 pub fn keys(text: &str) -> Result<Vec<Key>, String> {
     text.split_whitespace().map(|k| Key::parse(k).ok_or_else(|| k.to_owned())).collect()
+}
+
+/// Among keys: wait until everything is known.
+const REST: &str = "<rest>";
+
+/// Reads keys with `<rest>` between some of them: what is pressed between two rests.
+pub fn script(text: &str) -> Result<Vec<Vec<Key>>, String> {
+    text.split(REST).map(keys).collect()
 }

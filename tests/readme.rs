@@ -12,7 +12,7 @@ use ratatui::layout::Rect;
 use slimscope::app::keymap::BINDINGS;
 use slimscope::cli::quality;
 use slimscope::config::sample;
-use slimscope::drive::{Drive, keys};
+use slimscope::drive::{Drive, script};
 use slimscope::engine::Settings;
 use slimscope::screen::{self, Skin};
 use slimscope::source;
@@ -35,7 +35,7 @@ fn frame(size: (u16, u16), text: &str, depth: Depth) -> Buffer {
     let offer = quality::find(&model, &weights, None, &settings).unwrap();
     let offer = quality::split(offer, &mut settings);
     let mut drive = Drive::measuring(model, weights, settings, offer, size).unwrap();
-    drive.press(&keys(text).unwrap());
+    drive.play(&script(text).unwrap());
     drive.settle();
     // Times differ from run to run.
     drive.app.frontier.solved_in = None;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// Prints the frame.
 pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
     let size = size(&args.size)?;
-    let keys = drive::keys(&args.keys).map_err(|k| {
-        let names = "<enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <c-x>";
+    let keys = drive::script(&args.keys).map_err(|k| {
+        let names = "<enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <c-x>, or <rest> to wait for what is being measured";
         CliError::Usage(format!("--keys: {k} is no key: one character, or {names}"))
     })?;
     let (model, weights) = output::open_with(args.model.as_deref(), args.calibration.as_deref())?;
@@ -35,7 +35,7 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
         drive.resume(&replayed);
         begin = Some((path.as_path(), replayed.whole));
     }
-    drive.press(&keys);
+    drive.play(&keys);
     if let Some(path) = &args.log {
         write_log(path, opened, begin, &drive.log)?;
     }

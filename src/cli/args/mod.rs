@@ -253,7 +253,7 @@ pub struct Frame {
     /// Columns and rows
     #[arg(long, default_value = "120x40", value_name = "WxH")]
     pub size: String,
-    /// Keys, separated by blanks: characters, or <enter> <esc> <tab> <up> <c-r> …
+    /// Keys, separated by blanks: characters, or <enter> <esc> <tab> <up> <c-r> …; <rest> waits for what is being measured
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub keys: String,
     /// Form of the result

@@ -49,7 +49,7 @@ pub fn draw(look: &Look, area: Rect, buf: &mut Buffer) {
         }
     }
     if area.height as usize > PREDICTORS.len() {
-        let note = format!("Kendall's τ over {seen} plans of this session: 1 the same order, 0 chance");
+        let note = format!("Kendall's τ over {seen} visited plans: 1 the same order, 0 chance");
         let y = area.y + PREDICTORS.len() as u16;
         put(buf, area.x + 1, y, area.right(), &note, theme.style(Ink::Quiet));
     }
