@@ -31,6 +31,9 @@ impl Lens for SpectrumLens {
         }
         let of = if form == Factors::Spatial { " spatial-wise" } else { "" };
         let said = look.of_weights();
+        if look.compact && !said.is_empty() {
+            return format!("{said}  {}", view.axes.word());
+        }
         let gap = if said.is_empty() { "" } else { "  " };
         format!("{what}{of}{gap}{said}  {}", view.axes.word())
     }
