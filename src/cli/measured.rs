@@ -108,7 +108,18 @@ pub fn improve(
     let network = Network::load(model, weights, &Device::Cpu).map_err(failed)?.on(pool);
     let kept = settings.cache.clone().map(|cache| Arc::new(KeptInCache(cache)) as Arc<dyn Kept>);
     let mut trials = Trials::new(Arc::clone(model), weights.clone(), network, settings.memory, kept).map_err(failed)?;
-    let goal = Goal { model, menus: &menus, budget, fixed, slice: &slice, time: wish.time, seed: 1 };
+    // The time is for all of it.
+    let weighing = begun.elapsed();
+    let time = wish.time.saturating_sub(weighing);
+    if time < wish.time / 2 {
+        let told = |t: Duration| crate::widgets::number::duration(t);
+        eprintln!(
+            "note: weighing what could be done took {} of {}: give --time more for trials",
+            told(weighing),
+            told(wish.time)
+        );
+    }
+    let goal = Goal { model, menus: &menus, budget, fixed, slice: &slice, time, seed: 1 };
     let begun = Instant::now();
     let found = search(&mut trials, &goal, &wanted, &mut |p| {
         let title =
