@@ -3,6 +3,7 @@
 mod ears;
 mod file;
 mod gradient;
+mod sums;
 
 use super::data::{Slice, Unit};
 use super::{Batch, Moments, Network, RunError};
@@ -129,6 +130,8 @@ pub fn calibrate(
             return Ok(None);
         }
     }
+    // Now rather than at the end: the pass backward needs the room that sums take on a GPU.
+    let (heard, inputs) = ears.heard()?;
     let mut remarks = Vec::new();
     let mut backward = gradient::Gradients::new(network, model, &slice.name, options);
     for group in batches(&chosen) {
@@ -141,7 +144,6 @@ pub fn calibrate(
             return Ok(None);
         }
     }
-    let (heard, inputs) = ears.heard();
     let heard = heard.into_iter().filter_map(|(layer, input)| {
         let name = model.layer(layer)?.name.clone();
         Some(Heard { layer, name, input, gradient: backward.moments.remove(&layer) })
