@@ -774,7 +774,8 @@ fn evaluate_tells_quality_in_json_and_of_a_plan() {
     let cut = run(&["evaluate", &digits, "--plan", plan, "--format", "json"]);
     assert!(cut["value"].as_f64().unwrap() < dense["value"].as_f64().unwrap() - 0.2, "{cut}");
     assert!(cut["keep"]["params"].as_f64().unwrap() < 0.2 && cut["plan"] == plan);
-    let table = stdout(&["evaluate", &digits, "--plan", plan]);
+    let table = stdout(&["evaluate", &digits, "--plan", plan, "--device", "cpu"]);
+    assert!(table.contains("device  cpu"), "{table}");
     assert!(table.contains("accuracy") && table.contains("3 layers treated, keep"), "{table}");
 }
 

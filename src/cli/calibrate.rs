@@ -6,7 +6,7 @@ use super::output::{Meter, line, matching, open, stop_on_interrupt};
 use crate::engine::default_memory;
 use crate::evaluate::calibrate::{CalibrateError, Calibration, Options, calibrate};
 use crate::evaluate::data::Wanted;
-use crate::evaluate::{Data, DataError, Network, RunError, device::device, runnable};
+use crate::evaluate::{Data, DataError, Network, RunError, device, runnable};
 use crate::model::{LayerId, Model};
 use crate::report::table::Table;
 use crate::widgets::number::{bytes, grouped, number};
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 /// Runs, writes and says what was written.
 pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
-    let device = device(args.device.as_deref()).map_err(|e| failed(e.into()))?;
+    let place = device::device(args.device.as_deref()).map_err(|e| failed(e.into()))?;
     let (model, weights) = open(Some(&args.model))?;
     for note in &model.notes {
         eprintln!("note: {note}");
@@ -31,7 +31,7 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(common.threads.unwrap_or(cores).max(1)).build();
     let pool = pool.map_err(|e| CliError::Usage(format!("--threads: {e}")))?;
-    let network = Network::load(&model, &weights, &device).map_err(|e| failed(e.into()))?.on(Arc::new(pool));
+    let network = Network::load(&model, &weights, &place).map_err(|e| failed(e.into()))?.on(Arc::new(pool));
     if let Some(idle) = layers.as_ref().filter(|chosen| !chosen.iter().any(|id| network.layers().contains(id))) {
         let first = idle.first().and_then(|&id| model.layer(id)).map_or("", |l| l.name.as_str());
         let what = format!("{}: runs without the layers of --layers, such as {first}", model.path.display());
@@ -55,8 +55,8 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
         eprintln!("note: {remark}");
     }
     match args.format {
-        InspectFormat::Json => line(&object(&calibration, size, &args.output).to_string()),
-        InspectFormat::Table => table(&calibration, size, &args.output),
+        InspectFormat::Json => line(&object(&calibration, size, &args.output, &device::named(&place)).to_string()),
+        InspectFormat::Table => table(&calibration, size, &args.output, &device::named(&place)),
     }
 }
 
@@ -118,7 +118,7 @@ fn not_run(model: &Model, why: &str) -> CliError {
     CliError::Usage(format!("{path}: slimscope does not run it: {why}; assets/calibrate.py does the same with PyTorch"))
 }
 
-fn object(calibration: &Calibration, size: u64, path: &Path) -> serde_json::Value {
+fn object(calibration: &Calibration, size: u64, path: &Path, device: &str) -> serde_json::Value {
     let gradients = calibration.layers.iter().filter(|l| l.gradient.is_some()).count();
     let mut object = json!({
         "layers": calibration.layers.len(),
@@ -129,6 +129,7 @@ fn object(calibration: &Calibration, size: u64, path: &Path) -> serde_json::Valu
         "gradients": gradients,
         "data": calibration.data,
         "context": calibration.context,
+        "device": device,
     });
     if !calibration.remarks.is_empty() {
         object["note"] = json!(calibration.remarks.join("; "));
@@ -136,7 +137,7 @@ fn object(calibration: &Calibration, size: u64, path: &Path) -> serde_json::Valu
     object
 }
 
-fn table(calibration: &Calibration, size: u64, path: &Path) -> Result<(), CliError> {
+fn table(calibration: &Calibration, size: u64, path: &Path, device: &str) -> Result<(), CliError> {
     let root_mean = |values: &[f64]| (values.iter().sum::<f64>() / values.len().max(1) as f64).sqrt();
     let mut table = Table::new(&["layer", ">inputs", ">rows", ">rms input", ">largest", ">rms gradient", "kept"]);
     for (heard, moments) in calibration.moments() {
@@ -156,6 +157,7 @@ fn table(calibration: &Calibration, size: u64, path: &Path) -> Result<(), CliErr
     table.lines().iter().try_for_each(|l| line(l))?;
     line("")?;
     let unit = if calibration.context.is_some() { "tokens" } else { "examples" };
-    line(&format!("{} {unit} of {}", grouped(calibration.tokens), calibration.data))?;
+    let seconds = calibration.seconds;
+    line(&format!("{} {unit} of {}, in {seconds:.1} s on {device}", grouped(calibration.tokens), calibration.data))?;
     line(&format!("written: {}, {}", path.display(), bytes(size)))
 }

@@ -5,9 +5,7 @@ use super::error::CliError;
 use super::output::{Meter, line, open_with, stop_on_interrupt};
 use super::plan;
 use crate::evaluate::data::Wanted;
-use crate::evaluate::{
-    Data, DataError, Measured, Metric, Network, RunError, Slice, device::device, measure, runnable, treat,
-};
+use crate::evaluate::{Data, DataError, Measured, Metric, Network, RunError, Slice, device, measure, runnable, treat};
 use crate::model::{LayerId, Model};
 use crate::plan::{Plan, Treatment, project};
 use crate::probe::book::FactBook;
@@ -18,7 +16,7 @@ use std::time::Instant;
 
 /// Runs the model and says what it scores.
 pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
-    let device = device(args.device.as_deref()).map_err(failed)?;
+    let place = device::device(args.device.as_deref()).map_err(failed)?;
     let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
     let path = model.path.display();
     runnable(&model).map_err(|why| CliError::Usage(format!("{path}: slimscope does not run it: {why}")))?;
@@ -29,7 +27,7 @@ pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(common.threads.unwrap_or(cores).max(1)).build();
     let pool = pool.map_err(|e| CliError::Usage(format!("--threads: {e}")))?;
-    let mut network = Network::load(&model, &weights, &device).map_err(failed)?.on(Arc::new(pool));
+    let mut network = Network::load(&model, &weights, &place).map_err(failed)?.on(Arc::new(pool));
     let asked = stop_on_interrupt();
     let stopped = || CliError::Interrupted("stopped: nothing was measured to the end".to_owned());
     let (mut meter, start) = (Meter::default(), Instant::now());
@@ -58,8 +56,15 @@ pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
         eprintln!("note: {}", not_run(&model, &unheard));
     }
     match args.format {
-        InspectFormat::Json => line(&object(&measured, &slice, args, &model, plan.as_ref()).to_string()),
-        InspectFormat::Table => table(&measured, &slice, args, &model, plan.as_ref()),
+        InspectFormat::Json => {
+            let mut object = object(&measured, &slice, args, &model, plan.as_ref());
+            object["device"] = json!(device::named(&place));
+            line(&object.to_string())
+        }
+        InspectFormat::Table => {
+            table(&measured, &slice, args, &model, plan.as_ref())?;
+            line(&format!("device  {}", device::named(&place)))
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use super::plan::pattern;
 use crate::engine::quality::KeptInCache;
 use crate::evaluate::data::Wanted;
 use crate::evaluate::{
-    Data, Device, Families, Found, Goal, Kept, Metric, Network, RunError, SearchError, Slice, Trials, difference,
-    menus, runnable, search,
+    Data, Families, Found, Goal, Kept, Metric, Network, RunError, SearchError, Slice, Trials, device::device,
+    difference, menus, runnable, search,
 };
 use crate::model::{LayerId, Model};
 use crate::plan::budget::Unit;
@@ -75,6 +75,7 @@ pub fn improve(
         CliError::Usage(format!("{}: --allocator measured runs the model: {why}", model.path.display()))
     })?;
     let slice = slice(model, &wish.measuring)?;
+    let device = device(None).map_err(failed)?;
     let free: Vec<LayerId> = model
         .layers
         .iter()
@@ -105,7 +106,7 @@ pub fn improve(
         .map(|(i, t)| if free.contains(&LayerId(i)) { Treatment::default() } else { t })
         .collect();
     let budget = budget(model, &fixed, &menus, wish);
-    let network = Network::load(model, weights, &Device::Cpu).map_err(failed)?.on(pool);
+    let network = Network::load(model, weights, &device).map_err(failed)?.on(pool);
     let kept = settings.cache.clone().map(|cache| Arc::new(KeptInCache(cache)) as Arc<dyn Kept>);
     let mut trials = Trials::new(Arc::clone(model), weights.clone(), network, settings.memory, kept).map_err(failed)?;
     // The time is for all of it.

@@ -4,7 +4,7 @@ use super::error::CliError;
 use crate::app::Offer;
 use crate::engine::quality::{KeptInCache, Open, TwoSlices};
 use crate::engine::{Runner, Settings};
-use crate::evaluate::{Data, Device, Kept, Kind, Metric, Network, Slice, Trials, runnable};
+use crate::evaluate::{Data, Kept, Kind, Metric, Network, Slice, Trials, device::device, runnable};
 use crate::model::Model;
 use crate::source::Weights;
 use crate::widgets::number::{bytes, count};
@@ -70,7 +70,8 @@ pub fn find(
             .thread_name(|i| format!("quality-{i}"))
             .build()
             .map_err(|e| e.to_string())?;
-        let network = Network::load(&model, &weights, &Device::Cpu).map_err(|e| e.to_string())?.on(Arc::new(pool));
+        let device = device(None).map_err(|e| e.to_string())?;
+        let network = Network::load(&model, &weights, &device).map_err(|e| e.to_string())?.on(Arc::new(pool));
         let kept = settings.cache.clone().map(|cache| Arc::new(KeptInCache(cache)) as Arc<dyn Kept>);
         let trials = Trials::new(Arc::clone(&model), weights.clone(), network, settings.memory, kept);
         let trials = trials.map_err(|e| e.to_string())?;

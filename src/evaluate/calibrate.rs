@@ -3,6 +3,7 @@
 mod ears;
 mod file;
 mod gradient;
+mod sums;
 
 use super::data::{Slice, Unit};
 use super::{Batch, Moments, Network, RunError};
@@ -131,7 +132,9 @@ pub fn calibrate(
             return Ok(None);
         }
     }
-    let mut remarks = Vec::new();
+    // Now rather than at the end: the pass backward needs the room that sums take on a GPU.
+    let mut remarks: Vec<String> = ears.without_room().into_iter().collect();
+    let (heard, inputs) = ears.heard()?;
     let mut backward = gradient::Gradients::new(network, model, &slice.name, options);
     for group in batches(&chosen) {
         if let Some(why) = backward.run(&group)? {
@@ -143,8 +146,6 @@ pub fn calibrate(
             return Ok(None);
         }
     }
-    remarks.extend(ears.without_room());
-    let (heard, inputs) = ears.heard();
     let heard = heard.into_iter().filter_map(|(layer, input)| {
         let name = model.layer(layer)?.name.clone();
         Some(Heard { layer, name, input, gradient: backward.moments.remove(&layer) })

@@ -72,6 +72,16 @@ impl Moments {
         Ok(())
     }
 
+    /// Adds sums over so many rows that were made elsewhere: products as rows or columns of a symmetric matrix, or
+    /// squares where only the diagonal is kept.
+    pub(super) fn add_sums(&mut self, rows: u64, products: &[f64], sum: &[f64], abs: &[f64]) {
+        let add = |to: &mut Vec<f64>, from: &[f64]| to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+        add(if self.gram.is_empty() { &mut self.squares } else { &mut self.gram }, products);
+        add(&mut self.sum, sum);
+        add(&mut self.abs, abs);
+        self.rows += rows;
+    }
+
     /// Adds the products of a block's rows to the lower half.
     fn multiply(&mut self, block: &[f32]) {
         let n = self.columns;

@@ -1,16 +1,15 @@
 //! What a model scores on a slice, and how sure that is.
 
+mod judge;
+
 use super::compare::spread;
 use super::data::{Slice, Unit};
 use super::network::Network;
 use super::{Batch, RunError};
-use candle_core::Tensor;
+use judge::judge;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
-
-/// Tokens that one thread runs at once.
-const TOKENS: usize = 1024;
 
 /// Numbers of logits that one thread holds at once: 64 MiB.
 const LOGITS: usize = 16 << 20;
@@ -87,11 +86,12 @@ pub fn measure(
         return Err(RunError::Misfit(format!("{} {what}; calibrate runs it", network.name())));
     }
     let start = Instant::now();
-    let batches = batches(&slice.units);
     let all: usize = slice.units.iter().map(Unit::len).sum();
+    let (lanes, tokens) = network.lanes(all);
+    let batches = batches(&slice.units, tokens);
     let (mut scored, mut run): (Vec<Part>, usize) = (Vec::with_capacity(slice.units.len()), 0);
     let mut last = None;
-    for round in batches.chunks(network.breadth().max(1)) {
+    for round in batches.chunks(lanes) {
         let each: Result<Vec<Vec<Part>>, RunError> =
             network.inside(|| round.par_iter().map(|units| score(network, units)).collect());
         scored.extend(each?.into_iter().flatten());
@@ -106,13 +106,14 @@ pub fn measure(
     last.map(Some).ok_or_else(empty)
 }
 
-/// Units that are run together: windows of one length, as many as hold about [`TOKENS`]; images as they come.
-fn batches(units: &[Unit]) -> Vec<&[Unit]> {
+/// Units that are run together: windows of one length, as many as hold about so many tokens; images as they
+/// come.
+fn batches(units: &[Unit], together: usize) -> Vec<&[Unit]> {
     let mut out = Vec::new();
     let mut rest = units;
     while let Some(first) = rest.first() {
         let most = match first {
-            Unit::Window { tokens, .. } => (TOKENS / tokens.len().max(1)).max(1),
+            Unit::Window { tokens, .. } => (together / tokens.len().max(1)).max(1),
             Unit::Images { .. } => 1,
         };
         let alike = rest.iter().take(most).take_while(|u| u.len() == first.len()).count().max(1);
@@ -128,16 +129,9 @@ fn score(network: &Network, units: &[Unit]) -> Result<Vec<Part>, RunError> {
         [Unit::Images { pixels, labels }] => {
             let batch = Batch::Images { pixels: pixels.clone(), count: labels.len() };
             let logits = network.head(&network.hidden(&batch)?)?;
-            let rows = rows(&logits).map_err(|e| network.failed(e))?;
-            let examples = rows.1.chunks_exact(rows.0.max(1)).zip(labels);
-            let scored: Vec<Part> = examples
-                .map(|(row, &label)| Part {
-                    nats: cross_entropy(row, label),
-                    hits: f64::from(u8::from(highest(row) == Some(label as usize))),
-                    count: 1.0,
-                    bytes: 0.0,
-                })
-                .collect();
+            let said = judge(&logits, labels).map_err(|e| network.failed(e))?;
+            let one = |s: judge::Said| Part { nats: s.nats, hits: f64::from(u8::from(s.hit)), count: 1.0, bytes: 0.0 };
+            let scored: Vec<Part> = said.into_iter().map(one).collect();
             finite(network, &scored).map(|()| scored)
         }
         windows => text(network, windows),
@@ -165,37 +159,21 @@ fn text(network: &Network, units: &[Unit]) -> Result<Vec<Part>, RunError> {
         // The first piece tells how wide the logits are.
         let take = step.min(count - at);
         let piece = hidden.narrow(0, at, take).and_then(|h| h.contiguous()).map_err(|e| network.failed(e))?;
-        let (width, logits) = rows(&network.head(&piece)?).map_err(|e| network.failed(e))?;
-        for (i, row) in logits.chunks_exact(width.max(1)).enumerate() {
-            let (window, position) = ((at + i) / length, (at + i) % length);
-            let next = windows.get(window).and_then(|(tokens, _)| tokens.get(position + 1));
-            if let (Some(&next), Some(scored)) = (next, scored.get_mut(window)) {
-                scored.nats += cross_entropy(row, next);
-                scored.hits += f64::from(u8::from(highest(row) == Some(next as usize)));
+        let logits = network.head(&piece)?;
+        let next = |i: usize| windows.get(i / length).and_then(|(tokens, _)| tokens.get(i % length + 1)).copied();
+        // What follows a window's last token is not known: whatever is said of it does not count.
+        let right: Vec<u32> = (at..at + take).map(|i| next(i).unwrap_or(0)).collect();
+        let said = judge(&logits, &right).map_err(|e| network.failed(e))?;
+        for (i, said) in (at..).zip(said) {
+            if let (Some(_), Some(scored)) = (next(i), scored.get_mut(i / length)) {
+                scored.nats += said.nats;
+                scored.hits += f64::from(u8::from(said.hit));
             }
         }
         at += take;
-        step = (LOGITS / width.max(1)).max(64);
+        step = (LOGITS / logits.dim(1).unwrap_or(1).max(1)).max(64);
     }
     finite(network, &scored).map(|()| scored)
-}
-
-/// Width of the rows and their numbers.
-fn rows(logits: &Tensor) -> candle_core::Result<(usize, Vec<f32>)> {
-    Ok((logits.dim(candle_core::D::Minus1)?, logits.flatten_all()?.to_vec1()?))
-}
-
-fn highest(row: &[f32]) -> Option<usize> {
-    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-    best.map(|(i, _)| i)
-}
-
-/// log Σ exp(l) − l of the label, the largest subtracted first; terms in `f32`, their sum in `f64`.
-fn cross_entropy(row: &[f32], label: u32) -> f64 {
-    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = row.chunks(512).map(|some| f64::from(some.iter().map(|l| (l - most).exp()).sum::<f32>())).sum();
-    let own = row.get(label as usize).copied().unwrap_or(f32::NAN);
-    sum.ln() - f64::from(own - most)
 }
 
 fn finite(network: &Network, scored: &[Part]) -> Result<(), RunError> {

@@ -1,5 +1,6 @@
 //! Listens to what layers multiply.
 
+use super::sums::Sums;
 use super::{CalibrateError, Options};
 use crate::evaluate::moments::NotFinite;
 use crate::evaluate::{Batch, Moments, Network};
@@ -29,6 +30,8 @@ struct Input {
     /// The layer that hears it first.
     first: LayerId,
     moments: Moments,
+    /// What is not in them yet, where the network runs on a GPU.
+    there: Option<Sums>,
 }
 
 impl<'a> Ears<'a> {
@@ -77,8 +80,13 @@ impl<'a> Ears<'a> {
     }
 
     /// Layers heard and which input each hears, and the inputs.
-    pub fn heard(self) -> (BTreeMap<LayerId, usize>, Vec<Moments>) {
-        (self.layers, self.inputs.into_iter().map(|i| i.moments).collect())
+    pub fn heard(self) -> Result<(BTreeMap<LayerId, usize>, Vec<Moments>), CalibrateError> {
+        let whole = |mut input: Input| {
+            input.there.map_or(Ok(()), |there| there.into(&mut input.moments))?;
+            Ok(input.moments)
+        };
+        let inputs: Tensed<Vec<Moments>> = self.inputs.into_iter().map(whole).collect();
+        Ok((self.layers, inputs.map_err(|e| self.network.failed(e))?))
     }
 
     fn hear(&mut self, layer: LayerId, x: &Tensor) -> Tensed<()> {
@@ -97,7 +105,9 @@ impl<'a> Ears<'a> {
             (None, None) => {
                 let columns = x.dim(1)?;
                 let limit = self.limit(columns);
-                self.inputs.push(Input { first: layer, moments: Moments::new(columns, limit) });
+                let moments = Moments::new(columns, limit);
+                let there = Sums::new(&moments, x.device());
+                self.inputs.push(Input { first: layer, moments, there });
                 self.layers.insert(layer, self.inputs.len() - 1);
                 self.inputs.len() - 1
             }
@@ -108,12 +118,16 @@ impl<'a> Ears<'a> {
             let name = self.model.layer(layer).map_or("a layer", |l| l.name.as_str());
             return Err(Error::Msg(format!("{name} hears another tensor than in the batches before")));
         };
-        let values = x.flatten_all()?.to_vec1::<f32>()?;
         self.last = Some((x.id(), number));
-        self.network.inside(|| input.moments.add(&values)).map_err(|wrong| {
-            self.wrong = Some((layer, wrong));
-            Error::wrap(wrong)
-        })
+        let wrong = if let Some(there) = &mut input.there {
+            there.add(x)?
+        } else {
+            let values = x.flatten_all()?.to_vec1::<f32>()?;
+            self.network.inside(|| input.moments.add(&values)).err()
+        };
+        let Some(wrong) = wrong else { return Ok(()) };
+        self.wrong = Some((layer, wrong));
+        Err(Error::wrap(wrong))
     }
 }
 

@@ -58,7 +58,7 @@ impl<'a> Gradients<'a> {
             return Ok(Some(why));
         }
         let failed = |e: Error| self.network.failed(e);
-        let gradients = match self.network.inside(|| loss(units, &logits).and_then(|l| l.backward())) {
+        let gradients = match self.network.arithmetic(|| loss(units, &logits).and_then(|l| l.backward())) {
             Ok(gradients) => gradients,
             Err(error @ Error::BackwardNotSupported { .. }) => return Ok(Some(error.to_string())),
             Err(error) => return Err(failed(error).into()),

@@ -101,10 +101,12 @@ impl Bert {
             let v = pass.linear(block.value, &x)?;
             let [q, k, v] = [q, k, v].map(|y| heads(&y, shape, self.heads));
             let mixed = pass.attend(&q?, &k?, &v?, None)?;
-            let y = (&x + pass.linear(block.output, &mixed)?)?;
-            x = norm(pass, y, block.between)?;
-            let up = self.activation.of(&pass.linear(block.up, &x)?)?;
-            let y = (&x + pass.linear(block.down, &up)?)?;
+            let y = pass.linear(block.output, &mixed)?;
+            x = norm(pass, pass.plus(y, &x)?, block.between)?;
+            let up = pass.linear(block.up, &x)?;
+            let up = pass.activate(self.activation, up)?;
+            let y = pass.linear(block.down, &up)?;
+            let y = pass.plus(y, &x)?;
             x = norm(pass, y, block.after)?;
         }
         Ok(x)

@@ -1,7 +1,7 @@
 //! GPT-2: learned positions, LayerNorm before each part, queries, keys and values of one matrix, a tied head.
 
 use super::activation::Activation;
-use super::pass::{Pass, heads};
+use super::pass::{Mask, Pass, heads};
 use super::reader::Reader;
 use super::{Head, Tokens};
 use crate::model::{LayerId, TensorId};
@@ -82,8 +82,8 @@ impl Gpt2 {
 
     /// The last hidden state, normalised: (B·T) × width.
     pub fn hidden(&self, pass: &mut Pass, tokens: &Tokens) -> Result<Tensor> {
-        let shape @ [_, t] = tokens.shape;
-        let mask = pass.causal(t, None)?;
+        let shape = tokens.shape;
+        let mask = Mask::causal(None);
         let mut x = (pass.look_up(self.embedding, &tokens.flat)? + tokens.positions(pass, self.positions)?)?;
         for block in &self.blocks {
             let h = pass.layer_norm(&x, block.before.0, Some(block.before.1), self.eps)?;
@@ -91,10 +91,12 @@ impl Gpt2 {
             let width = together.dim(1)? / 3;
             let part = |i: usize| heads(&together.narrow(1, i * width, width)?, shape, self.heads);
             let mixed = pass.attend(&part(0)?, &part(1)?, &part(2)?, Some(&mask))?;
-            x = (x + pass.linear(block.output, &mixed)?)?;
+            let y = pass.linear(block.output, &mixed)?;
+            x = pass.plus(y, &x)?;
             let h = pass.layer_norm(&x, block.between.0, Some(block.between.1), self.eps)?;
-            let up = self.activation.of(&pass.linear(block.up, &h)?)?;
-            x = (x + pass.linear(block.down, &up)?)?;
+            let up = pass.linear(block.up, &h)?;
+            let y = pass.linear(block.down, &pass.activate(self.activation, up)?)?;
+            x = pass.plus(y, &x)?;
         }
         pass.layer_norm(&x, self.norm.0, Some(self.norm.1), self.eps)
     }

@@ -1,7 +1,7 @@
 //! Llama and what is built like it: Mistral, Qwen2 (biases of q, k, v), Qwen3 (q and k normalised by head), SmolLM.
 
 use super::activation::Activation;
-use super::pass::{Pass, heads};
+use super::pass::{Mask, Pass, heads};
 use super::reader::Reader;
 use super::rope::Rope;
 use super::{Head, Tokens};
@@ -96,13 +96,10 @@ impl Llama {
     pub fn hidden(&self, pass: &mut Pass, tokens: &Tokens) -> Result<Tensor> {
         let shape @ [_, t] = tokens.shape;
         let (cos, sin) = self.rope.table(t, pass.device())?;
-        let full = pass.causal(t, None)?;
+        let full = Mask::causal(None);
         let mut x = pass.look_up(self.embedding, &tokens.flat)?;
         for block in &self.blocks {
-            let narrow = match block.window.filter(|w| *w < t) {
-                Some(window) => Some(pass.causal(t, Some(window))?),
-                None => None,
-            };
+            let narrow = block.window.filter(|w| *w < t).map(|w| Mask::causal(Some(w)));
             let h = pass.rms_norm(&x, block.before, self.eps)?;
             let mut q = pass.linear(block.query, &h)?;
             let mut k = pass.linear(block.key, &h)?;
@@ -117,11 +114,14 @@ impl Llama {
             (q, k) = (pass.rotate(&q, &cos, &sin)?, pass.rotate(&k, &cos, &sin)?);
             let v = heads(&v, shape, self.groups)?;
             let mixed = pass.attend(&q, &k, &v, Some(narrow.as_ref().unwrap_or(&full)))?;
-            x = (x + pass.linear(block.output, &mixed)?)?;
+            let y = pass.linear(block.output, &mixed)?;
+            x = pass.plus(y, &x)?;
             let h = pass.rms_norm(&x, block.between, self.eps)?;
-            let gate = self.activation.of(&pass.linear(block.gate, &h)?)?;
+            let gate = pass.linear(block.gate, &h)?;
             let up = pass.linear(block.up, &h)?;
-            x = (x + pass.linear(block.down, &(gate * up)?)?)?;
+            let y = pass.gate(self.activation, gate, &up)?;
+            let y = pass.linear(block.down, &y)?;
+            x = pass.plus(y, &x)?;
         }
         pass.rms_norm(&x, self.norm, self.eps)
     }

@@ -3,8 +3,10 @@
 mod activation;
 mod bert;
 mod gpt2;
+mod inplace;
 mod llama;
 mod pass;
+mod place;
 mod reader;
 mod rope;
 mod sequential;
@@ -152,12 +154,6 @@ impl Network {
         &self.name
     }
 
-    /// Its arithmetic runs on this pool, so that it takes no more cores than that has; without, on rayon's own.
-    #[must_use]
-    pub fn on(self, pool: Arc<ThreadPool>) -> Self {
-        Self { threads: Some(pool), ..self }
-    }
-
     /// Whether derivatives can be taken through it; slower.
     #[must_use]
     pub fn differentiable(self, differentiable: bool) -> Self {
@@ -273,19 +269,6 @@ impl Network {
 
     fn site(&self, id: LayerId) -> Tensed<&Site> {
         self.sites.get(&id).ok_or_else(|| candle_core::Error::Msg(format!("layer {} was not loaded", id.0)))
-    }
-
-    /// Does something on the network's threads.
-    pub(super) fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.threads {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
-    }
-
-    /// How many threads it has.
-    pub(super) fn breadth(&self) -> usize {
-        self.inside(rayon::current_num_threads)
     }
 
     pub(super) fn failed(&self, cause: candle_core::Error) -> RunError {

@@ -1,10 +1,13 @@
 //! One run through a network: what architectures build their forward pass of.
 
 use super::Network;
+use super::activation::Activation;
+use super::inplace::{Pointwise, Softmax, With};
 use crate::evaluate::{Listener, Outputs};
 use crate::model::{LayerId, TensorId};
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops;
+use std::cell::OnceCell;
 
 /// One run through a network.
 pub struct Pass<'a, 'b> {
@@ -30,7 +33,7 @@ impl<'a, 'b> Pass<'a, 'b> {
     }
 
     /// Where the network is.
-    pub fn device(&self) -> &'a candle_core::Device {
+    pub fn device(&self) -> &'a Device {
         &self.network.device
     }
 
@@ -48,7 +51,7 @@ impl<'a, 'b> Pass<'a, 'b> {
         }
         let named = |e: candle_core::Error| e.context(site.name.clone());
         let y = if groups == 1 {
-            self.network.inside(|| site.product(x, None)).map_err(named)?
+            self.network.arithmetic(|| site.product(x, None)).map_err(named)?
         } else {
             let outputs = site.rows() / groups;
             let rows = x.dim(0)? / groups;
@@ -61,7 +64,7 @@ impl<'a, 'b> Pass<'a, 'b> {
             None => y,
         };
         match &site.bias {
-            Some(bias) => y.broadcast_add(bias),
+            Some(bias) => self.plus(y, bias),
             None => Ok(y),
         }
     }
@@ -101,33 +104,68 @@ impl<'a, 'b> Pass<'a, 'b> {
 
     /// Attention: softmax(q kᵀ / √d + mask) v. q is B × H × T × d, k and v B × K × T × d where H is a multiple of K;
     /// the result (B·T) × (H·d).
-    pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Mask>) -> Result<Tensor> {
         let (b, h, t, d) = q.dims4()?;
         let groups = k.dim(1)?;
         let together = (b * groups, h / groups * t, d);
-        let q = (q * (1.0 / (d as f64).sqrt()))?.contiguous()?.reshape(together)?;
+        let scale = 1.0 / (d as f64).sqrt();
+        let q = q.contiguous()?.reshape(together)?;
         let k = k.contiguous()?.reshape((b * groups, t, d))?;
         let v = v.contiguous()?.reshape((b * groups, t, d))?;
-        let scores = q.matmul(&k.t()?)?.reshape((b * h, t, t))?;
-        let scores = match mask {
-            Some(mask) => scores.broadcast_add(mask)?,
-            None => scores,
-        };
-        let weights = if self.network.differentiable {
-            ops::softmax(&scores, D::Minus1)?
+        let product = |a: &Tensor, b: &Tensor| self.network.arithmetic(|| a.matmul(b));
+        let weights = if self.in_place() {
+            let scores = product(&q, &k.t()?)?;
+            let by = Softmax { scale: scale as f32, tokens: t, window: mask.map(|m| m.window) };
+            self.network.inside(|| scores.inplace_op1(&by))?;
+            scores
         } else {
-            ops::softmax_last_dim(&scores)?
+            let scores = product(&(q * scale)?, &k.t()?)?.reshape((b * h, t, t))?;
+            let scores = match mask {
+                Some(mask) => scores.broadcast_add(mask.added(t, self.device())?)?,
+                None => scores,
+            };
+            if self.network.differentiable {
+                ops::softmax(&scores, D::Minus1)?
+            } else {
+                ops::softmax_last_dim(&scores)?
+            }
         };
-        let mixed = weights.reshape((b * groups, h / groups * t, t))?.matmul(&v)?;
+        let mixed = product(&weights.reshape((b * groups, h / groups * t, t))?, &v)?;
         mixed.reshape((b, h, t, d))?.transpose(1, 2)?.reshape((b * t, h * d))
     }
 
-    /// T × T: 0 where a token may look, −∞ where not: at what follows it, and at what lies `window` or more before.
-    pub fn causal(&self, t: usize, window: Option<usize>) -> Result<Tensor> {
-        let window = window.unwrap_or(usize::MAX);
-        let sees = |i: usize, j: usize| j <= i && i - j < window;
-        let entry = |at: usize| if sees(at / t, at % t) { 0f32 } else { f32::NEG_INFINITY };
-        Tensor::from_vec((0..t * t).map(entry).collect(), (t, t), self.device())
+    /// Whether what was just computed, and is nobody else's yet, may be overwritten: not where derivatives are taken, nor
+    /// where somebody was given it.
+    fn in_place(&self) -> bool {
+        self.network.device.is_cpu() && !self.network.differentiable && self.outputs.is_none()
+    }
+
+    /// What a layer answered, with something added: a tensor of its shape, or a number for each column.
+    pub fn plus(&self, answer: Tensor, more: &Tensor) -> Result<Tensor> {
+        if !self.in_place() {
+            return answer.broadcast_add(more);
+        }
+        let more = more.contiguous()?;
+        self.network.inside(|| answer.inplace_op2(&more, &With::Plus))?;
+        Ok(answer)
+    }
+
+    /// A function of each number that a layer answered.
+    pub fn activate(&self, activation: Activation, answer: Tensor) -> Result<Tensor> {
+        match Pointwise::of(activation).filter(|_| self.in_place()) {
+            Some(by) => self.network.inside(|| answer.inplace_op1(&by)).map(|()| answer),
+            None => activation.of(&answer),
+        }
+    }
+
+    /// The same, times what another layer answered.
+    pub fn gate(&self, activation: Activation, gate: Tensor, answer: &Tensor) -> Result<Tensor> {
+        let gate = self.activate(activation, gate)?;
+        if !self.in_place() {
+            return gate * answer;
+        }
+        self.network.inside(|| gate.inplace_op2(answer, &With::Times))?;
+        Ok(gate)
     }
 
     /// Rows of a table.
@@ -139,12 +177,39 @@ impl<'a, 'b> Pass<'a, 'b> {
     /// The product with the transpose of a table, for a head that is no layer.
     pub fn against(&self, table: TensorId, x: &Tensor) -> Result<Tensor> {
         let table = self.fixed(table)?;
-        self.network.inside(|| x.matmul(&table.t()?))
+        self.network.arithmetic(|| x.matmul(&table.t()?))
     }
 
     /// Numbers as a tensor.
     pub fn given(&self, numbers: &[f32]) -> Result<Tensor> {
         Tensor::from_slice(numbers, numbers.len(), self.device())?.to_dtype(DType::F32)
+    }
+}
+
+/// What tokens see: nothing that follows them.
+#[derive(Debug)]
+pub struct Mask {
+    /// How many tokens up to itself a token sees.
+    window: usize,
+    /// What is added to scores, once it was needed.
+    added: OnceCell<Tensor>,
+}
+
+impl Mask {
+    /// With a window, only so many tokens up to itself.
+    pub fn causal(window: Option<usize>) -> Self {
+        Self { window: window.unwrap_or(usize::MAX), added: OnceCell::new() }
+    }
+
+    /// T × T: 0 where a token may look, −∞ where not.
+    fn added(&self, t: usize, device: &Device) -> Result<&Tensor> {
+        if let Some(made) = self.added.get() {
+            return Ok(made);
+        }
+        let sees = |i: usize, j: usize| j <= i && i - j < self.window;
+        let entry = |at: usize| if sees(at / t, at % t) { 0f32 } else { f32::NEG_INFINITY };
+        let made = Tensor::from_vec((0..t * t).map(entry).collect(), (t, t), device)?;
+        Ok(self.added.get_or_init(|| made))
     }
 }
 
