@@ -209,7 +209,8 @@ fn trace(look: &Look, area: Rect, buf: &mut Buffer) {
         cursor: cursor.map(|i| (i as f64 + 1.0, values[i])),
         points: band.into_iter().map(|(x, y)| (x, y, "╴".to_owned(), Ink::Quiet)).collect(),
         write_y: number,
-        write_x: |x| format!("{x:.0}"),
+        // Plans are whole; a wide axis has ticks between them.
+        write_x: |x| if x.fract() == 0.0 { format!("{x:.0}") } else { String::new() },
     };
     plot.draw(area, buf, look.theme);
 }
