@@ -530,6 +530,8 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
         (2, "--calibration FILE", vec!["plan", &bytelm, "--prune", ".3", "--criterion", "wanda"]),
         (2, "--calibration FILE", vec!["plan", &bytelm, "--rank", "8", "--factors", "whitened"]),
         (2, "--calibration FILE", vec!["plan", &bytelm, "--budget", ".5", "--allocator", "owl"]),
+        (2, "--calibration FILE", vec!["plan", &bytelm, "--budget", ".5", "--errors", "outputs"]),
+        (2, "--pattern per-row: is of pruning", vec!["plan", &bytelm, "--rank", "8", "--pattern", "per-row"]),
         (1, "cannot be opened", vec!["plan", &bytelm, "--prune", ".3", "--calibration", "no.safetensors"]),
         (2, "one of", vec!["plan", &bytelm, "--prune", ".3", "--rank", "4"]),
         (2, "a share", vec!["plan", &bytelm, "--budget", "50"]),
@@ -863,11 +865,13 @@ fn plans_that_go_by_activations_are_made_shown_and_carried_out_with_a_calibratio
     let (calibration, eval) = (at("calibration.safetensors"), format!("{digits}/eval.safetensors"));
     let made = slimscope(&["calibrate", &digits, "--data", &eval, "-o", &calibration]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let plans: [&[&str]; 4] = [
+    let plans: [&[&str]; 6] = [
         &["--prune", ".5", "--criterion", "obs-refit"],
         &["--rank", "8", "--factors", "whitened"],
         &["--budget", ".5", "--allocator", "owl", "--criterion", "wanda", "--pattern", "per-row"],
         &["--budget", ".6", "--by", "rank", "--factors", "asvd"],
+        &["--budget", ".5", "--allocator", "waterfill", "--errors", "outputs", "--criterion", "wanda"],
+        &["--rank-rule", "energy 95%", "--factors", "whitened"],
     ];
     for (i, options) in plans.into_iter().enumerate() {
         let (plan, out) = (at(&format!("{i}.toml")), at(&format!("out{i}")));
@@ -879,7 +883,9 @@ fn plans_that_go_by_activations_are_made_shown_and_carried_out_with_a_calibratio
         for layer in treated {
             let error = &layer["output_error"];
             let value = error["value"].as_f64().unwrap();
-            assert!(error["bound"] == "exact" && value > 0.0 && value < 1.0, "{layer}");
+            // Entries of inputs that are always 0 go for nothing.
+            let least = if options.contains(&"outputs") { 0.0 } else { f64::MIN_POSITIVE };
+            assert!(error["bound"] == "exact" && (least..1.0).contains(&value), "{layer}");
             assert_eq!(layer["relative_error"]["bound"], "exact", "{layer}");
         }
         let (code, why) = failure(&["apply", &plan, &digits, "-o", &out]);

@@ -305,7 +305,7 @@ impl<'a> Scene<'a> {
                 let projected = project_layer(layer, facts, treatment, None);
                 let loss = if self.weighs(layer) {
                     let missing = || {
-                        let how = "what it makes of outputs is known once it was run: choose by magnitude or wanda (y)";
+                        let how = "what it makes of outputs is known once it was run: choose by magnitude or wanda";
                         let waits = facts.weighted.is_none() || treatment.prune.is_none();
                         unmeasured(layer, facts, if waits { "its activations are not weighed yet" } else { how })
                     };
