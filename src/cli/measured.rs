@@ -3,7 +3,6 @@
 use super::args::{Common, Measuring, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::output::{Meter, settings, stop_on_interrupt};
-use super::plan::pattern;
 use crate::engine::quality::KeptInCache;
 use crate::evaluate::data::Wanted;
 use crate::evaluate::{
@@ -38,7 +37,7 @@ impl Wish {
             Of::Macs => Unit::Macs,
             Of::Stored => Unit::Stored,
         };
-        let (pattern, own) = pattern(args, Pattern::Unstructured)?;
+        let (pattern, own) = args.pattern_or(Pattern::Unstructured).map_err(CliError::Usage)?;
         let refuse = |what: &str| Err(CliError::Usage(format!("--allocator measured: {what}")));
         if own.is_some() {
             return refuse("for a budget name only the group of a pattern, such as 0:4, or leave it out");

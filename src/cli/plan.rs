@@ -171,7 +171,7 @@ impl Wish {
         if args.errors == Errors::Outputs && args.budget.is_none() {
             return usage("--errors outputs: is what a budget is spread by: --budget F".to_owned());
         }
-        let (pattern, own) = pattern(args, criterion.way().pattern)?;
+        let (pattern, own) = args.pattern_or(criterion.way().pattern).map_err(CliError::Usage)?;
         let share = |name: &str, s: f64| {
             if s > 0.0 && s <= 1.0 {
                 Ok(s)
@@ -340,13 +340,6 @@ fn ruled(text: &str) -> Result<Chosen, CliError> {
             Err(CliError::Usage(format!("--rank-rule {text}: not one of\n  {}", known.join("\n  "))))
         }
     }
-}
-
-/// The pattern asked for and the share that its name says, or `open` where none was.
-pub(super) fn pattern(args: &PlanArgs, open: Pattern) -> Result<(Pattern, Option<f64>), CliError> {
-    let Some(name) = &args.pattern else { return Ok((open, None)) };
-    let known = "unstructured, per-row, N:M, row, column or block:RxC";
-    Pattern::parse(name).ok_or_else(|| CliError::Usage(format!("--pattern {name}: {known}")))
 }
 
 /// Refuses options that would be passed over.

@@ -248,7 +248,7 @@ fn absent(look: &Look, area: Rect, buf: &mut Buffer) {
             }
         }
     };
-    say(look, &text, area, buf);
+    state::say(look, &text, area, buf);
 }
 
 fn budget_line(look: &Look, line: Rect, buf: &mut Buffer) {
@@ -337,13 +337,5 @@ fn reach(look: &Look, curve: &Curve) -> String {
         Some(("min", least)) => format!("cannot keep less than {}", percent(least)),
         Some((_, most)) => format!("keeps {} at the most", percent(most)),
         None => "…".to_owned(),
-    }
-}
-
-/// Writes a paragraph into an empty panel.
-pub(super) fn say(look: &Look, text: &str, area: Rect, buf: &mut Buffer) {
-    let lines = state::wrap(text, area.width.saturating_sub(4).min(72) as usize);
-    for (y, line) in (area.y + area.height / 3..area.bottom()).zip(lines) {
-        put(buf, area.x + 2, y, area.right(), &line, look.theme.style(Ink::Text));
     }
 }

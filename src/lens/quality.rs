@@ -6,7 +6,7 @@ mod heat;
 mod predictors;
 
 use super::explain::{self, Entry};
-use super::frontier::say;
+use super::state::say;
 use super::{Lens, Look};
 use crate::app::{Action, LensId, QualityPanel, TRACE};
 use crate::evaluate::{Measured, Metric, difference};

@@ -48,6 +48,14 @@ pub fn absent(look: &Look, what: &str, area: Rect, buf: &mut Buffer) {
     }
 }
 
+/// Writes a paragraph into an empty panel.
+pub fn say(look: &Look, text: &str, area: Rect, buf: &mut Buffer) {
+    let lines = wrap(text, area.width.saturating_sub(4).min(72) as usize);
+    for (y, line) in (area.y + area.height / 3..area.bottom()).zip(lines) {
+        put(buf, area.x + 2, y, area.right(), &line, look.theme.style(Ink::Text));
+    }
+}
+
 /// Breaks a text at blanks into lines of at most `room` columns.
 pub fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];

@@ -2,6 +2,7 @@
 
 use super::InspectFormat;
 use crate::evaluate::data::Wanted;
+use crate::treat::Pattern;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,6 +145,15 @@ pub struct PlanArgs {
     /// On what plans are tried out.
     #[command(flatten)]
     pub measuring: Measuring,
+}
+
+impl PlanArgs {
+    /// The pattern asked for and the share that its name says, or `open` where none was.
+    pub fn pattern_or(&self, open: Pattern) -> Result<(Pattern, Option<f64>), String> {
+        let Some(name) = &self.pattern else { return Ok((open, None)) };
+        let known = "unstructured, per-row, N:M, row, column or block:RxC";
+        Pattern::parse(name).ok_or_else(|| format!("--pattern {name}: {known}"))
+    }
 }
 
 /// On what quality is measured.

@@ -1,7 +1,8 @@
 //! Every plan that was measured, as a point: size against measured loss.
 
 use super::super::quality::value;
-use super::{Look, STEPS, keep, say};
+use super::super::state::say;
+use super::{Look, STEPS, keep};
 use crate::evaluate::Metric;
 use crate::widgets::Ink;
 use crate::widgets::number::{number, percent};

@@ -1,6 +1,6 @@
 //! The parts of the slice on which the plan loses most against the dense model.
 
-use super::super::frontier::say;
+use super::super::state::say;
 use super::Look;
 use crate::evaluate::{Measured, Metric, Part};
 use crate::widgets::number::number;

@@ -1,7 +1,7 @@
 //! Layers against settings: the measured excess loss of each layer treated alone.
 
-use super::super::frontier::say;
 use super::super::short_name;
+use super::super::state::say;
 use super::Look;
 use crate::app::Action;
 use crate::app::keymap;

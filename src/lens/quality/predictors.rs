@@ -1,6 +1,6 @@
 //! Which proxies rank the visited plans as the measured loss does.
 
-use super::super::frontier::say;
+use super::super::state::say;
 use super::Look;
 use crate::plan::predict::{PREDICTORS, tau, verdict};
 use crate::widgets::meter::meter;
