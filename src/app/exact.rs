@@ -33,7 +33,6 @@ impl App {
         let others = layers().filter(|_| chain).chain(unknown).chain(estimated);
         std::iter::once(self.selected).chain(others).find_map(|id| {
             let treatment = self.plan.treatment(id);
-            let failed = self.refine_failure.as_ref().is_some_and(|f| (f.0, f.1) == (id, treatment));
             // A rank alone follows from the dense spectrum, all but its row and column sums.
             let sums = treatment.rank.is_some() && self.lens == LensId::Lipschitz;
             // What it does to outputs does not; nor does what other forms of factors leave.
@@ -42,7 +41,7 @@ impl App {
             let wanted = (treatment.prune.is_some() || treatment.quantise.is_some() || other || sums || seen)
                 && self.model.layer(id).is_some_and(|l| l.eligible() && l.measurable())
                 && self.current_refinement(id).is_none()
-                && !failed;
+                && self.refine_failure(id).is_none();
             wanted.then_some((id, treatment))
         })
     }
@@ -51,6 +50,12 @@ impl App {
     pub fn current_refinement(&self, id: LayerId) -> Option<&Arc<Refined>> {
         let treatment = self.plan.treatment(id);
         self.refined.get(id.0)?.as_ref().filter(|r| r.treatment == treatment)
+    }
+
+    /// Why a layer's present treatment could not be run.
+    pub fn refine_failure(&self, id: LayerId) -> Option<&str> {
+        let treatment = self.plan.treatment(id);
+        self.refine_failures.get(&id).filter(|f| f.0 == treatment).map(|f| f.1.as_str())
     }
 
     /// Asks for a proof, or says what is known.

@@ -42,6 +42,7 @@ use crate::plan::{Entry, Knob, Outcome, Treatment, project};
 use crate::probe::book::FactBook;
 use crate::treat::{Criterion, Factors, Granularity, Pattern, Preview, Refined};
 use prompt::{Prompt, Typed};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,8 +130,8 @@ pub struct App {
     idle: bool,
     /// A rule for ranks that waits for singular values, and of which layers as they were planned then.
     ruling: Option<(Chosen, Vec<(LayerId, Entry)>)>,
-    /// A treatment that could not be run, and why.
-    pub refine_failure: Option<(LayerId, Treatment, String)>,
+    /// Of each layer the last treatment that could not be run, and why.
+    refine_failures: HashMap<LayerId, (Treatment, String)>,
     /// Earlier sessions, and what the log of this one knows.
     pub sessions: Sessions,
     now: Duration,
@@ -180,7 +181,7 @@ impl App {
             facts_seen: 0,
             idle: false,
             ruling: None,
-            refine_failure: None,
+            refine_failures: HashMap::new(),
             sessions: Sessions::default(),
             now: Duration::ZERO,
             dragging: None,

@@ -37,7 +37,7 @@ impl App {
                     }
                     Ok(_) => {}
                     Err(why) if self.awaited == Some((layer, treatment)) => {
-                        self.refine_failure = Some((layer, treatment, why));
+                        self.refine_failures.insert(layer, (treatment, why));
                     }
                     Err(_) => {}
                 }

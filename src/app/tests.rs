@@ -270,6 +270,28 @@ fn only_the_plan_that_stands_is_refined_and_stale_answers_are_dropped() {
 }
 
 #[test]
+fn exact_runs_of_all_layers_end_where_several_of_them_fail() {
+    let mut s = script();
+    let model = Arc::make_mut(&mut s.app.model);
+    for layer in model.layers.iter_mut().filter(|l| l.eligible()) {
+        let moments = vec![1.0; layer.cols()];
+        layer.inputs = Some(Arc::new(crate::model::Inputs::of_diagonal(4, moments)));
+    }
+    s.keys("w g g g <tab> l");
+    let mut asked = std::collections::HashSet::new();
+    // None of them can be run: each is asked for once.
+    while let Some((layer, _)) = s.app.awaited {
+        assert!(asked.insert(layer), "{layer:?} is asked for again");
+        let result = Err("too large".to_owned());
+        s.send(Msg::Report(crate::engine::Report::Refined { generation: 1, layer, result }));
+        assert_eq!(s.app.refine_failure(layer), Some("too large"));
+    }
+    assert_eq!(asked.len(), s.app.model.layers.iter().filter(|l| l.eligible() && l.measurable()).count());
+    s.keys("l");
+    assert!(s.app.awaited.is_some(), "another treatment may do");
+}
+
+#[test]
 fn the_focus_is_told_when_it_moves_and_only_then() {
     let mut s = script();
     let focus = |s: &Script| {

@@ -18,7 +18,7 @@ pub fn device(name: Option<&str>) -> Result<Device, RunError> {
             let number = if name == "cuda" { Some(0) } else { name.strip_prefix("cuda:").and_then(|n| n.parse().ok()) };
             let number = number.ok_or_else(|| RunError::Device(format!("--device {name}: cpu, cuda or cuda:N")))?;
             if !candle_core::utils::cuda_is_available() {
-                let why = "this program was built without the feature `cuda`: cargo install slimscope --features cuda";
+                let why = "this program was built without the feature `cuda`: build it with `cargo install --path . --features cuda`";
                 return Err(RunError::Device(format!("--device {name}: {why}")));
             }
             open(number).map_err(|e| RunError::Device(format!("--device {name}: {}", first_line(&e))))

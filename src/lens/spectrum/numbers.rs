@@ -133,8 +133,7 @@ fn pruned(look: &Look) -> Option<Phrase> {
         let delta = known(Some(r.delta_norm), number);
         return Some(phrase.caption("‖W−Ŵ‖₂").and(delta));
     }
-    let failure = look.app.refine_failure.as_ref().filter(|f| (f.0, f.1) == (look.layer.id, treatment));
-    if let Some((_, _, why)) = failure {
+    if let Some(why) = look.app.refine_failure(look.layer.id) {
         return Some(phrase.and_inked(format!("! {why}"), Ink::Bad));
     }
     let preview = look.app.preview.as_ref().filter(|p| p.0 == look.layer.id).map(|p| &*p.1);
