@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Keys are pressed so far apart, so that each is an edit of its own.
 const APART: Duration = Duration::from_secs(1);
 
+/// Reports that are taken in together at the most.
+const TOGETHER: usize = 4096;
+
 /// A state with its engine.
 pub struct Drive {
     /// The state.
@@ -117,10 +120,19 @@ impl Drive {
         if self.settled >= self.asked {
             return;
         }
-        while let Ok(report) = self.reports.recv() {
-            let idle = if let Report::Idle { requests } = report { requests } else { 0 };
-            self.send(Msg::Report(report));
-            if idle >= self.asked {
+        while let Ok(first) = self.reports.recv() {
+            // Together, as the terminal takes them; up to the one that says that all is done.
+            let mut idle = None;
+            let mut together = Vec::new();
+            for report in std::iter::once(first).chain(std::iter::from_fn(|| self.reports.try_recv().ok())) {
+                idle = if let Report::Idle { requests } = report { Some(requests) } else { None };
+                together.push(report);
+                if idle.is_some() || together.len() == TOGETHER {
+                    break;
+                }
+            }
+            self.send(Msg::Reports(together));
+            if let Some(idle) = idle.filter(|idle| *idle >= self.asked) {
                 self.settled = idle;
                 return;
             }

@@ -24,7 +24,7 @@ impl App {
     /// The exact run worth having now: of the selected layer; then of the others on the Lipschitz lens of a chain, and where
     /// errors are of outputs, of which only a run tells what others make up for: first of those of which nothing is known.
     pub(super) fn wanted_refinement(&self) -> Option<(LayerId, Treatment)> {
-        let chain = self.lens == LensId::Lipschitz && crate::model::architecture::is_chain(&self.model);
+        let chain = self.lens == LensId::Lipschitz && self.index.chain;
         let layers = || self.model.layers.iter().map(|l| l.id);
         let known = |id: LayerId| self.outcome.layers.get(id.0).and_then(|o| o.error(true)).map(|e| e.bound);
         let seen = |id: LayerId| self.activations && self.model.layer(id).is_some_and(|l| l.inputs.is_some());

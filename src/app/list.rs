@@ -16,6 +16,8 @@ pub enum Row {
         folded: bool,
         /// How many layers it has in the list.
         layers: usize,
+        /// The layer that stands for it: the first that can be treated, else the first.
+        first: LayerId,
     },
     /// A layer.
     Layer(LayerId),
@@ -72,10 +74,7 @@ impl App {
     fn listed(&self) -> Vec<LayerId> {
         let words: Vec<String> = self.list.filter.to_lowercase().split_whitespace().map(str::to_owned).collect();
         let shown = |l: &&Layer| self.list.all || l.measurable() || l.tied_to.is_some();
-        let passes = |l: &&Layer| {
-            let text = format!("{} {} {}", l.name, l.role.word(), l.role.short()).to_lowercase();
-            words.iter().all(|w| text.contains(w.as_str()))
-        };
+        let passes = |l: &&Layer| words.is_empty() || self.index.contains(l.id, &words);
         self.model.layers.iter().filter(shown).filter(passes).map(|l| l.id).collect()
     }
 
@@ -86,15 +85,12 @@ impl App {
 
     /// Layers that pass the filter.
     pub fn listed_count(&self) -> usize {
-        self.list
-            .rows
-            .iter()
-            .map(|r| match r {
-                Row::Block { folded: true, layers, .. } => *layers,
-                Row::Block { .. } => 0,
-                Row::Layer(_) => 1,
-            })
-            .sum()
+        let listed = |r: &Row| match r {
+            Row::Block { folded: true, layers, .. } => *layers,
+            Row::Block { .. } => 0,
+            Row::Layer(_) => 1,
+        };
+        self.list.rows.iter().map(listed).sum()
     }
 
     /// Builds the rows anew and keeps the cursor on the selected layer where it can.
@@ -108,10 +104,12 @@ impl App {
         let block_of = |id: &LayerId| self.model.layer(*id).and_then(|l| l.block);
         let mut rows = Vec::new();
         for chunk in listed.chunk_by(|a, b| block_of(a) == block_of(b)) {
-            if let Some(block) = chunk.first().and_then(block_of) {
+            if let Some((&head, block)) = chunk.first().and_then(|id| Some((id, block_of(id)?))) {
                 // A filter looks into folded blocks.
                 let folded = self.list.folded.contains(&block) && self.list.filter.is_empty();
-                rows.push(Row::Block { block, folded, layers: chunk.len() });
+                let eligible = |id: &&LayerId| self.model.layer(**id).is_some_and(Layer::eligible);
+                let first = chunk.iter().find(eligible).copied().unwrap_or(head);
+                rows.push(Row::Block { block, folded, layers: chunk.len(), first });
                 if folded {
                     continue;
                 }
@@ -142,15 +140,10 @@ impl App {
         Some(metric::Source { layer, facts: self.facts.of(id), outcome, activations: self.activations })
     }
 
-    /// The layer that a row stands for: for a folded block its first.
-    pub fn layer_of(&self, row: Row) -> Option<LayerId> {
+    /// The layer that a row stands for.
+    pub fn layer_of(&self, row: Row) -> LayerId {
         match row {
-            Row::Layer(id) => Some(id),
-            Row::Block { block, .. } => {
-                let mut inside = self.listed().into_iter().filter(|id| self.block_of(*id) == Some(block));
-                let first = inside.clone().next();
-                inside.find(|id| self.model.layer(*id).is_some_and(Layer::eligible)).or(first)
-            }
+            Row::Layer(id) | Row::Block { first: id, .. } => id,
         }
     }
 
@@ -182,8 +175,7 @@ impl App {
             self.list.cursor = row;
         } else {
             // The next layer that is listed, in module order; else the last before.
-            let at = |r: &Row| self.layer_of(*r);
-            let next = self.list.rows.iter().position(|r| at(r).is_some_and(|l| l > id));
+            let next = self.list.rows.iter().position(|r| self.layer_of(*r) > id);
             self.list.cursor = next.unwrap_or(self.list.rows.len().saturating_sub(1));
             self.settle_cursor(1);
         }
@@ -199,8 +191,8 @@ impl App {
         if !self.selectable(self.list.cursor) {
             self.list.cursor = found.unwrap_or(0);
         }
-        if let Some(id) = self.list.rows.get(self.list.cursor).copied().and_then(|r| self.layer_of(r)) {
-            self.selected = id;
+        if let Some(row) = self.list.rows.get(self.list.cursor).copied() {
+            self.selected = self.layer_of(row);
         }
     }
 
@@ -297,11 +289,9 @@ impl App {
         list.top = list.top.min(list.rows.len().saturating_sub(rows));
     }
 
-    /// Layers on screen, the selected first, then by distance from it; then all others in module order.
-    pub(super) fn by_interest(&self) -> (Vec<LayerId>, usize) {
-        let mut order = vec![self.selected];
-        let rows = self.list_rows();
-        let end = (self.list.top + rows).min(self.list.rows.len());
+    /// Layers on screen, the selected first, then by their distance from it.
+    pub(super) fn by_interest(&self) -> Vec<LayerId> {
+        let end = (self.list.top + self.list_rows()).min(self.list.rows.len());
         let mut near: Vec<(usize, LayerId)> = (self.list.top..end)
             .filter_map(|i| match self.list.rows.get(i)? {
                 Row::Layer(id) => Some((i.abs_diff(self.list.cursor), *id)),
@@ -309,13 +299,7 @@ impl App {
             })
             .collect();
         near.sort_unstable();
-        order.extend(near.into_iter().map(|(_, id)| id).filter(|id| *id != self.selected));
-        let visible = order.len();
-        let seen: std::collections::HashSet<LayerId> = order.iter().copied().collect();
-        // Neighbours in module order next: that is where the cursor goes.
-        let mut rest: Vec<LayerId> = self.model.layers.iter().map(|l| l.id).filter(|id| !seen.contains(id)).collect();
-        rest.sort_by_key(|id| (!self.model.layer(*id).is_some_and(Layer::eligible), id.0.abs_diff(self.selected.0)));
-        order.extend(rest);
-        (order, visible)
+        let others = near.into_iter().map(|(_, id)| id).filter(|id| *id != self.selected);
+        std::iter::once(self.selected).chain(others).collect()
     }
 }

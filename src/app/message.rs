@@ -164,6 +164,8 @@ pub enum Msg {
     Resize(u16, u16),
     /// The engine says something.
     Report(Report),
+    /// The engine reports several things that came together.
+    Reports(Vec<Report>),
     /// Earlier sessions were looked for.
     Sessions {
         /// What was found.
@@ -184,12 +186,10 @@ pub enum Msg {
 /// What the world is asked to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Measure in this order; so many of the first are on screen.
+    /// Measure these layers first.
     Focus {
-        /// Layers, most wanted first.
-        order: Vec<LayerId>,
-        /// How many are on screen.
-        visible: usize,
+        /// Layers on screen, the one under the cursor first.
+        seen: Vec<LayerId>,
     },
     /// Run a treatment exactly.
     Refine {
@@ -244,7 +244,7 @@ impl Effect {
     /// The engine's part of it.
     pub fn request(&self) -> Option<Request> {
         Some(match self {
-            Self::Focus { order, visible } => Request::Focus { order: order.clone(), visible: *visible },
+            Self::Focus { seen } => Request::Focus { seen: seen.clone() },
             Self::Refine { layer, treatment } => Request::Refine { layer: *layer, treatment: *treatment },
             Self::CancelRefine => Request::CancelRefine,
             Self::Preview { layer, treatment, threshold } => {

@@ -4,6 +4,7 @@ mod action;
 mod activations;
 mod exact;
 mod frontier;
+mod index;
 pub mod keymap;
 mod knobs;
 mod leaving;
@@ -23,6 +24,7 @@ mod view;
 
 pub use action::Action;
 pub use frontier::{Frontier, Measure, Snapshot};
+pub use index::Index;
 pub use knobs::{Reading, Scope, bits_at};
 pub use leaving::Leaving;
 pub use lens_id::LensId;
@@ -67,6 +69,8 @@ pub enum Typing {
 pub struct App {
     /// What was loaded.
     pub model: Arc<Model>,
+    /// What is looked up of its layers again and again.
+    pub index: Index,
     /// What is known so far.
     pub facts: FactBook,
     /// The last exact run of each layer, of whatever treatment it was.
@@ -134,6 +138,10 @@ pub struct App {
     refine_failures: HashMap<LayerId, (Treatment, String)>,
     /// Earlier sessions, and what the log of this one knows.
     pub sessions: Sessions,
+    /// Whether a value that rows may be sorted by has changed since the rows were built.
+    unsorted: bool,
+    /// When the rows were sorted by a measured value.
+    sorted_at: Duration,
     now: Duration,
     dragging: Option<Target>,
     focus: Option<(LayerId, usize, usize, (u16, u16))>,
@@ -148,6 +156,7 @@ impl App {
         let first = model.layers.iter().find(|l| l.eligible()).or(model.layers.first());
         let selected = first.map_or(LayerId(0), |l| l.id);
         let mut app = Self {
+            index: Index::of(&model),
             model,
             facts,
             refined,
@@ -183,6 +192,8 @@ impl App {
             ruling: None,
             refine_failures: HashMap::new(),
             sessions: Sessions::default(),
+            unsorted: false,
+            sorted_at: Duration::ZERO,
             now: Duration::ZERO,
             dragging: None,
             focus: None,
@@ -227,11 +238,8 @@ impl App {
                 self.size = (w, h);
                 self.scroll();
             }
-            Msg::Report(report) => {
-                self.report(report);
-                self.rules_again();
-                self.go_on(&mut effects);
-            }
+            Msg::Report(report) => self.reports(vec![report], &mut effects),
+            Msg::Reports(reports) => self.reports(reports, &mut effects),
             Msg::Sessions { listing, asked } => self.sessions_listed(listing, asked),
             Msg::Told(text) => self.say(text),
             Msg::Saved(result) => self.saved(result),
@@ -475,8 +483,7 @@ impl App {
         let focus = (self.selected, self.list.top, self.list.rows.len(), self.size);
         if self.focus != Some(focus) {
             self.focus = Some(focus);
-            let (order, visible) = self.by_interest();
-            effects.push(Effect::Focus { order, visible });
+            effects.push(Effect::Focus { seen: self.by_interest() });
         }
         let wanted = self.wanted_refinement();
         if wanted != self.awaited {

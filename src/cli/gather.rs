@@ -35,7 +35,7 @@ impl Gather<'_> {
         let settings = Settings { only, probes: self.probes, layer_by_layer: true, ..self.settings };
         let (tell, inbox) = mpsc::channel();
         let mut engine = Engine::start(Arc::clone(self.model), self.weights, settings, move |r| drop(tell.send(r)))?;
-        let mut asked = engine.ask(Request::Focus { order: self.layers.to_vec(), visible: 0 });
+        let mut asked = engine.ask(Request::Focus { seen: Vec::new() });
         for &layer in self.layers.iter().filter(|_| self.certify) {
             asked = engine.ask(Request::Certify { layer });
         }

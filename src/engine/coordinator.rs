@@ -6,7 +6,7 @@ use super::{Message, Progress, Report, Request, Settings};
 use crate::model::LayerId;
 use crate::probe::{Fact, ProbeId, Spectrum};
 use crate::treat::{Treatment, refine};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -74,7 +74,8 @@ impl Coordinator {
         let queue = Queue::new(&shared.model, &shared.probes, only.as_deref(), settings.layer_by_layer);
         let mut tally =
             Tally { started: now, told: now, cost_done: 0.0, cost_total: 0.0, bytes_done: 0, done: 0, total: 0 };
-        let wanted = |l: &LayerId| only.as_deref().is_none_or(|o| o.contains(l));
+        let named: Option<HashSet<LayerId>> = only.as_deref().map(|o| o.iter().copied().collect());
+        let wanted = |l: &LayerId| named.as_ref().is_none_or(|o| o.contains(l));
         for layer in shared.model.layers.iter().filter(|l| l.tied_to.is_none() && wanted(&l.id)) {
             let costs = shared.probes.iter().filter(|p| p.applies(layer) && !p.on_request()).map(|p| p.cost(layer));
             let cost: f64 = costs.sum();
@@ -132,12 +133,12 @@ impl Coordinator {
         self.requests += 1;
         self.idle_told = false;
         match request {
-            Request::Focus { order, visible } => {
+            Request::Focus { seen } => {
                 if !self.focused {
                     self.tally.started = Instant::now();
                 }
                 self.focused = true;
-                self.queue.focus(order, visible);
+                self.queue.focus(seen);
             }
             Request::Refine { layer, treatment } => {
                 let due = Instant::now() + self.settings.debounce;

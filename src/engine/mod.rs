@@ -31,13 +31,11 @@ pub use weigh::weigh;
 /// What the interface asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
-    /// Measure these layers, most wanted first; the first is the one under the cursor, the first `visible` are on
-    /// screen. Layers not named come last.
+    /// Measure these layers first, then all others by their distance from the first; where layers are measured one by one,
+    /// the others in module order.
     Focus {
-        /// Layers in order of interest.
-        order: Vec<LayerId>,
-        /// How many of them are on screen.
-        visible: usize,
+        /// Layers on screen, most wanted first; the first is the one under the cursor.
+        seen: Vec<LayerId>,
     },
     /// Run this treatment exactly. Makes every earlier refinement stale.
     Refine {

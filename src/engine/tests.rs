@@ -34,7 +34,7 @@ pub(super) fn start(model: &Arc<Model>, weights: Weights, settings: Settings) ->
 }
 
 fn all(model: &Model) -> Request {
-    Request::Focus { order: model.layers.iter().map(|l| l.id).collect(), visible: 1 }
+    Request::Focus { seen: model.layers.iter().map(|l| l.id).take(1).collect() }
 }
 
 pub(super) fn until_idle(inbox: &mpsc::Receiver<Report>, requests: u64) -> Vec<Report> {
@@ -179,10 +179,10 @@ fn the_selected_layer_takes_a_worker_from_what_nobody_looks_at() {
     static ENDLESS: &[&dyn Probe] = &[&Endless];
     let (model, weights) = model(3, 8);
     let (mut engine, inbox) = start(&model, weights, Settings { threads: 1, probes: ENDLESS.to_vec(), ..settings() });
-    engine.ask(Request::Focus { order: vec![LayerId(1), LayerId(2), LayerId(0)], visible: 1 });
+    engine.ask(Request::Focus { seen: vec![LayerId(1)] });
     std::thread::sleep(Duration::from_millis(100));
     let asked = Instant::now();
-    engine.ask(Request::Focus { order: vec![LayerId(0), LayerId(1), LayerId(2)], visible: 1 });
+    engine.ask(Request::Focus { seen: vec![LayerId(0)] });
     loop {
         match inbox.recv_timeout(Duration::from_secs(10)).expect("the selected layer was never measured") {
             Report::Fact { layer, .. } => {

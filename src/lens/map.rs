@@ -40,9 +40,10 @@ impl Lens for MapLens {
             list(look, area, buf);
             return;
         };
-        field.draw(look, buf);
-        by_role(look, &field, area, buf);
-        foot(look, area, buf);
+        let scale = Scale::of(look.app);
+        field.draw(look, scale, buf);
+        by_role(look, scale, &field, area, buf);
+        foot(look, scale, area, buf);
     }
     fn explain(&self) -> &'static [Entry] {
         explain::MAP
@@ -128,9 +129,8 @@ impl Field {
         (x, self.area.y + 1 + (row - self.top) as u16 * self.lines)
     }
 
-    fn draw(&self, look: &Look, buf: &mut Buffer) {
-        let (app, theme) = (look.app, look.theme);
-        let scale = Scale::of(app);
+    fn draw(&self, look: &Look, scale: Scale, buf: &mut Buffer) {
+        let theme = look.theme;
         put(buf, self.area.x + 1, self.area.y, self.area.right(), "blk", theme.style(Ink::Quiet));
         for (c, head) in self.grid.heads.iter().enumerate() {
             let x = self.area.x + MARGIN + c as u16 * self.columns;
@@ -215,14 +215,13 @@ pub fn layer_at(app: &App, area: Rect, x: u16, y: u16) -> Option<LayerId> {
 }
 
 /// The mean of each column, where there is room beside the grid.
-fn by_role(look: &Look, field: &Field, area: Rect, buf: &mut Buffer) {
+fn by_role(look: &Look, scale: Scale, field: &Field, area: Rect, buf: &mut Buffer) {
     let app = look.app;
     let x = area.x + MARGIN + field.columns * field.grid.heads.len() as u16 + 2;
     let room = area.right().saturating_sub(x + 1);
     if room < 30 {
         return;
     }
-    let scale = Scale::of(app);
     put(buf, x, area.y, area.right(), "mean by role", look.theme.style(Ink::Quiet));
     for ((column, head), y) in field.grid.heads.iter().enumerate().zip(area.y + 1..area.bottom() - 4) {
         let ids = (0..field.grid.blocks.len()).flat_map(|row| field.grid.at(row, column));
@@ -246,7 +245,7 @@ fn by_role(look: &Look, field: &Field, area: Rect, buf: &mut Buffer) {
 }
 
 /// Layers outside the blocks, and the largest values.
-fn foot(look: &Look, area: Rect, buf: &mut Buffer) {
+fn foot(look: &Look, scale: Scale, area: Rect, buf: &mut Buffer) {
     let app = look.app;
     let outside: Vec<String> = app
         .model
@@ -256,23 +255,31 @@ fn foot(look: &Look, area: Rect, buf: &mut Buffer) {
         .map(|l| format!("{}{} {}", marker(app, l), l.label, written(app, l)))
         .collect();
     let y = area.bottom() - 2;
-    legend(look, area, y - 1, buf);
+    legend(look, scale, area, y - 1, buf);
     line(look, area, y, "outside", &outside, buf);
-    let mut layers: Vec<(&Layer, Known)> =
-        app.model.layers.iter().filter(|l| l.eligible()).filter_map(|l| Some((l, value(app, l.id)?))).collect();
-    layers.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
-    let largest: Vec<String> = layers
-        .iter()
-        .take(8)
-        .filter(|(_, k)| k.value > 0.0)
-        .map(|(l, _)| format!("{} {}", short_name(l), written(app, l)))
-        .collect();
+    let largest: Vec<String> =
+        largest(app).iter().map(|(l, _)| format!("{} {}", short_name(l), written(app, l))).collect();
     line(look, area, y + 1, "largest", &largest, buf);
 }
 
+/// The layers with the largest positive values, largest first; of equal ones the first in module order. Linear: nothing is
+/// sorted but the few that are shown.
+fn largest(app: &App) -> Vec<(&Layer, f64)> {
+    const SHOWN: usize = 8;
+    let mut found: Vec<(&Layer, f64)> = Vec::with_capacity(SHOWN + 1);
+    for layer in app.model.layers.iter().filter(|l| l.eligible()) {
+        let Some(value) = value(app, layer.id).map(|k| k.value).filter(|v| *v > 0.0) else { continue };
+        let at = found.partition_point(|f| f.1 >= value);
+        if at < SHOWN {
+            found.insert(at, (layer, value));
+            found.truncate(SHOWN);
+        }
+    }
+    found
+}
+
 /// What the shades stand for.
-fn legend(look: &Look, area: Rect, y: u16, buf: &mut Buffer) {
-    let scale = Scale::of(look.app);
+fn legend(look: &Look, scale: Scale, area: Rect, y: u16, buf: &mut Buffer) {
     let form = metric(look.app).form;
     let mut phrase = crate::widgets::Phrase::new().caption("shades").and(write(form, scale.low));
     for share in [0.2, 0.4, 0.7, 1.0] {

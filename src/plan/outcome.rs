@@ -92,8 +92,10 @@ impl Totals {
 pub struct Outcome {
     /// One per layer of the model.
     pub layers: Vec<LayerOutcome>,
-    /// Sums.
+    /// Sums; [`Outcome::sum_up`] brings them up to date after [`Outcome::project_again`].
     pub totals: Totals,
+    /// Whether a layer has changed since the totals were summed up.
+    stale: bool,
 }
 
 /// Projects the plan onto what is known. `refined` holds exact results; one counts only for the very treatment it ran.
@@ -108,7 +110,7 @@ pub fn project(model: &Model, facts: &FactBook, refined: &[Option<Arc<Refined>>]
         })
         .collect();
     let totals = sum(model, &layers);
-    Outcome { layers, totals }
+    Outcome { layers, totals, stale: false }
 }
 
 impl Outcome {
@@ -131,7 +133,8 @@ impl Outcome {
             out.delta_norm = out.delta_norm.filter(|d| d.bound == Bound::Exact).or(Some(most));
             out.weighed = ran.weighed;
         }
-        self.totals = sum(model, &self.layers);
+        self.stale = true;
+        self.sum_up(model);
     }
 
     /// √(mean of the squared output errors) of the eligible layers whose inputs were seen; `None` while one is not known.
@@ -155,12 +158,33 @@ impl Outcome {
         changed: impl IntoIterator<Item = LayerId>,
     ) {
         for id in changed {
-            let (Some(layer), Some(slot)) = (model.layer(id), self.layers.get_mut(id.0)) else { continue };
-            let treatment = plan.treatment(id);
-            let exact = refined.get(id.0).and_then(Option::as_deref).filter(|r| r.treatment == treatment);
-            *slot = project_layer(layer, facts.of(id), treatment, exact);
+            self.project_again(model, facts, refined, plan, id);
         }
-        self.totals = sum(model, &self.layers);
+        self.sum_up(model);
+    }
+
+    /// Projects one layer again. The totals are out of date until [`Self::sum_up`]: with tens of thousands of layers a sum
+    /// for every fact would take minutes.
+    pub fn project_again(
+        &mut self,
+        model: &Model,
+        facts: &FactBook,
+        refined: &[Option<Arc<Refined>>],
+        plan: &Plan,
+        id: LayerId,
+    ) {
+        let (Some(layer), Some(slot)) = (model.layer(id), self.layers.get_mut(id.0)) else { return };
+        let treatment = plan.treatment(id);
+        let exact = refined.get(id.0).and_then(Option::as_deref).filter(|r| r.treatment == treatment);
+        *slot = project_layer(layer, facts.of(id), treatment, exact);
+        self.stale = true;
+    }
+
+    /// Sums up again if a layer has changed. Linear in the layers.
+    pub fn sum_up(&mut self, model: &Model) {
+        if std::mem::take(&mut self.stale) {
+            self.totals = sum(model, &self.layers);
+        }
     }
 }
 

@@ -136,37 +136,48 @@ static NOTHING: LayerFacts = LayerFacts {
     failure: None,
 };
 
-/// Facts of all layers of a model. Facts are immutable, so merging reports in any order gives the same book.
+/// Facts of all layers of a model. Facts are immutable, so merging reports in any order gives the same book. A copy of the
+/// book shares the layers' facts: questions to other threads take one along.
 #[derive(Debug, Clone, Default)]
 pub struct FactBook {
-    layers: Vec<LayerFacts>,
+    layers: Vec<Arc<LayerFacts>>,
+    /// Layers of which a probe failed.
+    failed: Vec<LayerId>,
 }
 
 impl FactBook {
     /// An empty book for a model of so many layers.
     pub fn new(layers: usize) -> Self {
-        Self { layers: vec![LayerFacts::default(); layers] }
+        Self { layers: vec![Arc::default(); layers], failed: Vec::new() }
     }
     /// What is known of a layer.
     pub fn of(&self, layer: LayerId) -> &LayerFacts {
-        self.layers.get(layer.0).unwrap_or(&NOTHING)
+        self.layers.get(layer.0).map_or(&NOTHING, Arc::as_ref)
     }
     /// Adds a fact; the first of its kind stays, since all are exact repetitions of one another.
     pub fn merge(&mut self, layer: LayerId, fact: Fact) {
-        if let Some(facts) = self.layers.get_mut(layer.0) {
+        if let Some(facts) = self.facts(layer) {
             facts.merge(fact);
         }
     }
     /// Adds a measurement of a layer's sensitivity.
     pub fn feel(&mut self, layer: LayerId, felt: Felt) {
-        if let Some(facts) = self.layers.get_mut(layer.0) {
+        if let Some(facts) = self.facts(layer) {
             Arc::make_mut(facts.sensitivity.get_or_insert_default()).feel(felt);
         }
     }
     /// Marks a layer as failed.
     pub fn fail(&mut self, layer: LayerId, why: String) {
-        if let Some(facts) = self.layers.get_mut(layer.0) {
-            facts.failure.get_or_insert(why);
-        }
+        let Some(facts) = self.facts(layer).filter(|f| f.failure.is_none()) else { return };
+        facts.failure = Some(why);
+        self.failed.push(layer);
+    }
+    /// The layers of which a probe failed, in the order in which they did.
+    pub fn failures(&self) -> &[LayerId] {
+        &self.failed
+    }
+
+    fn facts(&mut self, layer: LayerId) -> Option<&mut LayerFacts> {
+        self.layers.get_mut(layer.0).map(Arc::make_mut)
     }
 }

@@ -5,7 +5,6 @@ use crate::app::{Action, LensId, Typing, keymap};
 use crate::known::{Bound, Known};
 use crate::lens::Look;
 use crate::model::Model;
-use crate::model::architecture::is_chain;
 use crate::plan::Knob;
 use crate::widgets::meter::meter;
 use crate::widgets::number::{BYTES, COUNTS, bytes, change, duration, known, number, percent, percent1, ratio};
@@ -48,7 +47,7 @@ fn model(look: &Look) -> Phrase {
             phrase = phrase.and_inked(format!("({} of {}{word})", of.0, of.1), Ink::Quiet);
         }
     }
-    if is_chain(&look.app.model) {
+    if look.app.index.chain {
         let bound = t.product.map(|p| p.1).map(|k| Known { bound: Bound::Upper.and(k.bound), ..k });
         let text = match bound {
             Some(k) if k.value.abs() >= 3.0 => format!("{}10^{:.1}", k.bound.badge(), k.value),
@@ -72,7 +71,7 @@ fn per(look: &Look) -> &'static str {
 
 fn work(look: &Look) -> Phrase {
     let app = look.app;
-    let failed: Vec<_> = app.model.layers.iter().filter(|l| app.facts.of(l.id).failure.is_some()).collect();
+    let failed = app.facts.failures();
     let mut phrase = Phrase::new();
     if let Some(p) = app.progress.as_ref().filter(|p| p.done < p.total) {
         let title = if p.title.is_empty() { "layers" } else { p.title };
@@ -91,7 +90,7 @@ fn work(look: &Look) -> Phrase {
     } else if app.awaited.is_some() {
         phrase = phrase.caption("work").and("exact run of the plan on this layer …");
     }
-    if let Some(first) = failed.first() {
+    if let Some(first) = failed.iter().min().and_then(|id| app.model.layer(*id)) {
         let why = app.facts.of(first.id).failure.clone().unwrap_or_default();
         phrase =
             phrase.inked(format!("! {} failed", failed.len()), Ink::Bad).caption(&format!("{}: {why}", first.name));

@@ -1,13 +1,11 @@
 //! The first two lines: which model, what the plan makes of it, which lens.
 
 use super::layout::Layout;
-use crate::app::LensId;
+use crate::app::{App, LensId};
 use crate::lens::{self, Look};
-use crate::model::Model;
 use crate::widgets::number::{BYTES, COUNTS, change, known, percent1, ratio};
 use crate::widgets::{Ink, Phrase, fit_end, put, put_right, width};
 use ratatui::buffer::Buffer;
-use std::collections::HashMap;
 
 pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let (app, theme, right) = (look.app, look.theme, layout.head.right());
@@ -38,26 +36,22 @@ pub fn draw(look: &Look, layout: &Layout, buf: &mut Buffer) {
     let x = put(buf, 1, 0, start, "slimscope", theme.style(Ink::Quiet));
     let room = start.saturating_sub(x + 4) as usize;
     let x = put(buf, x + 2, 0, start, &fit_end(&app.model.name, room), theme.style(Ink::Title));
-    Phrase::new().caption(&describe(&app.model)).draw(buf, x + 2, 0, start.saturating_sub(2), 2, theme);
+    Phrase::new().caption(&describe(app)).draw(buf, x + 2, 0, start.saturating_sub(2), 2, theme);
     tabs(look, layout, buf);
 }
 
 /// `llama 4×160  bf16`: what kind of model.
-fn describe(model: &Model) -> String {
+fn describe(app: &App) -> String {
+    let model = &app.model;
     let kind = model.architecture().unwrap_or(model.format);
     let hidden =
         ["hidden_size", "n_embd", "d_model", "dim"].iter().find_map(|k| model.config.as_ref()?.get(*k)?.as_u64());
-    let size = match (model.blocks(), hidden) {
+    let size = match (app.index.block_count, hidden) {
         (0, _) => String::new(),
         (b, Some(h)) => format!(" {b}×{h}"),
         (b, None) => format!(" {b} blocks"),
     };
-    let mut bytes: HashMap<&'static str, u64> = HashMap::new();
-    for layer in &model.layers {
-        *bytes.entry(layer.dtype.name()).or_default() += layer.bytes;
-    }
-    let dtype = bytes.into_iter().max_by_key(|(name, n)| (*n, *name)).map_or(String::new(), |(d, _)| d.to_lowercase());
-    format!("{kind}{size}  {dtype}")
+    format!("{kind}{size}  {}", app.index.dtype)
 }
 
 /// Name of each tab, shorter where there is little room.

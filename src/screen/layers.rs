@@ -100,12 +100,12 @@ fn fit_head(head: &str, wide: u16) -> String {
 fn draw_row(look: &Look, c: &Columns, row: Row, cursor: bool, area: Rect, buf: &mut Buffer) {
     let (app, theme) = (look.app, look.theme);
     match row {
-        Row::Block { block, folded, layers } => {
+        Row::Block { block, folded, layers, .. } => {
             let mark = if folded { "▸" } else { "▾" };
             let mut x =
                 put(buf, area.x + 1, area.y, area.right(), &format!("{mark} block {block}"), theme.style(Ink::Title));
             if folded {
-                let inside: Vec<&Layer> = app.model.layers.iter().filter(|l| l.block == Some(block)).collect();
+                let inside: Vec<&Layer> = app.index.block(block).iter().filter_map(|id| app.model.layer(*id)).collect();
                 let params: u64 = inside.iter().map(|l| l.params + l.extra_params).sum();
                 let treated = inside.iter().filter(|l| !app.plan.treatment(l.id).is_dense()).count();
                 let text = format!("  {layers} layers  {}  {treated} treated", count(params));

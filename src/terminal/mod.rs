@@ -1,5 +1,6 @@
 //! The terminal: borrowed, drawn on in whole frames, and given back on every way out.
 
+mod inflow;
 mod input;
 mod log;
 pub mod panic;

@@ -1,5 +1,6 @@
 //! The loop: take all that happened, change the state, do what it asks, draw one frame.
 
+use super::inflow::Inflow;
 use super::log::{Begin, Log};
 use super::session::Session;
 use super::signals::{self, Signal};
@@ -16,6 +17,10 @@ use std::time::{Duration, Instant};
 
 /// Frames that only reports cause come at most this often: nobody reads faster, and SSH carries every one.
 const REPORT_FRAME: Duration = Duration::from_millis(50);
+/// Reports are taken in for so long between two looks at the keys.
+const SLICE: Duration = Duration::from_millis(3);
+/// Reports that are taken in together: what is linear in the layers is then done once for all of them.
+const TOGETHER: usize = 256;
 /// How often a hang-up is looked for that no signal told.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -64,6 +69,8 @@ enum Happened {
     Input(Event),
     InputLost,
     Signal(Signal),
+    /// Reports wait in the inflow.
+    Reports,
 }
 
 /// Runs the dashboard until the user leaves.
@@ -89,8 +96,14 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     session.draw(size, |buf| screen::draw(&app, setup.skin, buf))?;
     let signal = tell.clone();
     signals::watch(move |s| drop(signal.send(Happened::Signal(s))))?;
-    let reports = tell.clone();
-    let report = move |r| drop(reports.send(Happened::Msg(Msg::Report(r))));
+    let inflow = Arc::new(Inflow::default());
+    let (reports, wake) = (Arc::clone(&inflow), tell.clone());
+    let report = move |r| {
+        if reports.push(r) {
+            // Nobody may be there any more.
+            let _ = wake.send(Happened::Reports);
+        }
+    };
     let engine = Engine::start(Arc::clone(&app.model), setup.weights, setup.settings, report)?;
     let say = tell.clone();
     let log = Log::start(setup.store, opened, &setup.begin, move |msg| drop(say.send(Happened::Msg(msg))))?;
@@ -99,7 +112,8 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     }
     read_input(tell.clone())?;
     let skin = setup.skin;
-    Loop { app: &mut app, session, log, engine, skin, start, outcome: None, tell, saving: Vec::new() }.run(&inbox)
+    Loop { app: &mut app, session, log, engine, skin, start, outcome: None, tell, inflow, saving: Vec::new() }
+        .run(&inbox)
 }
 
 /// Reads the terminal on a thread of its own.
@@ -125,6 +139,7 @@ struct Loop<'a> {
     start: Instant,
     outcome: Option<Outcome>,
     tell: mpsc::Sender<Happened>,
+    inflow: Arc<Inflow>,
     /// Plans being written.
     saving: Vec<std::thread::JoinHandle<()>>,
 }
@@ -142,13 +157,19 @@ impl Loop<'_> {
                 drawn = Instant::now();
                 (stale, urgent) = (false, false);
             }
-            let wait = if stale { REPORT_FRAME.saturating_sub(drawn.elapsed()) } else { TICK };
+            // Keys first; reports that wait are taken in as soon as no key does.
+            let wait = match () {
+                () if !self.inflow.is_empty() => Duration::ZERO,
+                () if stale => REPORT_FRAME.saturating_sub(drawn.elapsed()),
+                () => TICK,
+            };
             match inbox.recv_timeout(wait) {
                 Ok(first) => {
-                    // Everything that waits is taken before the next frame: a held key never queues up frames.
+                    // Every key that waits is taken before the next frame: a held key never queues up frames.
                     for happened in std::iter::once(first).chain(std::iter::from_fn(|| inbox.try_recv().ok())) {
-                        urgent |= !matches!(happened, Happened::Msg(Msg::Report(_)));
-                        stale = true;
+                        if !matches!(happened, Happened::Reports) {
+                            (stale, urgent) = (true, true);
+                        }
                         self.take(happened)?;
                         if let Some(outcome) = self.outcome {
                             return Ok(outcome);
@@ -162,12 +183,36 @@ impl Loop<'_> {
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Outcome::Ended(1)),
             }
+            // A key that came meanwhile is shown first.
+            if !urgent {
+                stale |= self.take_reports()?;
+                if let Some(outcome) = self.outcome {
+                    return Ok(outcome);
+                }
+            }
         }
+    }
+
+    /// Takes in reports that wait, for a few milliseconds; whether there were any.
+    fn take_reports(&mut self) -> Result<bool, RunError> {
+        let begun = Instant::now();
+        let mut any = false;
+        while begun.elapsed() < SLICE {
+            let reports = self.inflow.take(TOGETHER);
+            if reports.is_empty() {
+                break;
+            }
+            any = true;
+            self.update(Msg::Reports(reports))?;
+        }
+        Ok(any)
     }
 
     fn take(&mut self, happened: Happened) -> Result<(), RunError> {
         match happened {
             Happened::Msg(msg) => self.update(msg),
+            // Taken in once no key waits.
+            Happened::Reports => Ok(()),
             Happened::Signal(Signal::Leave(status)) => {
                 self.outcome = Some(Outcome::Ended(status));
                 Ok(())
