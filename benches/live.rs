@@ -160,5 +160,49 @@ fn budget(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scrub, saturated, measure, budget);
+/// Experts of every block, as large mixtures of experts have: nothing at a key or a frame may be worse than linear in the
+/// layers. The goal is 16 ms for a key and its frame at 18,720 layers, and 50 ms at 89,437.
+fn many_layers(c: &mut Criterion) {
+    let area = Rect::new(0, 0, 200, 60);
+    let mut group = c.benchmark_group("many_layers");
+    group.sample_size(10);
+    for layers in [18_720, 89_437] {
+        let (model, weights) = model(layers, 4);
+        let settings = Settings { debounce: std::time::Duration::from_secs(3600), ..Settings::default() };
+        let mut drive = Drive::start(model, weights, settings, (200, 60)).unwrap();
+        drive.settle();
+        let mut buf = Buffer::empty(area);
+        // Name, keys that prepare, and the two keys that are pressed in turn.
+        for (name, before, turn) in [
+            ("move", "1 <home>", "j k"),
+            ("scrub one layer", "1 <s-tab>", "h l"),
+            ("scrub all layers", "1 g g g", "H L"),
+            ("undo and redo", "", "u <c-r>"),
+            ("map", "4", "j k"),
+            ("sorted by error", "s", "j k"),
+            ("filter", "s s s /", "q <backspace>"),
+        ] {
+            drive.press(&keys(before).unwrap());
+            let turn = keys(turn).unwrap();
+            let mut n = 0;
+            group.bench_function(BenchmarkId::new(name, layers), |b| {
+                b.iter(|| {
+                    n += 1;
+                    key_to_frame(&mut drive, turn[n % turn.len()], black_box(&mut buf));
+                });
+            });
+        }
+        drive.press(&keys("<esc> <esc>").unwrap());
+        let facts = &drive.app.facts;
+        let plan = Plan::new(layers);
+        let ask = Ask::new(0.5, Means::Prune(Pattern::Unstructured));
+        let allocator = ALLOCATORS.iter().find(|a| a.name == "waterfill").unwrap();
+        group.bench_function(BenchmarkId::new("waterfill, off the interface", layers), |b| {
+            b.iter(|| black_box(allocator.plan(&drive.app.model, facts, &plan, ask).unwrap()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scrub, saturated, measure, budget, many_layers);
 criterion_main!(benches);

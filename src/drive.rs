@@ -63,7 +63,7 @@ impl Drive {
         }
         for effect in effects {
             match effect {
-                Effect::Log(line) => self.log.push(line),
+                Effect::Log(note) => self.log.push(note.line(&self.app.model)),
                 // What is only drawn changes no file.
                 Effect::Save(save) => {
                     self.app.update(self.now, Msg::Saved(Ok(format!("{}: not written here", save.path.display()))));

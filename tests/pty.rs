@@ -445,3 +445,50 @@ fn a_panic_of_the_interface_restores_and_explains_and_a_workers_goes_to_the_log(
     pty.restored();
     assert_ne!(pty.ends_within(Duration::from_secs(5)), 0);
 }
+
+/// A checkpoint of so many matrices of 4×4, as experts of a few blocks.
+fn many_layers(folder: &Path, layers: usize) {
+    let (mut header, each) = (serde_json::Map::new(), 64);
+    for i in 0..layers {
+        let name = format!("model.layers.{}.mlp.experts.{}.up_proj.weight", i / 400, i % 400);
+        let range = [i * each, (i + 1) * each];
+        header.insert(name, serde_json::json!({"dtype": "F32", "shape": [4, 4], "data_offsets": range}));
+    }
+    let mut text = serde_json::Value::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(text);
+    for i in 0..layers * 16 {
+        // Any numbers, all different from zero.
+        bytes.extend((((i * 7919) % 251) as f32 - 125.5).to_le_bytes());
+    }
+    std::fs::write(folder.join("model.safetensors"), bytes).unwrap();
+}
+
+#[test]
+fn keys_are_answered_while_twenty_thousand_layers_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    many_layers(folder.path(), 20_000);
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_slimscope"));
+    command.arg(folder.path());
+    let mut pty = Pty::run(command, 120, 40);
+    pty.shows("20000 of 20000");
+    // Measuring all of them takes far longer than this; every key has its answer meanwhile.
+    for _ in 0..5 {
+        pty.keys("j");
+    }
+    pty.keys("4");
+    pty.shows("[4 Map]");
+    pty.keys("1/99.up\r");
+    pty.shows("200 of 20000");
+    pty.keys("\x1b");
+    pty.shows("20000 of 20000");
+    // All layers by half, as one edit, and back.
+    pty.keys("ggg\t=50\r");
+    pty.shows("keep 50.0%");
+    pty.keys("u");
+    pty.shows("keep 100.0%");
+    pty.keys("q");
+    assert_eq!(pty.ends_within(Duration::from_secs(5)), 0);
+    pty.restored();
+}

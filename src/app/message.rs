@@ -5,7 +5,7 @@ use crate::engine::{Question, Report, Request, Sweep, Trial};
 use crate::export::save::Save;
 use crate::model::LayerId;
 use crate::plan::{Knob, Treatment};
-use crate::session::{Line, Listing};
+use crate::session::{Listing, Note};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -211,8 +211,8 @@ pub enum Effect {
     },
     /// Prove an upper bound on σ₁.
     Certify(LayerId),
-    /// Add a line to the log of this session.
-    Log(Line),
+    /// Add to the log of this session.
+    Log(Note),
     /// Look for earlier sessions of this model.
     Sessions,
     /// Go on with the log of an earlier session.

@@ -4,7 +4,7 @@ use super::keymap;
 use super::view::View;
 use super::{Action, App, Code, Effect, Key, Overlay};
 use crate::plan::project;
-use crate::session::{Ending, Found, Line, Listing, Replayed};
+use crate::session::{Ending, Found, Line, Listing, Note, Replayed};
 
 /// Earlier sessions of the model, and what the log of this one knows already.
 #[derive(Debug, Clone, Default)]
@@ -40,15 +40,16 @@ impl App {
             let at = self.now.as_millis() as u64;
             // Where the dashboard opens is no news.
             if self.sessions.told.is_some() {
-                effects.push(Effect::Log(Line::View { at, view: self.view_words(&view) }));
+                effects.push(Effect::Log(Line::View { at, view: self.view_words(&view) }.into()));
             }
             self.sessions.told = Some(view);
         }
-        let news = self.plan.news();
-        effects.extend(news.iter().map(|n| Effect::Log(Line::of(&self.model, n, self.now))));
+        let now = self.now;
+        effects.extend(self.plan.news().into_iter().map(|news| Effect::Log(Note::News(news, now))));
         // A plan put aside is the plan as it is.
         for snapshot in self.frontier.snapshots.iter().skip(self.sessions.aside) {
-            effects.push(Effect::Log(Line::Snapshot { at: self.now.as_millis() as u64, name: snapshot.name }));
+            let line = Line::Snapshot { at: self.now.as_millis() as u64, name: snapshot.name };
+            effects.push(Effect::Log(line.into()));
         }
         self.sessions.aside = self.frontier.snapshots.len();
     }

@@ -6,6 +6,7 @@ use crate::treat::criterion::CRITERIA;
 use crate::treat::quantise::BITS;
 use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// The version written, and the only one read.
 const VERSION: u32 = 1;
@@ -220,9 +221,10 @@ impl PlanFile {
             return Err(PlanError::OtherModel { made_for: self.model.name.clone(), model: model.name.clone() });
         }
         let mut plan = Plan::new(model.layers.len());
+        let by_name: HashMap<&str, &Layer> = model.layers.iter().map(|l| (l.name.as_str(), l)).collect();
         for named in &self.layers {
             let wrong = |why: String| PlanError::Layer { name: named.name.clone(), why };
-            let Some(layer) = model.layers.iter().find(|l| l.name == named.name) else {
+            let Some(layer) = by_name.get(named.name.as_str()).copied() else {
                 return Err(wrong(format!("{} has no such layer; `slimscope inspect` lists them", model.name)));
             };
             plan.set(layer.id, named.entry(layer).map_err(wrong)?);

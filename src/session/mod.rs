@@ -100,6 +100,32 @@ pub enum Line {
     },
 }
 
+/// What is to be logged. What happened to a plan becomes a line on the thread that writes: the names of tens of thousands
+/// of layers take longer than a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Note {
+    /// A line.
+    Line(Line),
+    /// What happened to the plan, so long after the start.
+    News(News, Duration),
+}
+
+impl Note {
+    /// The line that is written.
+    pub fn line(self, model: &Model) -> Line {
+        match self {
+            Self::Line(line) => line,
+            Self::News(news, at) => Line::of(model, &news, at),
+        }
+    }
+}
+
+impl From<Line> for Note {
+    fn from(line: Line) -> Self {
+        Self::Line(line)
+    }
+}
+
 impl Line {
     /// The line of what happened to a plan.
     pub fn of(model: &Model, news: &News, at: Duration) -> Self {

@@ -33,8 +33,8 @@ impl Desk {
     fn send(&mut self, msg: Msg) -> Vec<Effect> {
         let effects = self.app.update(Duration::from_millis(self.now), msg);
         for effect in &effects {
-            if let Effect::Log(line) = effect {
-                self.text.push_str(&line.text());
+            if let Effect::Log(note) = effect {
+                self.text.push_str(&note.clone().line(&self.app.model).text());
             }
         }
         effects
@@ -46,6 +46,10 @@ impl Desk {
         }
         self
     }
+}
+
+fn line_of(text: &str) -> Line {
+    serde_json::from_str(text).unwrap()
 }
 
 type Steps = Vec<(Vec<(LayerId, Entry, Entry)>, String)>;
@@ -255,14 +259,14 @@ fn writer(dir: &Path) -> (Writer, Arc<Mutex<Vec<String>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&told);
     let opened = Opened::now(&model(), &Plan::new(model().layers.len()));
-    (Writer::start(Store::new(dir), opened, move |t| heard.lock().unwrap().push(t)).unwrap(), told)
+    (Writer::start(Store::new(dir), model(), opened, move |t| heard.lock().unwrap().push(t)).unwrap(), told)
 }
 
 fn write(dir: &Path, keys: &str, leave: bool) {
     let (writer, told) = writer(dir);
-    lines(keys).into_iter().for_each(|l| writer.line(l));
+    lines(keys).into_iter().for_each(|l| writer.note(l.into()));
     if leave {
-        writer.line(Line::Quit { at: 9 });
+        writer.note(Line::Quit { at: 9 }.into());
     }
     drop(writer);
     assert!(told.lock().unwrap().is_empty(), "{told:?}");
@@ -280,7 +284,7 @@ fn logs_are_found_newest_first_with_how_they_ended() {
     write(state.path(), "h j h", false);
     std::thread::sleep(Duration::from_millis(20));
     let (open, _) = writer(state.path());
-    lines("h j h j h").into_iter().for_each(|l| open.line(l));
+    lines("h j h j h").into_iter().for_each(|l| open.note(l.into()));
     open.flush();
     let endings = |own: Option<&Path>| -> Vec<(usize, Ending)> {
         store.list(&model(), own).found.iter().map(|f| (f.replayed.plan.treated(), f.ending)).collect()
@@ -308,7 +312,7 @@ fn one_that_is_taken_up_goes_on_in_place_and_one_that_is_open_elsewhere_in_a_cop
     fs::write(&found.path, torn).unwrap();
     let (first, _) = writer(state.path());
     first.take_up(&found.path, found.replayed.whole, Duration::ZERO);
-    first.line(Line::Undo { at: 5 });
+    first.note(Line::Undo { at: 5 }.into());
     first.flush();
     assert_eq!(first.path().as_deref(), Some(found.path.as_path()));
     let again = store.list(&model(), None).found.remove(0);
@@ -316,9 +320,9 @@ fn one_that_is_taken_up_goes_on_in_place_and_one_that_is_open_elsewhere_in_a_cop
     // Another terminal takes the same one up.
     let (second, told) = writer(state.path());
     second.take_up(&again.path, again.replayed.whole, Duration::ZERO);
-    second.line(Line::Redo { at: 6 });
+    second.note(Line::Redo { at: 6 }.into());
     second.flush();
-    first.line(Line::Undo { at: 7 });
+    first.note(Line::Undo { at: 7 }.into());
     drop((first, second));
     assert!(told.lock().unwrap().is_empty(), "{told:?}");
     let depths: Vec<_> = store.logs(&found.replayed.opened.model.fingerprint);
@@ -340,7 +344,7 @@ fn a_replayed_log_stays_as_it_is() {
     writer.copy(&log, desk.text.len() as u64);
     writer.flush();
     assert_eq!(writer.path(), None, "nothing is written before there is a change");
-    writer.line(Line::Undo { at: 1 });
+    writer.note(Line::Undo { at: 1 }.into());
     writer.flush();
     let copy = fs::read(writer.path().unwrap()).unwrap();
     assert_eq!(replay(&model(), &copy, false).unwrap().plan.depth(), (1, 1));
@@ -370,7 +374,7 @@ fn what_cannot_be_written_is_told_once() {
     let file = state.path().join("file");
     fs::write(&file, "no folder").unwrap();
     let (writer, told) = writer(&file);
-    lines("h j h").into_iter().for_each(|l| writer.line(l));
+    lines("h j h").into_iter().for_each(|l| writer.note(l.into()));
     drop(writer);
     let told = told.lock().unwrap().clone();
     assert_eq!(told.len(), 1, "{told:?}");
@@ -397,7 +401,7 @@ fn a_panic_loses_nothing() {
     let text = desk.text.clone();
     let died = std::panic::catch_unwind(move || {
         let (writer, _) = writer(&dir);
-        text.lines().skip(1).for_each(|l| writer.line(serde_json::from_str(l).unwrap()));
+        text.lines().skip(1).for_each(|l| writer.note(line_of(l).into()));
         panic!("the interface died");
     });
     assert!(died.is_err());
@@ -427,7 +431,7 @@ fn gestures_and_looks_are_written_together() {
     let mut desk = Desk::open();
     desk.keys("<tab>", 1000).keys("l l l l l l l l", 20).keys("j j j 2", 500);
     for line in desk.text.lines().skip(1) {
-        writer.line(serde_json::from_str(line).unwrap());
+        writer.note(line_of(line).into());
     }
     writer.flush();
     let text = fs::read_to_string(writer.path().unwrap()).unwrap();

@@ -4,7 +4,8 @@
 //! what is looked at comes many times a second, and only the last of a short while is.
 
 use super::store::{Lock, Store, lock, make};
-use super::{Line, Opened};
+use super::{Line, Note, Opened};
+use crate::model::Model;
 use crate::plan::file::LayerPlan;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -22,7 +23,7 @@ const VIEW: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 enum Ask {
-    Line(Line),
+    Note(Box<Note>),
     TakeUp { path: PathBuf, whole: u64, at: u64 },
     Copy { path: PathBuf, whole: u64 },
     Flush(Sender<()>),
@@ -37,11 +38,17 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread. `tell` hears once, in words for the user, that nothing can be written.
-    pub fn start(store: Store, opened: Opened, tell: impl Fn(String) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        store: Store,
+        model: Arc<Model>,
+        opened: Opened,
+        tell: impl Fn(String) + Send + 'static,
+    ) -> io::Result<Self> {
         let (asks, inbox) = mpsc::channel();
         let path = Arc::new(Mutex::new(None));
         let scribe = Scribe {
             store,
+            model,
             opened,
             file: None,
             begin: None,
@@ -63,8 +70,8 @@ impl Writer {
     }
 
     /// Adds a line.
-    pub fn line(&self, line: Line) {
-        self.ask(Ask::Line(line));
+    pub fn note(&self, note: Note) {
+        self.ask(Ask::Note(Box::new(note)));
     }
 
     /// Goes on with the log of an earlier session, of which so many bytes were read. Where another process has gone on
@@ -104,6 +111,7 @@ impl Drop for Writer {
 
 struct Scribe {
     store: Store,
+    model: Arc<Model>,
     opened: Opened,
     file: Option<File>,
     /// The log that this one goes on from, and how much of it counts.
@@ -125,7 +133,10 @@ impl Scribe {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match asked {
-                Ok(Ask::Line(line)) => self.line(line),
+                Ok(Ask::Note(note)) => {
+                    let line = note.line(&self.model);
+                    self.line(line);
+                }
                 Ok(Ask::TakeUp { path, whole, at }) => self.take_up(&path, whole, at),
                 Ok(Ask::Copy { path, whole }) => self.begin = Some((path, whole)),
                 Ok(Ask::Flush(done)) => {

@@ -2,7 +2,7 @@
 
 use crate::app::Msg;
 use crate::model::Model;
-use crate::session::{Line, Opened, Replayed, Store, Writer};
+use crate::session::{Note, Opened, Replayed, Store, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +32,14 @@ impl Log {
     /// Begins it; `tell` hears what was found and what went wrong.
     pub fn start(
         store: Option<Store>,
+        model: Arc<Model>,
         opened: Opened,
         begin: &Begin,
         tell: impl Fn(Msg) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let tell: Arc<dyn Fn(Msg) + Send + Sync> = Arc::new(tell);
         let told = Arc::clone(&tell);
-        let start = |store| Writer::start(store, opened, move |text| told(Msg::Told(text)));
+        let start = |store| Writer::start(store, model, opened, move |text| told(Msg::Told(text)));
         let writer = store.clone().map(start).transpose()?;
         match (&writer, begin) {
             (Some(writer), Begin::TakeUp(path, replayed)) => writer.take_up(path, replayed.whole, Duration::ZERO),
@@ -48,10 +49,10 @@ impl Log {
         Ok(Self { store, writer, tell })
     }
 
-    /// Adds a line.
-    pub fn line(&self, line: Line) {
+    /// Adds to it.
+    pub fn note(&self, note: Note) {
         if let Some(writer) = &self.writer {
-            writer.line(line);
+            writer.note(note);
         }
     }
 

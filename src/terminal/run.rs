@@ -106,7 +106,9 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     };
     let engine = Engine::start(Arc::clone(&app.model), setup.weights, setup.settings, report)?;
     let say = tell.clone();
-    let log = Log::start(setup.store, opened, &setup.begin, move |msg| drop(say.send(Happened::Msg(msg))))?;
+    let log = Log::start(setup.store, Arc::clone(&app.model), opened, &setup.begin, move |msg| {
+        drop(say.send(Happened::Msg(msg)))
+    })?;
     if matches!(setup.begin, Begin::Ask) {
         log.look_for_others(&app.model, false);
     }
@@ -258,11 +260,11 @@ impl Loop<'_> {
             match effect {
                 Effect::Quit => {
                     self.finish_saving();
-                    self.log.line(Line::Quit { at: self.start.elapsed().as_millis() as u64 });
+                    self.log.note(Line::Quit { at: self.start.elapsed().as_millis() as u64 }.into());
                     self.outcome = Some(Outcome::Left);
                 }
                 Effect::Save(save) => self.save(save),
-                Effect::Log(line) => self.log.line(line),
+                Effect::Log(note) => self.log.note(note),
                 Effect::Sessions => self.log.look_for_others(&self.app.model, true),
                 Effect::TakeUp { path, whole } => self.log.take_up(&path, whole, self.start.elapsed()),
                 Effect::Suspend => self.suspend()?,

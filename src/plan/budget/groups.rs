@@ -1,6 +1,7 @@
 //! Layers that share a setting.
 
 use crate::model::{Layer, Role};
+use std::collections::HashMap;
 
 /// Which layers of a block share a setting: kernels and runtimes that fuse them want it so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -32,7 +33,7 @@ impl Groups {
     /// Numbers of the layers that share a setting, alone or together; in the order of their first.
     pub fn parties(self, layers: &[&Layer]) -> Vec<Vec<usize>> {
         let mut parties: Vec<Vec<usize>> = Vec::new();
-        let mut keys: Vec<Option<(&str, bool)>> = Vec::new();
+        let mut known: HashMap<(&str, bool), usize> = HashMap::new();
         for (i, layer) in layers.iter().enumerate() {
             let attention = match layer.role {
                 Role::Query | Role::Key | Role::Value if self.qkv => Some(true),
@@ -41,11 +42,11 @@ impl Groups {
             };
             // Of the same module: an expert's gate goes with its own up.
             let key = attention.map(|a| (layer.name.rsplit_once('.').map_or("", |(parent, _)| parent), a));
-            if let Some(at) = key.and_then(|k| keys.iter().position(|other| *other == Some(k))) {
+            if let Some(&at) = key.and_then(|k| known.get(&k)) {
                 parties[at].push(i);
             } else {
+                known.extend(key.map(|k| (k, parties.len())));
                 parties.push(vec![i]);
-                keys.push(key);
             }
         }
         parties

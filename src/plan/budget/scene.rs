@@ -9,12 +9,22 @@ use crate::probe::book::{FactBook, LayerFacts};
 use crate::treat::quantise::BITS;
 use crate::treat::{Criterion, Granularity, Quantise};
 
-/// Steps of a layer's curve.
-pub(super) const GRID: usize = 400;
+/// Steps of a layer's curve at the most.
+const GRID: usize = 400;
+
+/// Steps of all curves together, about: with very many layers each has fewer, and a plan is no coarser for it.
+const STEPS: usize = 2_000_000;
+
+/// Steps of each of so many layers' curves.
+fn grid(layers: usize) -> usize {
+    (STEPS / layers.max(1)).clamp(24, GRID)
+}
 
 /// The free layers, and what they may take together.
 pub(crate) struct Scene<'a> {
     pub free: Vec<(&'a Layer, &'a LayerFacts)>,
+    /// Steps of each layer's curve.
+    grid: usize,
     /// Numbers of free layers that share a setting.
     pub parties: Vec<Vec<usize>>,
     pub ask: Ask,
@@ -81,7 +91,8 @@ impl<'a> Scene<'a> {
         fixed += beside;
         let layers: Vec<&Layer> = free.iter().map(|f| f.0).collect();
         let parties = ask.groups.parties(&layers);
-        Self { free, parties, ask, budget: ask.keep * whole - fixed, fixed, whole, fixed_error, now, pinned }
+        let (grid, budget) = (grid(free.len()), ask.keep * whole - fixed);
+        Self { free, grid, parties, ask, budget, fixed, whole, fixed_error, now, pinned }
     }
 
     /// What a treatment of a layer takes.
@@ -234,12 +245,12 @@ impl<'a> Scene<'a> {
             cost_of(self.free[i].0, self.free[i].1, t).params as f64 / dense
         };
         let floor = self.ask.floor;
-        let low = count(&|i, t| floor > 0.0 && share(i, t) <= floor + 1.5 / GRID as f64);
+        let low = count(&|i, t| floor > 0.0 && share(i, t) <= floor + 1.5 / self.grid as f64);
         if low > 0 {
             out.push(format!("floor {:.0}%: {}", floor * 100.0, layers(low)));
         }
         let ceiling = self.ask.ceiling;
-        let high = count(&|i, t| ceiling < 1.0 && share(i, t) >= ceiling - 1.5 / GRID as f64);
+        let high = count(&|i, t| ceiling < 1.0 && share(i, t) >= ceiling - 1.5 / self.grid as f64);
         if high > 0 {
             out.push(format!("ceiling {:.0}%: {}", ceiling * 100.0, layers(high)));
         }
@@ -296,7 +307,7 @@ impl<'a> Scene<'a> {
 
     fn curve(&self, i: usize) -> Result<Vec<Cell>, BudgetError> {
         let (layer, facts) = self.free[i];
-        let mut out: Vec<Cell> = Vec::with_capacity(GRID + 1);
+        let mut out: Vec<Cell> = Vec::with_capacity(self.grid + 1);
         for (share, treatment) in self.steps(i) {
             let again = out.last().filter(|c: &&Cell| c.treatment == treatment).copied();
             let cell = if let Some(same) = again {
@@ -325,12 +336,12 @@ impl<'a> Scene<'a> {
     /// The treatments of a layer that are weighed, by the share they keep.
     fn steps(&self, i: usize) -> Vec<(f64, Treatment)> {
         let prune = |pattern: Pattern| -> Vec<(f64, Treatment)> {
-            let (steps, first) = if let Pattern::Groups(m) = pattern { (m, 1) } else { (GRID, 0) };
+            let (steps, first) = if let Pattern::Groups(m) = pattern { (m, 1) } else { (self.grid, 0) };
             let shares = (first..=steps).map(|k| k as f64 / steps as f64);
             shares.map(|s| (s, self.pruned(i, pattern, s))).collect()
         };
         let rank = |multiple: usize| -> Vec<(f64, Treatment)> {
-            let shares = (0..=GRID).map(|k| k as f64 / GRID as f64);
+            let shares = (0..=self.grid).map(|k| k as f64 / self.grid as f64);
             shares.map(|s| (s, self.ranked(i, multiple, s))).collect()
         };
         match self.ask.means {
