@@ -73,18 +73,28 @@ impl App {
         }
     }
 
-    /// The layers an edit touches. Pinned ones only when they are meant themselves.
-    pub fn targets(&self) -> Vec<LayerId> {
+    /// The layers an edit touches, in module order. Pinned ones only when they are meant themselves. Nothing is collected:
+    /// every frame goes through them several times, and there may be tens of thousands.
+    pub fn in_scope(&self) -> impl Iterator<Item = &Layer> {
         let scope = self.scope();
-        let Some(here) = self.model.layer(self.selected) else { return Vec::new() };
-        let inside = |l: &&Layer| match scope {
-            Scope::Layer => l.id == here.id,
-            Scope::Role => l.role == here.role,
-            Scope::Block => l.block == here.block,
-            Scope::All => true,
+        let here = self.model.layer(self.selected);
+        let layers = match (scope, here) {
+            (Scope::Layer, Some(here)) => std::slice::from_ref(here),
+            (_, Some(_)) => self.model.layers.as_slice(),
+            (_, None) => &[],
         };
-        let free = |l: &&Layer| scope == Scope::Layer || !self.plan.entry(l.id).pinned;
-        self.model.layers.iter().filter(|l| l.eligible()).filter(inside).filter(free).map(|l| l.id).collect()
+        let inside = move |l: &&Layer| match (scope, here) {
+            (Scope::Role, Some(here)) => l.role == here.role,
+            (Scope::Block, Some(here)) => l.block == here.block,
+            _ => true,
+        };
+        let free = move |l: &&Layer| scope == Scope::Layer || !self.plan.entry(l.id).pinned;
+        layers.iter().filter(|l| l.eligible()).filter(inside).filter(free)
+    }
+
+    /// The same as a list.
+    pub fn targets(&self) -> Vec<LayerId> {
+        self.in_scope().map(|l| l.id).collect()
     }
 
     /// The share at which a knob stands for one layer: `None` is dense or off.
@@ -102,26 +112,29 @@ impl App {
 
     /// Where a knob stands over the layers in scope.
     pub fn reading(&self, knob: Knob) -> Reading {
-        let shares: Vec<Option<f64>> = self.targets().into_iter().map(|id| self.share(knob, id)).collect();
-        let Some(first) = shares.first().copied() else { return Reading::Nothing };
         let rest = if knob == Knob::Prune { 0.0 } else { 1.0 };
-        let value = |s: &Option<f64>| s.unwrap_or(rest);
-        let low = shares.iter().map(value).fold(f64::INFINITY, f64::min);
-        let high = shares.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (mut first, mut own, mut on, mut layers) = (None, None, 0, 0);
         // Equal shares of different full ranks differ by rounding: up to one rank of the smallest matrix.
-        let slack = if knob == Knob::Rank { self.smallest_step() } else { 1e-9 };
-        let all_off = shares.iter().all(Option::is_none);
-        if all_off || (shares.iter().all(Option::is_some) && high - low <= slack) {
+        let mut smallest = usize::MAX;
+        for id in self.in_scope().map(|l| l.id) {
+            let share = self.share(knob, id);
+            let value = share.unwrap_or(rest);
+            (low, high) = (low.min(value), high.max(value));
+            first = first.or(Some(share));
             // The selected layer speaks for all.
-            let own = if self.targets().contains(&self.selected) { self.share(knob, self.selected) } else { first };
-            return Reading::Same(own);
+            own = own.or((id == self.selected).then_some(share));
+            (on, layers) = (on + usize::from(share.is_some()), layers + 1);
+            if knob == Knob::Rank && share.is_some() {
+                smallest = smallest.min(self.full_rank(id));
+            }
+        }
+        let Some(first) = first else { return Reading::Nothing };
+        let slack = if knob == Knob::Rank { 1.0 / smallest as f64 } else { 1e-9 };
+        if on == 0 || (on == layers && high - low <= slack) {
+            return Reading::Same(own.unwrap_or(first));
         }
         Reading::Mixed(low, high)
-    }
-
-    fn smallest_step(&self) -> f64 {
-        let ranks = self.targets().into_iter().map(|id| self.full_rank(id));
-        1.0 / ranks.min().unwrap_or(1) as f64
     }
 
     /// The next knob; on the frontier the budget is one of them.

@@ -109,7 +109,7 @@ pub fn project(model: &Model, facts: &FactBook, refined: &[Option<Arc<Refined>>]
             project_layer(layer, facts.of(layer.id), treatment, exact)
         })
         .collect();
-    let totals = sum(model, &layers);
+    let totals = sum(model, &layers, [model.params(), model.bytes()]);
     Outcome { layers, totals, stale: false }
 }
 
@@ -183,15 +183,16 @@ impl Outcome {
     /// Sums up again if a layer has changed. Linear in the layers.
     pub fn sum_up(&mut self, model: &Model) {
         if std::mem::take(&mut self.stale) {
-            self.totals = sum(model, &self.layers);
+            self.totals = sum(model, &self.layers, [self.totals.params.0, self.totals.bytes.0]);
         }
     }
 }
 
-fn sum(model: &Model, layers: &[LayerOutcome]) -> Totals {
+/// Sums over the layers of a model of so many parameters and bytes.
+fn sum(model: &Model, layers: &[LayerOutcome], [params, bytes]: [u64; 2]) -> Totals {
     let mut totals = Totals {
-        params: (model.params(), model.params()),
-        bytes: (model.bytes(), model.bytes()),
+        params: (params, params),
+        bytes: (bytes, bytes),
         index: 0,
         macs: (0, 0),
         macs_unknown: 0,

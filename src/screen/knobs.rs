@@ -57,7 +57,7 @@ fn scopes(look: &Look) -> String {
 }
 
 fn scope_words(look: &Look) -> String {
-    let n = look.app.targets().len();
+    let n = look.app.in_scope().count();
     let layers = if n == 1 { "1 layer".to_owned() } else { format!("{n} layers") };
     match look.app.scope() {
         Scope::Layer => "this layer".to_owned(),
@@ -116,7 +116,7 @@ fn rank_words(look: &Look, reading: Reading) -> Phrase {
             let rank = look.app.plan.treatment(look.layer.id).rank.unwrap_or((share * full as f64).round() as usize);
             let keep = cost(look.layer, Treatment { form, ..Treatment::rank(rank) }, None).params as f64
                 / look.layer.params.max(1) as f64;
-            let value = if look.app.targets().len() > 1 && !look.compact {
+            let value = if look.app.in_scope().count() > 1 && !look.compact {
                 format!("{:.0}% of rank", share * 100.0)
             } else if form != Factors::Matrix {
                 format!("r {rank}/{full} {}", form.name())

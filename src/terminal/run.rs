@@ -18,9 +18,11 @@ use std::time::{Duration, Instant};
 /// Frames that only reports cause come at most this often: nobody reads faster, and SSH carries every one.
 const REPORT_FRAME: Duration = Duration::from_millis(50);
 /// Reports are taken in for so long between two looks at the keys.
-const SLICE: Duration = Duration::from_millis(3);
+const SLICE: Duration = Duration::from_millis(4);
 /// Reports that are taken in together: what is linear in the layers is then done once for all of them.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 1024;
+/// Reports are taken in at most this often, for the same reason; frames are drawn of them less often still.
+const INTAKE: Duration = Duration::from_millis(25);
 /// How often a hang-up is looked for that no signal told.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -149,7 +151,7 @@ struct Loop<'a> {
 impl Loop<'_> {
     fn run(mut self, inbox: &mpsc::Receiver<Happened>) -> Result<Outcome, RunError> {
         self.update(Msg::Tick)?;
-        let mut drawn = Instant::now();
+        let (mut drawn, mut taken) = (Instant::now(), Instant::now());
         // Whether something changed since the last frame, and whether the user waits for it.
         let (mut stale, mut urgent) = (true, true);
         loop {
@@ -161,10 +163,11 @@ impl Loop<'_> {
             }
             // Keys first; reports that wait are taken in as soon as no key does.
             let wait = match () {
-                () if !self.inflow.is_empty() => Duration::ZERO,
-                () if stale => REPORT_FRAME.saturating_sub(drawn.elapsed()),
+                () if !self.inflow.is_empty() => INTAKE.saturating_sub(taken.elapsed()),
                 () => TICK,
             };
+            // What was taken in is drawn in time.
+            let wait = if stale { wait.min(REPORT_FRAME.saturating_sub(drawn.elapsed())) } else { wait };
             match inbox.recv_timeout(wait) {
                 Ok(first) => {
                     // Every key that waits is taken before the next frame: a held key never queues up frames.
@@ -186,8 +189,9 @@ impl Loop<'_> {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Outcome::Ended(1)),
             }
             // A key that came meanwhile is shown first.
-            if !urgent {
+            if !urgent && taken.elapsed() >= INTAKE {
                 stale |= self.take_reports()?;
+                taken = Instant::now();
                 if let Some(outcome) = self.outcome {
                     return Ok(outcome);
                 }
