@@ -53,7 +53,7 @@ pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
     meter.clear();
     let measured = measured.map_err(failed)?.ok_or_else(stopped)?;
     if !unheard.is_empty() {
-        eprintln!("note: {}", not_run(&model, &unheard));
+        remark!("note: {}", not_run(&model, &unheard));
     }
     match args.format {
         InspectFormat::Json => {

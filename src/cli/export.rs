@@ -38,7 +38,7 @@ pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
         return strict(args, &found);
     };
     if args.format == InspectFormat::Table || output.is_none() {
-        found.iter().for_each(|f| eprintln!("{}", f.line()));
+        found.iter().for_each(|f| remark!("{}", f.line()));
     }
     strict(args, &found)?;
     if let Some(path) = output {
@@ -65,7 +65,7 @@ pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
         summary["notes"] = json!(notes);
         return line(&summary.to_string());
     }
-    notes.iter().for_each(|n| eprintln!("{}: {n}", format.name));
+    notes.iter().for_each(|n| remark!("{}: {n}", format.name));
     if output.is_some() { line(&format!("written: {}", written.join(", "))) } else { Ok(()) }
 }
 

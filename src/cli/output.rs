@@ -8,6 +8,7 @@ use crate::engine::{Progress, Settings};
 use crate::model::{Layer, LayerId, Model};
 use crate::screen::Skin;
 use crate::source::{self, Weights};
+use crate::text::shown;
 use crate::widgets::number::{bytes, duration};
 use crate::widgets::theme::Surroundings;
 use crate::widgets::{Depth, Glyphs, Theme};
@@ -34,7 +35,7 @@ pub fn open_with(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Mod
         let count = attached.missing.len();
         let what = if count == 1 { "1 layer".to_owned() } else { format!("{count} layers, such as") };
         let note = format!("{}: holds nothing of {what} {first}", file.display());
-        eprintln!("note: {note}");
+        remark!("note: {note}");
         model.notes.push(note);
     }
     Ok((model, weights))
@@ -140,11 +141,16 @@ pub fn skin(common: &Common, plain: bool) -> Skin {
     Skin { theme: Theme { depth }, glyphs }
 }
 
-/// Writes a line to standard output.
+/// Writes a line to standard output, hidden characters escaped.
 pub fn line(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", shown(text))?;
     Ok(())
+}
+
+/// Writes a line to standard error, hidden characters escaped; nobody has to be there to read it.
+pub fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown(text));
 }
 
 /// Progress on standard error, when that is a terminal; one line, overwritten.

@@ -411,7 +411,7 @@ fn apply(
                 let mut treatment = match same {
                     Some(Same::Prune(prune)) => {
                         if let Err(why) = prune.criterion.applies(layer, prune.pattern) {
-                            eprintln!("note: {}: {}: {why}: it stays as it is", prune.criterion.name(), layer.name);
+                            remark!("note: {}: {}: {why}: it stays as it is", prune.criterion.name(), layer.name);
                             continue;
                         }
                         Treatment { prune: (prune.remove > 0.0).then_some(*prune), ..Treatment::default() }
@@ -426,7 +426,7 @@ fn apply(
                     Some(Same::Rule(rule, _)) => {
                         let rank = rule.rank(layer, facts.of(layer.id), form);
                         if rank.is_none() {
-                            eprintln!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
+                            remark!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
                         }
                         Treatment { rank, ..Treatment::default() }
                     }
