@@ -3,7 +3,7 @@
 use super::args::{Common, ExportArgs, InspectFormat};
 use super::error::CliError;
 use super::gather::Gather;
-use super::output::{line, open_with, settings};
+use super::output::{line, open_noted, settings};
 use super::plan;
 use crate::engine::Settings;
 use crate::export::lint::{Finding, Severity, TARGETS, Target, findings, lines};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
     let format = format(args)?;
     let target = target(args, format)?;
-    let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
+    let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (plan, made) = plan::read_made(&args.plan, &model, args.force)?;
     // Sizes alone: nothing of a weight is needed for what rules look at.

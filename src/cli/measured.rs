@@ -194,11 +194,16 @@ fn tell(found: &Found, slice: &Slice) {
     let [trials, better] = found.trials;
     remark!(
         "measured on {}: {unit} {:.4} dense, {:.4} under the plan; {trials} trials, {better} better than all before",
-        slice.name, found.dense.value, found.measured.value
+        slice.name,
+        found.dense.value,
+        found.measured.value
     );
     remark!(
         "excess loss {:.4} ±{:.4} nats, from {:.4} where the search began ({})",
-        d.nats, d.nats_error, found.began.1.nats, found.began.0
+        d.nats,
+        d.nats_error,
+        found.began.1.nats,
+        found.began.0
     );
     if let Some(predicted) = found.predicted {
         remark!("the layers' expected losses add up to {predicted:.4} nats: the rest is how they act on each other");

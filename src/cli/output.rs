@@ -26,6 +26,18 @@ pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
     })
 }
 
+/// Opens as [`open_with`] does, and writes the remarks on how the checkpoint was read to standard error.
+pub fn open_noted(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Model, Weights), CliError> {
+    let (model, weights) = open_with(path, calibration)?;
+    notes(&model);
+    Ok((model, weights))
+}
+
+/// Writes the remarks on how a checkpoint was read to standard error.
+pub fn notes(model: &Model) {
+    model.notes.iter().for_each(|note| remark!("note: {note}"));
+}
+
 /// Opens a checkpoint, or the bundled sample, and what a calibration pass saw of it.
 pub fn open_with(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Model, Weights), CliError> {
     let (mut model, weights) = open(path)?;
@@ -35,7 +47,6 @@ pub fn open_with(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Mod
         let count = attached.missing.len();
         let what = if count == 1 { "1 layer".to_owned() } else { format!("{count} layers, such as") };
         let note = format!("{}: holds nothing of {what} {first}", file.display());
-        remark!("note: {note}");
         model.notes.push(note);
     }
     Ok((model, weights))
@@ -145,6 +156,17 @@ pub fn skin(common: &Common, plain: bool) -> Skin {
 pub fn line(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", shown(text))?;
+    Ok(())
+}
+
+/// Writes the pieces of one long line to standard output as they come, hidden characters escaped.
+pub fn pieces(pieces: impl Iterator<Item = String>) -> Result<(), CliError> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for piece in pieces {
+        out.write_all(shown(&piece).as_bytes())?;
+    }
+    writeln!(out)?;
+    out.flush()?;
     Ok(())
 }
 

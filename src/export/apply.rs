@@ -22,7 +22,7 @@ use crate::model::encode::{encode, encode_new};
 use crate::model::{Layer, Matrix, Model};
 use crate::numerics::{KeepGoing, norms};
 use crate::plan::Plan;
-use crate::source::Weights;
+use crate::source::{Weights, regular};
 use crate::treat::{prune, treated};
 use error::{reading, writing};
 use layout::{FileLayout, Job, Layout, Part};
@@ -92,6 +92,7 @@ type Finishing<'scope> = Option<ScopedJoinHandle<'scope, Result<(), ApplyError>>
 impl Apply<'_> {
     /// Writes; `progress` is told how many bytes of how many are done.
     pub fn run(&self, progress: Telling<'_>, keep_going: KeepGoing<'_>) -> Result<Written, ApplyError> {
+        self.check_config()?;
         let layout = Layout::of(self.model, self.weights, self.plan, self.form)?;
         self.prepare(&layout)?;
         let result = self.files(&layout, progress, keep_going);
@@ -233,9 +234,17 @@ impl Apply<'_> {
         keep_going: KeepGoing<'_>,
     ) -> Result<File, ApplyError> {
         let path = self.partial(number);
+        if let Some(folder) = path.parent() {
+            // A shard may lie in a folder below.
+            fs::create_dir_all(folder).map_err(writing(folder))?;
+        }
         let mut out = File::create(&path).map_err(writing(&path))?;
         let from = &self.model.files[number].path;
-        let mut source = File::open(from).map_err(reading(from))?;
+        let (mut source, _) = regular::open(from).map_err(reading(from))?;
+        if !self.weights.is_current(number) {
+            let changed = io::Error::new(io::ErrorKind::InvalidData, "was written again since it was opened");
+            return Err(reading(from)(changed));
+        }
         for part in &layout.parts {
             match part {
                 Part::New(bytes) => {
@@ -263,7 +272,11 @@ impl Apply<'_> {
                 }
             }
         }
-        Ok(out)
+        if self.weights.is_current(number) {
+            return Ok(out);
+        }
+        let changed = io::Error::new(io::ErrorKind::InvalidData, "was written again while it was read");
+        Err(reading(from)(changed))
     }
 
     /// Makes a layer's bytes.

@@ -1,8 +1,8 @@
 //! Text in columns.
 
-use std::borrow::Cow;
 use crate::text::shown;
 use crate::widgets::width;
+use std::borrow::Cow;
 
 /// Cells wider than this do not widen their column: one name of 100,000 characters would blow up every line.
 const WIDEST: usize = 200;
@@ -28,7 +28,8 @@ impl Table {
     /// The lines, heads first.
     pub fn lines(&self) -> Vec<String> {
         let all = || std::iter::once(&self.heads).chain(&self.rows);
-        let wide = |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).filter(|w| *w <= WIDEST).max().unwrap_or(0);
+        let wide =
+            |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).filter(|w| *w <= WIDEST).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.heads.len()).map(wide).collect();
         all()
             .map(|row| {

@@ -24,6 +24,11 @@ impl Weights {
         mapped.bytes().map_err(|e| OpenError::caused(path, "cannot be read".to_owned(), again, e))
     }
 
+    /// Whether a file of the checkpoint still is the one that was opened, unchanged.
+    pub fn is_current(&self, number: usize) -> bool {
+        self.files.get(number).is_some_and(Mapped::is_current)
+    }
+
     /// The stored bytes of a tensor.
     pub fn bytes(&self, model: &Model, tensor: &Tensor) -> Result<&[u8], OpenError> {
         let path = model.files.get(tensor.file).map_or(&model.path, |f| &f.path);

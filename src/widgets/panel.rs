@@ -44,7 +44,11 @@ impl Panel<'_> {
             keys.push_str(&more);
         }
         if !keys.is_empty() {
-            block = block.title_bottom(Line::from(vec![Span::raw("─ "), Span::raw(shown(&keys).into_owned()), Span::raw(" ")]));
+            block = block.title_bottom(Line::from(vec![
+                Span::raw("─ "),
+                Span::raw(shown(&keys).into_owned()),
+                Span::raw(" "),
+            ]));
         }
         let inner = block.inner(area);
         block.render(area, buf);

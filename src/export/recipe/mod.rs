@@ -211,11 +211,7 @@ fn quoted(text: &str) -> String {
 fn origin(recipe: &Recipe) -> String {
     let how = recipe.made.allocator.as_ref().map_or(String::new(), |a| format!(", allocator {a}"));
     let budget = recipe.made.budget.as_ref().map_or(String::new(), |b| format!(", keep {} of the {}", b.keep, b.of));
-    format!(
-        "slimscope {}: a plan for {}{how}{budget}",
-        env!("CARGO_PKG_VERSION"),
-        shown(&recipe.model.name)
-    )
+    format!("slimscope {}: a plan for {}{how}{budget}", env!("CARGO_PKG_VERSION"), shown(&recipe.model.name))
 }
 
 #[cfg(test)]
