@@ -67,7 +67,8 @@ fn raw(header: &str, data: usize) -> Vec<u8> {
 
 /// Control characters, direction marks and zero-width characters, but line ends.
 fn hidden(text: &str) -> Option<char> {
-    let marks = |c: char| matches!(c as u32, 0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff);
+    let marks =
+        |c: char| matches!(c as u32, 0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff);
     text.chars().find(|c| *c != '\n' && (c.is_control() || marks(*c)))
 }
 
@@ -91,7 +92,11 @@ fn no_control_character_of_a_name_reaches_the_output_of_any_command() {
     let tensors: Vec<_> = NAMES.iter().map(|n| (format!("model.layers.0.{n}.weight"), vec![8, 8])).collect();
     let bytes = file_of(&tensors, &[("format\u{1b}", "\u{9b}pt"), ("x", "\u{7}")]);
     std::fs::write(Path::new(&model).join("model.safetensors"), bytes).unwrap();
-    std::fs::write(Path::new(&model).join("config.json"), json!({"model_type": "ll\u{1b}[7mama\u{9b}\u{202e}"}).to_string()).unwrap();
+    std::fs::write(
+        Path::new(&model).join("config.json"),
+        json!({"model_type": "ll\u{1b}[7mama\u{9b}\u{202e}"}).to_string(),
+    )
+    .unwrap();
     let mut plan = String::from("version = 1\n[model]\nname = \"x\"\nfingerprint = \"\"\n");
     for (name, _) in &tensors {
         let name = toml_text(name.trim_end_matches(".weight"));
@@ -142,7 +147,10 @@ fn no_control_character_of_a_name_reaches_the_output_of_any_command() {
     let json = slimscope(folder.path(), &["inspect", &model, "--format", "json"]);
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
     let names: Vec<&str> = json["layers"].as_array().unwrap().iter().filter_map(|l| l["tensor"].as_str()).collect();
-    assert!(tensors.iter().all(|(name, _)| names.contains(&name.as_str())), "JSON gives back the very names: {names:?}");
+    assert!(
+        tensors.iter().all(|(name, _)| names.contains(&name.as_str())),
+        "JSON gives back the very names: {names:?}"
+    );
     let written = std::fs::read(Path::new(&out).join("model.safetensors")).unwrap();
     let length = u64::from_le_bytes(written[..8].try_into().unwrap()) as usize;
     let header: Value = serde_json::from_slice(&written[8..8 + length]).unwrap();
@@ -198,13 +206,18 @@ fn pipes_sockets_and_devices_are_refused_wherever_a_file_is_named() {
     std::fs::create_dir_all(at("folder/model.safetensors")).unwrap();
     assert!(refused(folder.path(), &["inspect", &at("folder")]).contains("is a folder"));
     pipe(&at("plan.toml"));
-    assert!(refused(folder.path(), &["apply", &at("plan.toml"), &at("good.safetensors"), "-o", &at("o")]).contains("pipe"));
+    assert!(
+        refused(folder.path(), &["apply", &at("plan.toml"), &at("good.safetensors"), "-o", &at("o")]).contains("pipe")
+    );
     // The configuration is not needed for a look.
     std::fs::create_dir(at("config")).unwrap();
     std::fs::write(at("config/model.safetensors"), &good).unwrap();
     pipe(&at("config/config.json"));
     let out = slimscope(folder.path(), &["inspect", &at("config")]);
-    assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains("config.json cannot be read"), "{out:?}");
+    assert!(
+        out.status.success() && String::from_utf8_lossy(&out.stdout).contains("config.json cannot be read"),
+        "{out:?}"
+    );
     std::os::unix::fs::symlink(at("loop"), at("loop")).unwrap();
     assert!(refused(folder.path(), &["inspect", &at("loop")]).contains("cannot be read"));
 }
@@ -219,10 +232,13 @@ fn a_configuration_of_python_is_read_and_one_that_cannot_be_parsed_is_never_repl
     std::fs::write(at("m/model.safetensors"), bytes).unwrap();
     let plan = "version = 1\n[model]\nname = \"m\"\nfingerprint = \"\"\n[[layer]]\nname = \"fc1\"\nrank = 2\n";
     std::fs::write(at("plan.toml"), plan).unwrap();
-    let apply = |out: &str| slimscope(folder.path(), &["apply", &at("plan.toml"), &model, "-o", &at(out), "--as", "factored", "--force"]);
+    let apply = |out: &str| {
+        slimscope(folder.path(), &["apply", &at("plan.toml"), &model, "-o", &at(out), "--as", "factored", "--force"])
+    };
     let config = "\u{feff}{\"model_type\": \"mamba2\", \"time_step_limit\": [0.0, Infinity], \"x\": NaN}";
     std::fs::write(at("m/config.json"), config).unwrap();
-    let json: Value = serde_json::from_slice(&slimscope(folder.path(), &["inspect", &model, "--format", "json"]).stdout).unwrap();
+    let json: Value =
+        serde_json::from_slice(&slimscope(folder.path(), &["inspect", &model, "--format", "json"]).stdout).unwrap();
     assert_eq!(json["architecture"], "mamba2");
     let done = apply("fine");
     assert!(done.status.success(), "{done:?}");
@@ -233,7 +249,10 @@ fn a_configuration_of_python_is_read_and_one_that_cannot_be_parsed_is_never_repl
         let out = format!("no{i}");
         let told = apply(&out);
         let words = String::from_utf8_lossy(&told.stderr).into_owned();
-        assert!(told.status.code() == Some(1) && words.contains("config.json: cannot be read as a configuration"), "{words}");
+        assert!(
+            told.status.code() == Some(1) && words.contains("config.json: cannot be read as a configuration"),
+            "{words}"
+        );
         assert!(words.contains("--as dense") && !Path::new(&at(&out)).exists(), "{words}");
     }
 }

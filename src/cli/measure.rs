@@ -51,10 +51,11 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
         table: table(certify),
         heads: None,
     };
-    let gather = Gather { model: &model, weights, layers: &chosen, probes, certify, settings };
+    let gather = Gather { model: &model, weights: weights.clone(), layers: &chosen, probes, certify, settings };
     let facts = gather.run(&mut |facts, meter| out.write_ready(facts, meter, false))?;
     out.write_ready(&facts, &mut Meter::default(), true)?;
     out.finish()?;
+    weights.check(&model)?;
     let Some(cache) = cache else { return Ok(()) };
     match cache.lost() {
         (0, _) => Ok(()),
