@@ -300,6 +300,46 @@ fn a_partial_download_says_so_and_a_snapshot_has_the_name_of_its_repository() {
     assert!(told.contains("x.safetensors") && told.contains("hf download org/part"), "{told}");
 }
 
+#[test]
+fn shards_below_the_folder_are_applied_in_place_and_copies_for_other_runtimes_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for name in ["m/sub", "m/onnx", "m/openvino", "m/1_Pooling"] {
+        std::fs::create_dir_all(at(name)).unwrap();
+    }
+    let tensor = |name: &str| (format!("{name}.weight"), vec![16, 16]);
+    std::fs::write(at("m/x.safetensors"), file_of(&[tensor("fc1"), tensor("fc2")], &[])).unwrap();
+    std::fs::write(at("m/sub/y.safetensors"), file_of(&[tensor("fc2"), tensor("fc3")], &[])).unwrap();
+    let map =
+        json!({"fc1.weight": "./x.safetensors", "fc2.weight": "sub/y.safetensors", "fc3.weight": "sub/y.safetensors"});
+    let index = json!({"metadata": {"total_size": 3072}, "weight_map": map}).to_string();
+    std::fs::write(at("m/model.safetensors.index.json"), index).unwrap();
+    for name in ["m/onnx/model.onnx", "m/onnx/config.json", "m/openvino/openvino_model.xml", "m/model.onnx"] {
+        std::fs::write(at(name), "{}").unwrap();
+    }
+    std::fs::write(at("m/1_Pooling/config.json"), "{}").unwrap();
+    let layer = |name: &str, what: &str| format!("[[layer]]\nname = \"{name}\"\n{what}\n");
+    let prune = "prune = { remove = 0.5, criterion = \"magnitude\", pattern = \"unstructured\" }";
+    let plan = format!(
+        "version = 1\n[model]\nname = \"m\"\nfingerprint = \"\"\n{}{}",
+        layer("fc1", "rank = 2"),
+        layer("fc3", prune)
+    );
+    std::fs::write(at("plan.toml"), plan).unwrap();
+    for form in ["dense", "factored"] {
+        let args = ["apply", &at("plan.toml"), &at("m"), "-o", &at(form), "--as", form, "--force"];
+        let out = slimscope(folder.path(), &args);
+        let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{told}");
+        assert!(told.contains("read from sub/y.safetensors, as the index says"), "{told}");
+        let there = |name: &str| Path::new(&at(form)).join(name).exists();
+        assert!(there("x.safetensors") && there("sub/y.safetensors") && there("1_Pooling/config.json"), "{told}");
+        assert!(!there("onnx") && !there("openvino") && !there("model.onnx") && told.contains("onnx/"), "{told}");
+        let again = slimscope(folder.path(), &["measure", &at(form), "--format", "json"]);
+        assert!(again.status.success(), "{again:?}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hundred_thousand_tensors_are_read_in_little_memory() {

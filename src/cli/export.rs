@@ -125,7 +125,7 @@ fn place(path: &Path, args: &ExportArgs, model: &Model, format: &Exporter) -> Re
 /// Writes the file and those beside it; their names.
 fn write(exported: &Exported, output: Option<&Path>) -> Result<Vec<String>, CliError> {
     let Some(path) = output else {
-        std::io::stdout().lock().write_all(&exported.bytes)?;
+        std::io::stdout().lock().write_all(&exported.bytes).map_err(super::output::unwritten)?;
         return Ok(Vec::new());
     };
     save::write(exported, path).map_err(|e| {

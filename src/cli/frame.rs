@@ -52,8 +52,7 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
         FrameFormat::Ansi => transcript::ansi(&buf),
         FrameFormat::Svg => transcript::svg(&buf),
     };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(output::unwritten)
 }
 
 /// The log of what the keys did, behind the log that it goes on from.

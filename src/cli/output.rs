@@ -155,19 +155,24 @@ pub fn skin(common: &Common, plain: bool) -> Skin {
 /// Writes a line to standard output, hidden characters escaped.
 pub fn line(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", shown(text))?;
-    Ok(())
+    writeln!(out, "{}", shown(text)).map_err(unwritten)
+}
+
+/// Why standard output could not be written.
+pub fn unwritten(error: std::io::Error) -> CliError {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return CliError::Closed;
+    }
+    CliError::Input(anyhow::Error::new(error).context("standard output cannot be written; make room where it goes"))
 }
 
 /// Writes the pieces of one long line to standard output as they come, hidden characters escaped.
 pub fn pieces(pieces: impl Iterator<Item = String>) -> Result<(), CliError> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for piece in pieces {
-        out.write_all(shown(&piece).as_bytes())?;
+        out.write_all(shown(&piece).as_bytes()).map_err(unwritten)?;
     }
-    writeln!(out)?;
-    out.flush()?;
-    Ok(())
+    writeln!(out).and_then(|()| out.flush()).map_err(unwritten)
 }
 
 /// Writes a line to standard error, hidden characters escaped; nobody has to be there to read it.

@@ -216,8 +216,9 @@ impl Apply<'_> {
         let needs: u64 = missing.map(|n| layout.files[n].bytes).sum();
         match free(self.out) {
             Some(free) if free < needs => {
-                let mb = |b: u64| b.div_ceil(1_000_000);
-                Err(ApplyError::Space { path: self.out.to_owned(), needs: mb(needs), free: mb(free) })
+                // Never the same number twice: what is needed is rounded up, what is free down.
+                let (needs, free) = (needs.div_ceil(1_000_000), free / 1_000_000);
+                Err(ApplyError::Space { path: self.out.to_owned(), needs, free })
             }
             // Only now: what there is no room for leaves no mark that another plan would trip over.
             _ => fs::write(&mark, &self.mark).map_err(writing(&mark)),

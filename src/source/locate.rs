@@ -126,7 +126,9 @@ fn in_folder(folder: &Path, hub: Option<String>) -> Result<Found, OpenError> {
     } else {
         return Err(undecided(&found, &all, &indexes, &tensors));
     }
-    let parts = folders_with_tensors(&all);
+    let mut parts = folders_with_tensors(&all);
+    // Parts such as a pooling layer's matrix may be stored in the older form.
+    parts.extend(folders(&all, |folder| exists(&folder.join("pytorch_model.bin")) && tensors(folder).is_empty()));
     if !parts.is_empty() {
         found.notes.push(format!("folders that hold tensors of their own are left out: {}", listed(&parts)));
     }
@@ -206,8 +208,13 @@ fn tensors_of(all: &[PathBuf]) -> Vec<PathBuf> {
 
 /// Folders among these entries that hold tensors, with a slash behind their names.
 fn folders_with_tensors(all: &[PathBuf]) -> Vec<String> {
+    folders(all, |folder| !tensors(folder).is_empty())
+}
+
+/// Folders among these entries that are of a kind, hidden ones left out.
+fn folders(all: &[PathBuf], of_kind: impl Fn(&Path) -> bool) -> Vec<String> {
     let hidden = |p: &Path| name_of(p).starts_with('.');
-    all.iter().filter(|p| !hidden(p) && p.is_dir() && !tensors(p).is_empty()).map(|p| name_of(p) + "/").collect()
+    all.iter().filter(|p| !hidden(p) && p.is_dir() && of_kind(p)).map(|p| name_of(p) + "/").collect()
 }
 
 /// The first three names, and how many more there are.

@@ -32,7 +32,7 @@ pub fn open(found: &Found) -> Result<(Model, Weights), OpenError> {
     }
     if let Some(index) = &index {
         check_index(&mut model, index)?;
-        left_out(&mut model, &paths);
+        left_out(&mut model, index);
     }
     if let Some(path) = &found.config {
         read_config(&mut model, path);
@@ -147,10 +147,14 @@ fn check_index(model: &mut Model, index: &Index) -> Result<(), OpenError> {
 }
 
 /// Remarks on files of the folder that hold tensors and belong to no part of what was opened.
-fn left_out(model: &mut Model, paths: &[PathBuf]) {
-    let Some(folder) = paths.first().and_then(|p| p.parent()) else { return };
-    let others: Vec<String> =
-        super::locate::tensors(folder).into_iter().filter(|p| !paths.contains(p)).map(|p| file_name(&p)).collect();
+fn left_out(model: &mut Model, index: &Index) {
+    let folder = index.path.parent().unwrap_or(Path::new(""));
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let others: Vec<String> = super::locate::tensors(folder)
+        .into_iter()
+        .filter(|p| !index.files.iter().any(|f| f.file_name() == p.file_name()))
+        .map(|p| file_name(&p))
+        .collect();
     if !others.is_empty() && !model.notes.iter().any(|n| n.contains(&others[0])) {
         model.notes.push(format!("the index does not name {}: left out", super::locate::listed(&others)));
     }
