@@ -26,5 +26,6 @@ pub mod screen;
 pub mod session;
 pub mod source;
 pub mod terminal;
+pub mod text;
 pub mod treat;
 pub mod widgets;

@@ -492,3 +492,75 @@ fn keys_are_answered_while_twenty_thousand_layers_are_measured() {
     assert_eq!(pty.ends_within(Duration::from_secs(5)), 0);
     pty.restored();
 }
+/// Run by the test below in a pseudo-terminal of its own: a session whose file is cut short under it.
+#[test]
+fn child_that_loses_its_file() {
+    let Some(path) = std::env::var_os("SLIMSCOPE_TEST_LOST") else { return };
+    let mut session = slimscope::terminal::session::Session::open().unwrap();
+    let mapped = slimscope::source::mapped::Mapped::open(Path::new(&path)).unwrap();
+    let bytes = mapped.bytes().unwrap();
+    session.draw((60, 20), |buf| drop(buf.set_string(0, 0, "drawn", ratatui::style::Style::default()))).unwrap();
+    session.mouse(true).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    // Two threads meet it at once; neither gets a number.
+    std::thread::scope(|scope| {
+        let sum = || assert_eq!(bytes.iter().map(|b| u64::from(*b)).sum::<u64>(), u64::MAX);
+        scope.spawn(sum);
+        scope.spawn(sum);
+    });
+}
+
+#[test]
+fn a_file_cut_short_while_it_is_read_restores_the_terminal_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.safetensors");
+    std::fs::write(&path, vec![1; 1 << 20]).unwrap();
+    let child = std::env::current_exe().unwrap();
+    let mut command = CommandBuilder::new("sh");
+    let script = format!("{} child_that_loses_its_file --exact --nocapture; echo status $?; stty -a", child.display());
+    command.args(["-c", &script]);
+    command.env("SLIMSCOPE_TEST_LOST", &path);
+    let mut pty = Pty::run(command, 100, 30);
+    let text = pty.shows("status 1\n");
+    assert!(text.contains("cut.safetensors: was cut short"), "{text}");
+    pty.restored();
+    let text = pty.wait("the settings of the terminal", |s| s.contains("icanon"));
+    assert!(!text.contains("-icanon") && !text.contains("-echo "), "still raw: {text}");
+    pty.ends_within(Duration::from_secs(5));
+}
+
+#[test]
+fn keys_come_from_the_terminal_where_standard_input_is_a_pipe() {
+    let mut command = CommandBuilder::new("sh");
+    let model = format!("{}/sample_models/digits_mlp", env!("CARGO_MANIFEST_DIR"));
+    command.args(["-c", &format!("echo {model} | xargs {}", env!("CARGO_BIN_EXE_slimscope"))]);
+    let mut pty = Pty::run(command, 100, 32);
+    pty.shows("keep 100.0%");
+    pty.keys("q");
+    assert_eq!(pty.ends_within(Duration::from_secs(10)), 0);
+    pty.restored();
+}
+
+#[test]
+fn a_terminal_that_cannot_move_its_cursor_is_refused_in_plain_words() {
+    let mut command = CommandBuilder::new("sh");
+    command.args(["-c", &format!("TERM=dumb {}; echo status $?", env!("CARGO_BIN_EXE_slimscope"))]);
+    let mut pty = Pty::run(command, 100, 32);
+    let text = pty.shows("status 2");
+    assert!(text.contains("TERM is `dumb`"), "{text}");
+    let written = String::from_utf8_lossy(&pty.written.lock().unwrap()).into_owned();
+    assert!(!written.contains('\x1b'), "{written:?}");
+    pty.ends_within(Duration::from_secs(5));
+}
+
+#[test]
+fn without_a_locale_only_ascii_is_drawn() {
+    let mut command = CommandBuilder::new("sh");
+    let program = env!("CARGO_BIN_EXE_slimscope");
+    command.args(["-c", &format!("unset LANG LC_ALL LC_CTYPE; {program}")]);
+    let mut pty = Pty::run(command, 100, 32);
+    pty.shows("keep 100.0%");
+    assert!(pty.contents().is_ascii(), "{}", pty.contents());
+    pty.keys("q");
+    assert_eq!(pty.ends_within(Duration::from_secs(10)), 0);
+}

@@ -2,7 +2,7 @@
 
 use super::args::{ApplyArgs, Common, Form, InspectFormat};
 use super::error::CliError;
-use super::output::{Meter, line, open_with, stop_on_interrupt};
+use super::output::{Meter, line, open_noted, stop_on_interrupt};
 use super::plan;
 use crate::engine::{Progress, Settings};
 use crate::export::{self, Apply, ApplyError, Check, Limits, Written};
@@ -21,7 +21,7 @@ const NOTE: &str = "layers in rank_dict of config.json are stored as two factors
 
 /// Writes and checks.
 pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
-    let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
+    let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (plan, made) = plan::read_made(&args.plan, &model, args.force)?;
     let treatments: Vec<Treatment> = model.layers.iter().map(|l| plan.treatment(l.id)).collect();

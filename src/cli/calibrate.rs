@@ -20,7 +20,7 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
     let place = device::device(args.device.as_deref()).map_err(|e| failed(e.into()))?;
     let (model, weights) = open(Some(&args.model))?;
     for note in &model.notes {
-        eprintln!("note: {note}");
+        remark!("note: {note}");
     }
     runnable(&model).map_err(|why| not_run(&model, &why))?;
     let data = data(&model, args)?;
@@ -52,7 +52,7 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
     let calibration = result.map_err(failed)?.ok_or_else(stopped)?;
     let size = calibration.write(&model, &args.output, &mut || !asked()).map_err(told)?.ok_or_else(stopped)?;
     for remark in &calibration.remarks {
-        eprintln!("note: {remark}");
+        remark!("note: {remark}");
     }
     match args.format {
         InspectFormat::Json => line(&object(&calibration, size, &args.output, &device::named(&place)).to_string()),
@@ -72,7 +72,7 @@ fn data(model: &Model, args: &CalibrateArgs) -> Result<Data, CliError> {
     let data = Data::open(path, model).map_err(told)?;
     let beside = Data::beside(model).ok().flatten();
     if beside.is_some_and(|b| same(&b.path, path)) {
-        eprintln!("note: {} is what quality is measured on: results will look better than they are", path.display());
+        remark!("note: {} is what quality is measured on: results will look better than they are", path.display());
     }
     Ok(data)
 }

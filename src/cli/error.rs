@@ -1,5 +1,6 @@
 //! Errors of the command line: one line that names the file and the remedy, then what caused it.
 
+use super::output::remark;
 use crate::engine::EngineError;
 use crate::source::OpenError;
 use std::error::Error;
@@ -43,13 +44,13 @@ impl CliError {
         if matches!(self, Self::Closed) {
             return;
         }
-        eprintln!("slimscope: {self}");
+        remark(&format!("slimscope: {self}"));
         let mut cause = match self {
             Self::Input(e) => e.source(),
             _ => self.source(),
         };
         while let Some(error) = cause {
-            eprintln!("caused by: {error}");
+            remark(&format!("caused by: {error}"));
             cause = error.source();
         }
     }

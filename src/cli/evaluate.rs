@@ -2,7 +2,7 @@
 
 use super::args::{Common, EvaluateArgs, InspectFormat};
 use super::error::CliError;
-use super::output::{Meter, line, open_with, stop_on_interrupt};
+use super::output::{Meter, line, open_noted, stop_on_interrupt};
 use super::plan;
 use crate::evaluate::data::Wanted;
 use crate::evaluate::{Data, DataError, Measured, Metric, Network, RunError, Slice, device, measure, runnable, treat};
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// Runs the model and says what it scores.
 pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
     let place = device::device(args.device.as_deref()).map_err(failed)?;
-    let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
+    let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let path = model.path.display();
     runnable(&model).map_err(|why| CliError::Usage(format!("{path}: slimscope does not run it: {why}")))?;
     let plan = args.plan.as_deref().map(|path| plan::read(path, &model, args.force)).transpose()?;
@@ -53,7 +53,7 @@ pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
     meter.clear();
     let measured = measured.map_err(failed)?.ok_or_else(stopped)?;
     if !unheard.is_empty() {
-        eprintln!("note: {}", not_run(&model, &unheard));
+        remark!("note: {}", not_run(&model, &unheard));
     }
     match args.format {
         InspectFormat::Json => {

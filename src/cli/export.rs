@@ -3,7 +3,7 @@
 use super::args::{Common, ExportArgs, InspectFormat};
 use super::error::CliError;
 use super::gather::Gather;
-use super::output::{line, open_with, settings};
+use super::output::{line, open_noted, settings};
 use super::plan;
 use crate::engine::Settings;
 use crate::export::lint::{Finding, Severity, TARGETS, Target, findings, lines};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
     let format = format(args)?;
     let target = target(args, format)?;
-    let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
+    let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (plan, made) = plan::read_made(&args.plan, &model, args.force)?;
     // Sizes alone: nothing of a weight is needed for what rules look at.
@@ -38,7 +38,7 @@ pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
         return strict(args, &found);
     };
     if args.format == InspectFormat::Table || output.is_none() {
-        found.iter().for_each(|f| eprintln!("{}", f.line()));
+        found.iter().for_each(|f| remark!("{}", f.line()));
     }
     strict(args, &found)?;
     if let Some(path) = output {
@@ -65,7 +65,7 @@ pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
         summary["notes"] = json!(notes);
         return line(&summary.to_string());
     }
-    notes.iter().for_each(|n| eprintln!("{}: {n}", format.name));
+    notes.iter().for_each(|n| remark!("{}: {n}", format.name));
     if output.is_some() { line(&format!("written: {}", written.join(", "))) } else { Ok(()) }
 }
 
@@ -125,7 +125,7 @@ fn place(path: &Path, args: &ExportArgs, model: &Model, format: &Exporter) -> Re
 /// Writes the file and those beside it; their names.
 fn write(exported: &Exported, output: Option<&Path>) -> Result<Vec<String>, CliError> {
     let Some(path) = output else {
-        std::io::stdout().lock().write_all(&exported.bytes)?;
+        std::io::stdout().lock().write_all(&exported.bytes).map_err(super::output::unwritten)?;
         return Ok(Vec::new());
     };
     save::write(exported, path).map_err(|e| {

@@ -6,7 +6,7 @@ use super::{output, plan, quality, sessions};
 use crate::drive::{self, Drive};
 use crate::screen;
 use crate::session::{Line, Opened};
-use crate::widgets::transcript;
+use crate::widgets::{Glyphs, transcript};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::io::Write;
@@ -20,7 +20,7 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
         let names = "<enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <c-x>, or <rest> to wait for what is being measured";
         CliError::Usage(format!("--keys: {k} is no key: one character, or {names}"))
     })?;
-    let (model, weights) = output::open_with(args.model.as_deref(), args.calibration.as_deref())?;
+    let (model, weights) = output::open_noted(args.model.as_deref(), args.calibration.as_deref())?;
     let plan = args.plan.as_deref().map(|path| plan::read(path, &model, args.force)).transpose()?;
     let mut settings = output::settings(common);
     let model = Arc::new(model);
@@ -41,14 +41,18 @@ pub fn run(common: &Common, args: &Frame) -> Result<(), CliError> {
     }
     drive.settle();
     let mut buf = Buffer::empty(Rect::new(0, 0, size.0, size.1));
-    screen::draw(&drive.app, output::skin(common, args.format == FrameFormat::Text), &mut buf);
+    let mut skin = output::skin(common, args.format == FrameFormat::Text);
+    if args.format == FrameFormat::Svg && common.glyphs.is_none() {
+        // A picture brings its own characters.
+        skin.glyphs = Glyphs::Braille;
+    }
+    screen::draw(&drive.app, skin, &mut buf);
     let text = match args.format {
         FrameFormat::Text => transcript::text(&buf),
         FrameFormat::Ansi => transcript::ansi(&buf),
         FrameFormat::Svg => transcript::svg(&buf),
     };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(output::unwritten)
 }
 
 /// The log of what the keys did, behind the log that it goes on from.

@@ -2,7 +2,7 @@
 
 use super::args::{Inspect, InspectFormat};
 use super::error::CliError;
-use super::output::{line, open};
+use super::output::{line, open, pieces};
 use crate::model::Model;
 use crate::report::{json, table::Table};
 use crate::widgets::number::{bytes, count, grouped};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub fn run(args: &Inspect) -> Result<(), CliError> {
     let (model, _) = open(Some(&args.model))?;
     match args.format {
-        InspectFormat::Json => line(&object(&model).to_string()),
+        InspectFormat::Json => json_lines(&model),
         InspectFormat::Table => table(&model),
     }
 }
@@ -26,7 +26,29 @@ fn dtypes(model: &Model) -> BTreeMap<&'static str, u64> {
     out
 }
 
-fn object(model: &Model) -> Value {
+/// One object, its layers one at a time: a header of 100,000 tensors is not held as JSON values.
+fn json_lines(model: &Model) -> Result<(), CliError> {
+    let object = |map: Map<String, Value>| {
+        let text = Value::Object(map).to_string();
+        text[1..text.len() - 1].to_owned()
+    };
+    let comma = |first: bool| if first { "" } else { "," };
+    let head = format!("{{{},\"layers\":[", object(head(model)));
+    let layers = model.layers.iter().enumerate();
+    let layers = layers.map(|(i, l)| format!("{}{}", comma(i == 0), Value::from(json::header(model, l))));
+    let others = model.not_weights.iter().filter_map(|(id, why)| {
+        let t = model.tensors.get(*id)?;
+        Some(serde_json::json!({"tensor": t.name, "dtype": t.dtype.name(), "shape": t.shape, "why": why}))
+    });
+    let others = others.enumerate().map(|(i, value)| format!("{}{value}", comma(i == 0)));
+    let notes =
+        if model.notes.is_empty() { String::new() } else { format!(",\"notes\":{}", Value::from(model.notes.clone())) };
+    let begin = std::iter::once(head).chain(layers).chain(std::iter::once("],\"not_weights\":[".to_owned()));
+    pieces(begin.chain(others).chain(std::iter::once(format!("]{notes}}}"))))
+}
+
+/// What stands before the layers.
+fn head(model: &Model) -> Map<String, Value> {
     let mut map = Map::new();
     let files: Vec<&str> = model.files.iter().map(|f| f.name.as_str()).collect();
     map.insert("model".into(), model.name.clone().into());
@@ -40,17 +62,7 @@ fn object(model: &Model) -> Value {
     );
     map.insert("architecture".into(), model.architecture().map_or(Value::Null, Into::into));
     map.insert("blocks".into(), model.blocks().into());
-    let layers: Vec<Value> = model.layers.iter().map(|l| json::header(model, l).into()).collect();
-    map.insert("layers".into(), layers.into());
-    let others = model.not_weights.iter().filter_map(|(id, why)| {
-        let t = model.tensors.get(*id)?;
-        Some(serde_json::json!({"tensor": t.name, "dtype": t.dtype.name(), "shape": t.shape, "why": why}))
-    });
-    map.insert("not_weights".into(), others.collect::<Vec<_>>().into());
-    if !model.notes.is_empty() {
-        map.insert("notes".into(), model.notes.clone().into());
-    }
-    Value::Object(map)
+    map
 }
 
 fn table(model: &Model) -> Result<(), CliError> {

@@ -23,7 +23,7 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     let (model, weights) = open(Some(&args.model))?;
     let mut chosen = choose(&model, &args.layers)?;
     for note in &model.notes {
-        eprintln!("note: {note}");
+        remark!("note: {note}");
     }
     let certify = args.with.contains(&With::Certificate);
     let probes: Vec<&'static dyn Probe> = if args.double { in_double() } else { PROBES.to_vec() };
@@ -51,16 +51,17 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
         table: table(certify),
         heads: None,
     };
-    let gather = Gather { model: &model, weights, layers: &chosen, probes, certify, settings };
+    let gather = Gather { model: &model, weights: weights.clone(), layers: &chosen, probes, certify, settings };
     let facts = gather.run(&mut |facts, meter| out.write_ready(facts, meter, false))?;
     out.write_ready(&facts, &mut Meter::default(), true)?;
     out.finish()?;
+    weights.check(&model)?;
     let Some(cache) = cache else { return Ok(()) };
     match cache.lost() {
         (0, _) => Ok(()),
         (_, why) if shard.is_some() => Err(unkept(&cache, &why)),
         (lost, why) => {
-            eprintln!("note: {lost} measurements could not be kept in {}: {why}", cache.folder().display());
+            remark!("note: {lost} measurements could not be kept in {}: {why}", cache.folder().display());
             Ok(())
         }
     }

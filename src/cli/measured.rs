@@ -113,7 +113,7 @@ pub fn improve(
     let time = wish.time.saturating_sub(weighing);
     if time < wish.time / 2 {
         let told = |t: Duration| crate::widgets::number::duration(t);
-        eprintln!(
+        remark!(
             "note: weighing what could be done took {} of {}: give --time more for trials",
             told(weighing),
             told(wish.time)
@@ -192,18 +192,23 @@ fn tell(found: &Found, slice: &Slice) {
     let d = difference(&found.measured, &found.dense);
     let unit = if found.dense.metric == Metric::Accuracy { "accuracy" } else { "bits/byte" };
     let [trials, better] = found.trials;
-    eprintln!(
+    remark!(
         "measured on {}: {unit} {:.4} dense, {:.4} under the plan; {trials} trials, {better} better than all before",
-        slice.name, found.dense.value, found.measured.value
+        slice.name,
+        found.dense.value,
+        found.measured.value
     );
-    eprintln!(
+    remark!(
         "excess loss {:.4} ±{:.4} nats, from {:.4} where the search began ({})",
-        d.nats, d.nats_error, found.began.1.nats, found.began.0
+        d.nats,
+        d.nats_error,
+        found.began.1.nats,
+        found.began.0
     );
     if let Some(predicted) = found.predicted {
-        eprintln!("the layers' expected losses add up to {predicted:.4} nats: the rest is how they act on each other");
+        remark!("the layers' expected losses add up to {predicted:.4} nats: the rest is how they act on each other");
     }
-    eprintln!("it was chosen by this slice: `slimscope evaluate --plan` on other data says what it is worth");
+    remark!("it was chosen by this slice: `slimscope evaluate --plan` on other data says what it is worth");
 }
 
 fn failed(error: RunError) -> CliError {

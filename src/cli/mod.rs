@@ -1,5 +1,10 @@
 //! The words on the command line, and one file for each command.
 
+/// Writes a remark to standard error, hidden characters escaped.
+macro_rules! remark {
+    ($($words:tt)*) => { $crate::cli::output::remark(&format!($($words)*)) };
+}
+
 mod apply;
 mod args;
 mod calibrate;
@@ -26,7 +31,10 @@ use std::process::ExitCode;
 
 /// Runs the program; the exit status is 0 done, 1 input found wanting, 2 command line wrong or not supported.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
@@ -34,6 +42,18 @@ pub fn main() -> ExitCode {
             error.code()
         }
     }
+}
+
+/// Shows help, or what is wrong with the command line; arguments that hold hidden characters are escaped.
+fn misread(error: &clap::Error) -> ExitCode {
+    let hides = |a: std::ffi::OsString| a.to_string_lossy().contains(crate::text::is_hidden);
+    if std::env::args_os().any(hides) {
+        error.render().to_string().trim_end().lines().for_each(output::remark);
+    } else {
+        // Whoever would read it may be gone.
+        let _ = error.print();
+    }
+    ExitCode::from(error.exit_code() as u8)
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, CliError> {

@@ -8,6 +8,7 @@ use crate::engine::{Progress, Settings};
 use crate::model::{Layer, LayerId, Model};
 use crate::screen::Skin;
 use crate::source::{self, Weights};
+use crate::text::shown;
 use crate::widgets::number::{bytes, duration};
 use crate::widgets::theme::Surroundings;
 use crate::widgets::{Depth, Glyphs, Theme};
@@ -25,6 +26,18 @@ pub fn open(path: Option<&Path>) -> Result<(Model, Weights), CliError> {
     })
 }
 
+/// Opens as [`open_with`] does, and writes the remarks on how the checkpoint was read to standard error.
+pub fn open_noted(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Model, Weights), CliError> {
+    let (model, weights) = open_with(path, calibration)?;
+    notes(&model);
+    Ok((model, weights))
+}
+
+/// Writes the remarks on how a checkpoint was read to standard error.
+pub fn notes(model: &Model) {
+    model.notes.iter().for_each(|note| remark!("note: {note}"));
+}
+
 /// Opens a checkpoint, or the bundled sample, and what a calibration pass saw of it.
 pub fn open_with(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Model, Weights), CliError> {
     let (mut model, weights) = open(path)?;
@@ -34,7 +47,6 @@ pub fn open_with(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Mod
         let count = attached.missing.len();
         let what = if count == 1 { "1 layer".to_owned() } else { format!("{count} layers, such as") };
         let note = format!("{}: holds nothing of {what} {first}", file.display());
-        eprintln!("note: {note}");
         model.notes.push(note);
     }
     Ok((model, weights))
@@ -140,11 +152,32 @@ pub fn skin(common: &Common, plain: bool) -> Skin {
     Skin { theme: Theme { depth }, glyphs }
 }
 
-/// Writes a line to standard output.
+/// Writes a line to standard output, hidden characters escaped.
 pub fn line(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(())
+    writeln!(out, "{}", shown(text)).map_err(unwritten)
+}
+
+/// Why standard output could not be written.
+pub fn unwritten(error: std::io::Error) -> CliError {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return CliError::Closed;
+    }
+    CliError::Input(anyhow::Error::new(error).context("standard output cannot be written; make room where it goes"))
+}
+
+/// Writes the pieces of one long line to standard output as they come, hidden characters escaped.
+pub fn pieces(pieces: impl Iterator<Item = String>) -> Result<(), CliError> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for piece in pieces {
+        out.write_all(shown(&piece).as_bytes()).map_err(unwritten)?;
+    }
+    writeln!(out).and_then(|()| out.flush()).map_err(unwritten)
+}
+
+/// Writes a line to standard error, hidden characters escaped; nobody has to be there to read it.
+pub fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown(text));
 }
 
 /// Progress on standard error, when that is a terminal; one line, overwritten.

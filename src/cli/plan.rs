@@ -4,7 +4,7 @@ use super::args::{Common, Errors, Group, InspectFormat, Of, PlanArgs, Treat};
 use super::error::CliError;
 use super::gather::Gather;
 use super::measured;
-use super::output::{Meter, line, matching, open_with, settings, stop_on_interrupt, write_whole};
+use super::output::{Meter, line, matching, open_noted, settings, stop_on_interrupt, write_whole};
 use super::sessions;
 use crate::engine::{Settings, weigh};
 use crate::model::{Layer, LayerId, Model};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Makes a plan.
 pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     let wish = Wish::of(args)?;
-    let (model, weights) = open_with(Some(&args.model), args.calibration.as_deref())?;
+    let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (mut plan, before) = match (&args.plan, &args.replay) {
         (Some(path), _) => read_made(path, &model, args.force)?,
@@ -128,7 +128,7 @@ pub fn read(path: &Path, model: &Model, force: bool) -> Result<Plan, CliError> {
 /// Reads a plan for a model, and how it was made.
 pub fn read_made(path: &Path, model: &Model, force: bool) -> Result<(Plan, Made), CliError> {
     let named = |e: &dyn std::fmt::Display| CliError::Input(anyhow::anyhow!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
+    let text = crate::source::regular::text(path, 256 << 20).map_err(|e| named(&e))?;
     let file = PlanFile::parse(&text).map_err(|e| named(&e))?;
     let plan = file.plan(model, force).map_err(|e| named(&e))?;
     Ok((plan, file.made.unwrap_or_default()))
@@ -411,7 +411,7 @@ fn apply(
                 let mut treatment = match same {
                     Some(Same::Prune(prune)) => {
                         if let Err(why) = prune.criterion.applies(layer, prune.pattern) {
-                            eprintln!("note: {}: {}: {why}: it stays as it is", prune.criterion.name(), layer.name);
+                            remark!("note: {}: {}: {why}: it stays as it is", prune.criterion.name(), layer.name);
                             continue;
                         }
                         Treatment { prune: (prune.remove > 0.0).then_some(*prune), ..Treatment::default() }
@@ -426,7 +426,7 @@ fn apply(
                     Some(Same::Rule(rule, _)) => {
                         let rank = rule.rank(layer, facts.of(layer.id), form);
                         if rank.is_none() {
-                            eprintln!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
+                            remark!("note: {} finds no rank for {}: it stays dense", rule.name(), layer.name);
                         }
                         Treatment { rank, ..Treatment::default() }
                     }

@@ -17,7 +17,7 @@ pub fn store() -> Option<Store> {
 /// Replays a log for a model.
 pub fn replay(path: &Path, model: &Model, force: bool) -> Result<Replayed, CliError> {
     let named = |e: &dyn std::fmt::Display| CliError::Input(anyhow::anyhow!("{}: {e}", path.display()));
-    let text = std::fs::read(path).map_err(|e| named(&e))?;
+    let text = crate::source::regular::read(path, 1 << 30).map_err(|e| named(&e))?;
     session::replay(model, &text, force).map_err(|e| named(&e))
 }
 

@@ -7,6 +7,7 @@ mod slice;
 use super::DataError;
 use crate::config::sample;
 use crate::model::Model;
+use crate::source::regular;
 use crate::source::safetensors::explain;
 use safetensors::{SafeTensors, tensor::TensorView};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ pub struct Data {
     pub kind: Kind,
 }
 
+/// Data longer than this is not read at once.
+const MOST: u64 = 64 << 30;
+
 /// Text or images.
 #[derive(Debug, Clone)]
 pub enum Kind {
@@ -56,8 +60,8 @@ impl Data {
     /// Data of a file: `.txt` is text, `.safetensors` holds what the model takes. A model whose config.json is of the
     /// type `sequential` takes images, any other text.
     pub fn open(path: &Path, model: &Model) -> Result<Self, DataError> {
-        let bytes = std::fs::read(path)
-            .map_err(|e| DataError::caused(path, "cannot be read", "check that it exists and may be read", e))?;
+        let bytes =
+            regular::read(path, MOST).map_err(|e| DataError::caused(path, "cannot be read", regular::remedy(&e), e))?;
         let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
         match ending.as_deref() {
             Some("safetensors") => read(path, &bytes, model),

@@ -22,7 +22,7 @@ use crate::model::encode::{encode, encode_new};
 use crate::model::{Layer, Matrix, Model};
 use crate::numerics::{KeepGoing, norms};
 use crate::plan::Plan;
-use crate::source::Weights;
+use crate::source::{Weights, regular};
 use crate::treat::{prune, treated};
 use error::{reading, writing};
 use layout::{FileLayout, Job, Layout, Part};
@@ -92,6 +92,7 @@ type Finishing<'scope> = Option<ScopedJoinHandle<'scope, Result<(), ApplyError>>
 impl Apply<'_> {
     /// Writes; `progress` is told how many bytes of how many are done.
     pub fn run(&self, progress: Telling<'_>, keep_going: KeepGoing<'_>) -> Result<Written, ApplyError> {
+        self.check_config()?;
         let layout = Layout::of(self.model, self.weights, self.plan, self.form)?;
         self.prepare(&layout)?;
         let result = self.files(&layout, progress, keep_going);
@@ -215,8 +216,9 @@ impl Apply<'_> {
         let needs: u64 = missing.map(|n| layout.files[n].bytes).sum();
         match free(self.out) {
             Some(free) if free < needs => {
-                let mb = |b: u64| b.div_ceil(1_000_000);
-                Err(ApplyError::Space { path: self.out.to_owned(), needs: mb(needs), free: mb(free) })
+                // Never the same number twice: what is needed is rounded up, what is free down.
+                let (needs, free) = (needs.div_ceil(1_000_000), free / 1_000_000);
+                Err(ApplyError::Space { path: self.out.to_owned(), needs, free })
             }
             // Only now: what there is no room for leaves no mark that another plan would trip over.
             _ => fs::write(&mark, &self.mark).map_err(writing(&mark)),
@@ -233,9 +235,17 @@ impl Apply<'_> {
         keep_going: KeepGoing<'_>,
     ) -> Result<File, ApplyError> {
         let path = self.partial(number);
+        if let Some(folder) = path.parent() {
+            // A shard may lie in a folder below.
+            fs::create_dir_all(folder).map_err(writing(folder))?;
+        }
         let mut out = File::create(&path).map_err(writing(&path))?;
         let from = &self.model.files[number].path;
-        let mut source = File::open(from).map_err(reading(from))?;
+        let (mut source, _) = regular::open(from).map_err(reading(from))?;
+        if !self.weights.is_current(number) {
+            let changed = io::Error::new(io::ErrorKind::InvalidData, "was written again since it was opened");
+            return Err(reading(from)(changed));
+        }
         for part in &layout.parts {
             match part {
                 Part::New(bytes) => {
@@ -263,7 +273,11 @@ impl Apply<'_> {
                 }
             }
         }
-        Ok(out)
+        if self.weights.is_current(number) {
+            return Ok(out);
+        }
+        let changed = io::Error::new(io::ErrorKind::InvalidData, "was written again while it was read");
+        Err(reading(from)(changed))
     }
 
     /// Makes a layer's bytes.

@@ -145,6 +145,13 @@ pub enum PlanError {
     },
 }
 
+/// The place and the message of a TOML error, without the excerpt of the file that follows it.
+fn one_line(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let place = text.lines().next().unwrap_or_default();
+    if place == error.message() { place.to_owned() } else { format!("{place}: {}", error.message()) }
+}
+
 /// What tells one checkpoint from another without reading a weight: a blake3 of all tensors' names, types and shapes.
 pub fn fingerprint(model: &Model) -> String {
     let mut lines: Vec<String> = model
@@ -169,7 +176,7 @@ impl PlanFile {
 
     /// Reads a file's text.
     pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let file: Self = toml::from_str(text).map_err(|e| PlanError::Form(e.to_string().trim_end().to_owned()))?;
+        let file: Self = toml::from_str(text).map_err(|e| PlanError::Form(one_line(&e)))?;
         if file.version == VERSION { Ok(file) } else { Err(PlanError::Version(file.version)) }
     }
 

@@ -1,5 +1,6 @@
 //! JSON objects as CSV: nested fields become columns named `outer.inner`.
 
+use crate::text::shown;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -38,17 +39,18 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// One line, cells quoted where they must be (RFC 4180).
+/// One line, cells quoted where they must be (RFC 4180), hidden characters escaped: a row is always one line.
 pub fn line<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     let mut out = String::new();
     for (i, cell) in cells.into_iter().enumerate() {
+        let cell = shown(cell);
         if i > 0 {
             out.push(',');
         }
-        if cell.contains([',', '"', '\n', '\r']) {
+        if cell.contains([',', '"']) {
             let _ = write!(out, "\"{}\"", cell.replace('"', "\"\""));
         } else {
-            out.push_str(cell);
+            out.push_str(&cell);
         }
     }
     out

@@ -1,6 +1,11 @@
 //! Text in columns.
 
+use crate::text::shown;
 use crate::widgets::width;
+use std::borrow::Cow;
+
+/// Cells wider than this do not widen their column: one name of 100,000 characters would blow up every line.
+const WIDEST: usize = 200;
 
 /// A table whose columns are as wide as their longest cell.
 #[derive(Debug, Default)]
@@ -16,14 +21,15 @@ impl Table {
         let right = heads.iter().map(|h| h.starts_with('>')).collect();
         Self { heads: heads.iter().map(|h| h.trim_start_matches('>').to_owned()).collect(), right, rows: Vec::new() }
     }
-    /// Adds a row.
+    /// Adds a row; hidden characters of its cells are escaped.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.into_iter().map(|c| if let Cow::Owned(safe) = shown(&c) { safe } else { c }).collect());
     }
     /// The lines, heads first.
     pub fn lines(&self) -> Vec<String> {
         let all = || std::iter::once(&self.heads).chain(&self.rows);
-        let wide = |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).max().unwrap_or(0);
+        let wide =
+            |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).filter(|w| *w <= WIDEST).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.heads.len()).map(wide).collect();
         all()
             .map(|row| {

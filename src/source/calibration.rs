@@ -4,9 +4,9 @@
 //! `<layer>.mean` (in) and `<layer>.gradient` (out), all F32; metadata `tokens`. Gram matrices stay in the mapped file until
 //! somebody asks.
 
-use super::OpenError;
 use super::mapped::Mapped;
 use super::safetensors::explain_with;
+use super::{OpenError, regular};
 use crate::model::inputs::{Held, Inputs, InputsError};
 use crate::model::{Kind, Model};
 use safetensors::SafeTensors;
@@ -52,8 +52,7 @@ pub struct Attached {
 
 /// Opens a calibration file: reads its header, no matrix.
 pub fn open(path: &Path) -> Result<Calibration, OpenError> {
-    let file = Mapped::open(path)
-        .map_err(|e| OpenError::caused(path, "cannot be opened", "check that it exists and may be read", e))?;
+    let file = Mapped::open(path).map_err(|e| OpenError::caused(path, "cannot be opened", regular::remedy(&e), e))?;
     let broken = |what: String| OpenError::broken(path, what, AGAIN);
     let bytes = file.all();
     let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| explain_with(path, bytes, e, AGAIN))?;

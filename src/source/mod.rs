@@ -1,9 +1,13 @@
 //! How bytes become a model: one file per format. Reads headers at once, tensors one at a time when asked.
 
 pub mod calibration;
+pub mod config;
 mod gains;
+mod header;
+mod hub;
 pub mod locate;
 pub mod mapped;
+pub mod regular;
 pub mod safetensors;
 pub mod weights;
 

@@ -2,30 +2,37 @@
 
 use super::locate::Found;
 use super::mapped::Mapped;
-use super::{OpenError, Weights};
-use crate::model::{DType, File, Model, Tensor};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError};
+use super::{OpenError, Weights, config, header, regular};
+use crate::model::{File, Model, Tensor};
+use safetensors::tensor::SafeTensorError;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
 
 const AGAIN: &str = "download or save it again";
+/// An index longer than this is none.
+const MOST: u64 = 128 << 20;
 
 /// Opens the files that were located.
 pub fn open(found: &Found) -> Result<(Model, Weights), OpenError> {
-    let mut model =
-        Model { name: found.name.clone(), path: found.path.clone(), format: "safetensors", ..Model::default() };
+    let mut model = Model {
+        name: found.name.clone(),
+        path: found.path.clone(),
+        format: "safetensors",
+        notes: found.notes.clone(),
+        ..Model::default()
+    };
     let index = found.index.as_deref().map(read_index).transpose()?;
     let paths = index.as_ref().map_or_else(|| found.files.clone(), |i| i.files.clone());
     let mut mapped = Vec::new();
     for path in &paths {
-        let bytes = Mapped::open(path).map_err(|e| missing(path, found.index.as_deref(), e))?;
-        read_header(&mut model, path, bytes.all())?;
+        let bytes = Mapped::open(path).map_err(|e| missing(path, found, e))?;
+        read_header(&mut model, path, bytes.all(), index.as_ref())?;
         mapped.push(bytes);
     }
     if let Some(index) = &index {
         check_index(&mut model, index)?;
+        left_out(&mut model, index);
     }
     if let Some(path) = &found.config {
         read_config(&mut model, path);
@@ -37,21 +44,25 @@ pub fn open(found: &Found) -> Result<(Model, Weights), OpenError> {
 pub fn open_embedded(name: &str, bytes: &'static [u8], config: &str) -> Result<(Model, Weights), OpenError> {
     let path = super::bundled(name);
     let mut model = Model { name: name.to_owned(), path: path.clone(), format: "safetensors", ..Model::default() };
-    read_header(&mut model, &path, bytes)?;
+    read_header(&mut model, &path, bytes, None)?;
     if let Some(file) = model.files.first_mut() {
         "model.safetensors".clone_into(&mut file.name);
     }
     model.config = serde_json::from_str(config).ok();
-    Ok(super::gains::attached(model.from_header(), Weights::new(vec![Mapped::Embedded(bytes)])))
+    Ok(super::gains::attached(model.from_header(), Weights::new(vec![Mapped::embedded(bytes)])))
 }
 
-fn missing(path: &Path, index: Option<&Path>, error: std::io::Error) -> OpenError {
-    match (error.kind(), index) {
+fn missing(path: &Path, found: &Found, error: std::io::Error) -> OpenError {
+    match (error.kind(), &found.index) {
         (std::io::ErrorKind::NotFound, Some(index)) => {
             let what = format!("names a shard that is not there: {}", file_name(path));
-            OpenError::caused(index, what, "download the missing shard into the same folder", error)
+            OpenError::caused(index, what, &found.complete(), error)
         }
-        _ => OpenError::caused(path, "cannot be opened", "check that it exists and may be read", error),
+        (std::io::ErrorKind::NotFound, None) if path.is_symlink() => {
+            let what = "is a link to a file that is not there: the download is not complete";
+            OpenError::caused(path, what, &found.complete(), error)
+        }
+        _ => OpenError::caused(path, "cannot be opened", regular::remedy(&error), error),
     }
 }
 
@@ -62,12 +73,21 @@ fn file_name(path: &Path) -> String {
 struct Index {
     path: PathBuf,
     files: Vec<PathBuf>,
+    /// Tensor → file, relative to the folder.
     weight_map: BTreeMap<String, String>,
+}
+
+impl Index {
+    /// A file's name within the checkpoint.
+    fn name(&self, file: &Path) -> String {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        file.strip_prefix(folder).map_or_else(|_| file_name(file), |p| p.to_string_lossy().into_owned())
+    }
 }
 
 fn read_index(path: &Path) -> Result<Index, OpenError> {
     let text =
-        std::fs::read(path).map_err(|e| OpenError::caused(path, "cannot be read", "check its permissions", e))?;
+        regular::read(path, MOST).map_err(|e| OpenError::caused(path, "cannot be read", regular::remedy(&e), e))?;
     let json: Value = serde_json::from_slice(&text).map_err(|e| OpenError::caused(path, "is not JSON", AGAIN, e))?;
     let map = json.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| OpenError::broken(path, "has no \"weight_map\" object", AGAIN))?;
@@ -75,20 +95,31 @@ fn read_index(path: &Path) -> Result<Index, OpenError> {
     for (tensor, file) in map {
         let file =
             file.as_str().ok_or_else(|| OpenError::broken(path, format!("{tensor}: its file is no text"), AGAIN))?;
-        if Path::new(file).components().count() != 1 || file == ".." {
+        let inside = inside(file).ok_or_else(|| {
             let what = format!("{tensor}: points outside the folder, to {file}");
-            return Err(OpenError::broken(path, what, "a shard is named by its bare file name"));
-        }
-        weight_map.insert(tensor.clone(), file.to_owned());
+            OpenError::broken(path, what, "a shard lies in the folder of its index or below")
+        })?;
+        weight_map.insert(tensor.clone(), inside);
     }
-    let mut names: Vec<&String> = weight_map.values().collect();
-    names.sort();
-    names.dedup();
+    let names: BTreeSet<&String> = weight_map.values().collect();
     if names.is_empty() {
         return Err(OpenError::broken(path, "names no shard", AGAIN));
     }
-    let files = names.iter().map(|n| path.with_file_name(n)).collect();
+    let files = names.into_iter().map(|n| path.with_file_name(n)).collect();
     Ok(Index { path: path.to_owned(), files, weight_map })
+}
+
+/// A path of an index without `.`; `None` where it leaves the folder.
+fn inside(file: &str) -> Option<String> {
+    let mut out: Vec<&str> = Vec::new();
+    for part in Path::new(file).components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(name) => out.push(name.to_str()?),
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!out.is_empty()).then(|| out.join("/"))
 }
 
 /// Every tensor of the index must be in its shard; one that no index names is kept, with a remark.
@@ -115,9 +146,22 @@ fn check_index(model: &mut Model, index: &Index) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Remarks on files of the folder that hold tensors and belong to no part of what was opened.
+fn left_out(model: &mut Model, index: &Index) {
+    let folder = index.path.parent().unwrap_or(Path::new(""));
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let others: Vec<String> = super::locate::tensors(folder)
+        .into_iter()
+        .filter(|p| !index.files.iter().any(|f| f.file_name() == p.file_name()))
+        .map(|p| file_name(&p))
+        .collect();
+    if !others.is_empty() && !model.notes.iter().any(|n| n.contains(&others[0])) {
+        model.notes.push(format!("the index does not name {}: left out", super::locate::listed(&others)));
+    }
+}
+
 fn read_config(model: &mut Model, path: &Path) {
-    let read = std::fs::read(path).map_err(|e| e.to_string());
-    match read.and_then(|text| serde_json::from_slice::<Value>(&text).map_err(|e| e.to_string())) {
+    match config::read(path) {
         Ok(config) if config.is_object() => model.config = Some(config),
         Ok(_) => model.notes.push("config.json is no JSON object: ignored".to_owned()),
         Err(e) => model.notes.push(format!("config.json cannot be read ({e}): ignored")),
@@ -125,78 +169,43 @@ fn read_config(model: &mut Model, path: &Path) {
 }
 
 /// Adds one file's tensors to the model.
-fn read_header(model: &mut Model, path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
-    let (header, metadata) = match SafeTensors::read_metadata(bytes) {
-        Err(error @ SafeTensorError::InvalidHeader(_)) => {
-            let read = lossy(bytes).ok_or_else(|| explain(path, bytes, error))?;
-            model.notes.push(format!("{}: its header is not all UTF-8: odd characters were replaced", file_name(path)));
-            read
-        }
-        other => other.map_err(|e| explain(path, bytes, e))?,
-    };
-    let start = header + 8;
+fn read_header(model: &mut Model, path: &Path, bytes: &[u8], index: Option<&Index>) -> Result<(), OpenError> {
+    let header = header::read(path, bytes, AGAIN)?;
     let file = model.files.len();
-    model.files.push(File { path: path.to_owned(), name: file_name(path), bytes: bytes.len() as u64 });
-    let mut infos: Vec<_> = metadata.tensors().into_iter().collect();
-    infos.sort_by_key(|(name, info)| (info.data_offsets, name.clone()));
-    let known: HashMap<&str, usize> = model.tensors.iter().map(|t| (t.name.as_str(), t.file)).collect();
-    for (name, _) in &infos {
-        if let Some(&other) = known.get(name.as_str()) {
-            let what = format!("{name}: also stored in {}", model.files[other].name);
-            return Err(OpenError::broken(path, what, "remove one of the two files"));
+    let name = index.map_or_else(|| file_name(path), |i| i.name(path));
+    model.files.push(File { path: path.to_owned(), name: name.clone(), bytes: bytes.len() as u64 });
+    // The first file has nothing to compare with.
+    let known: HashMap<&str, (usize, usize)> =
+        model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), (i, t.file))).collect();
+    let mut fresh = Vec::with_capacity(header.tensors.len());
+    let (mut replaced, mut twice) = (Vec::new(), Vec::new());
+    for header::Entry { name: tensor, dtype, shape, range } in header.tensors {
+        let this = Tensor { name: tensor, dtype, shape, file, range };
+        let Some(&(at, other)) = known.get(this.name.as_str()) else {
+            fresh.push(this);
+            continue;
+        };
+        let (one, two) = (&model.files[other].name, &name);
+        let Some(owner) = index.and_then(|i| i.weight_map.get(&this.name)) else {
+            let what = format!("{}: also stored in {one}", this.name);
+            return Err(OpenError::broken(path, what, "say in an index which of the two files holds it"));
+        };
+        twice.push(format!("{} is stored in {one} and in {two}: read from {owner}, as the index says", this.name));
+        if owner == two {
+            replaced.push((at, this));
         }
     }
-    for (name, info) in infos {
-        let range = start + info.data_offsets.0..start + info.data_offsets.1;
-        model.tensors.push(Tensor { name, dtype: dtype(info.dtype), shape: info.shape.clone(), file, range });
+    drop(known);
+    replaced.into_iter().for_each(|(at, tensor)| model.tensors[at] = tensor);
+    model.tensors.append(&mut fresh);
+    let more = twice.len().saturating_sub(1);
+    if let Some(first) = twice.into_iter().next() {
+        model.notes.push(if more > 0 { format!("{first}; so are {more} others") } else { first });
     }
-    for (key, value) in metadata.metadata().iter().flatten() {
-        model.metadata.entry(key.clone()).or_insert_with(|| value.clone());
+    for (key, value) in header.metadata {
+        model.metadata.entry(key).or_insert(value);
     }
     Ok(())
-}
-
-/// Reads a header with bytes that are no UTF-8, which some tools leave in the metadata. The crate checks all else.
-fn lossy(bytes: &[u8]) -> Option<(usize, Metadata)> {
-    let header = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;
-    let text = String::from_utf8_lossy(bytes.get(8..header.checked_add(8)?)?);
-    let metadata: Metadata = serde_json::from_str(&text).ok()?;
-    let end = metadata.tensors().values().map(|t| t.data_offsets.1).max().unwrap_or(0);
-    (end.checked_add(8 + header)? == bytes.len()).then_some((header, metadata))
-}
-
-fn dtype(dtype: Dtype) -> DType {
-    match dtype {
-        Dtype::BOOL => DType::Bool,
-        Dtype::U8 => DType::U8,
-        Dtype::I8 => DType::I8,
-        Dtype::F8_E5M2 => DType::F8E5M2,
-        Dtype::F8_E4M3 => DType::F8E4M3,
-        Dtype::I16 => DType::I16,
-        Dtype::U16 => DType::U16,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::I32 => DType::I32,
-        Dtype::U32 => DType::U32,
-        Dtype::F32 => DType::F32,
-        Dtype::F64 => DType::F64,
-        Dtype::I64 => DType::I64,
-        Dtype::U64 => DType::U64,
-        other => DType::Unknown { bits: other.bitsize() as u16, name: unknown_name(other) },
-    }
-}
-
-fn unknown_name(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F4 => "F4",
-        Dtype::F6_E2M3 => "F6_E2M3",
-        Dtype::F6_E3M2 => "F6_E3M2",
-        Dtype::F8_E8M0 => "F8_E8M0",
-        Dtype::F8_E4M3FNUZ => "F8_E4M3FNUZ",
-        Dtype::F8_E5M2FNUZ => "F8_E5M2FNUZ",
-        Dtype::C64 => "C64",
-        _ => "unknown",
-    }
 }
 
 /// Turns the crate's error into one that says what is wrong with this file and what to do.

@@ -158,17 +158,147 @@ fn odd_tensors_open() {
 }
 
 #[test]
-fn metadata_that_is_no_utf8_does_not_hide_the_weights() {
+fn a_header_that_is_not_utf8_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut bytes = raw(r#"{"__metadata__":{"by":"Jos?"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}"#, 8);
-    let at_mark = bytes.iter().position(|b| *b == b'?').unwrap();
-    bytes[at_mark] = 0xe9;
-    let path = at(&dir, "latin.safetensors", &bytes);
-    let (model, weights) = open(&path).unwrap();
-    assert!(model.notes[0].contains("not all UTF-8"), "{:?}", model.notes);
-    assert_eq!(weights.matrix(&model, &model.layers[0]).unwrap().data.len(), 2);
-    bytes.pop();
-    assert!(error(&at(&dir, "cut.safetensors", &bytes)).contains("cut.safetensors"));
+    for header in [
+        r#"{"__metadata__":{"by":"Jos?"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}"#,
+        r#"{"a?":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}"#,
+    ] {
+        let mut bytes = raw(header, 8);
+        let at_mark = bytes.iter().position(|b| *b == b'?').unwrap();
+        bytes[at_mark] = 0xe9;
+        assert!(error(&at(&dir, "latin.safetensors", &bytes)).contains(&format!("not UTF-8 from byte {at_mark} on")));
+    }
+}
+
+#[test]
+fn headers_that_lie_name_the_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = |dtype: &str, shape: &str, offsets: &str| {
+        format!("{{\"a.weight\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":{offsets}}}}}")
+    };
+    let good = r#"{"dtype":"F32","shape":[2],"data_offsets":[0,8]}"#;
+    let cases = [
+        (one("F32", "[2]", "[8,0]"), "tensor a.weight: its offsets 8 and 0 are reversed"),
+        (one("F32", "[2]", "[4,12]"), "tensor a.weight: its offsets overlap another's or leave a gap"),
+        (one("F32", "[2]", "[0,4]"), "tensor a.weight: shape [2] of F32 and its 4 bytes contradict each other"),
+        (one("F4", "[3]", "[0,1]"), "tensor a.weight: shape [3] of F4"),
+        (one("F32", "[4294967296,4294967296]", "[0,8]"), "tensor a.weight: its shape"),
+        (one("Q9", "[2]", "[0,8]"), "tensor a.weight: elements of type Q9 are not known"),
+        (one("F32", "[-1]", "[0,8]"), "its header is damaged"),
+        (one("F32", "[1e3]", "[0,8]"), "its header is damaged"),
+        (one("F32", "[2]", "[0,8,9]"), "its header is damaged"),
+        (one("F32", "[2]", "[0,18446744073709551615]"), "tensor a.weight"),
+        (one("F32", "2", "[0,8]"), "its header is damaged"),
+        (format!("{{\"a\":{good},\"a\":{good}}}"), "tensor a: stands twice in the header"),
+        (format!("{{\"__metadata__\":{{\"x\":1}},\"a\":{good}}}"), "its header is damaged"),
+        (format!("{{\"__metadata__\":[],\"a\":{good}}}"), "its header is damaged"),
+        (format!("[{good}]"), "its header is damaged"),
+        ("null".to_owned(), "its header is damaged"),
+        ("[".repeat(100_000), "its header is damaged"),
+        (format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(10_000), "}".repeat(10_000)), "its header is damaged"),
+        ("{\"\\ud800\":1}".to_owned(), "its header is damaged"),
+    ];
+    for (header, says) in cases {
+        let told = error(&at(&dir, "x.safetensors", &raw(&header, 8)));
+        assert!(told.contains(says) && told.lines().count() == 1, "{told:?} does not say {says:?}");
+    }
+    let lengths: [(u64, &str); 4] =
+        [(0, "is empty"), (1 << 63, "longer"), (u64::MAX, "longer"), (100_000_001, "longer")];
+    for (length, says) in lengths {
+        let told = error(&at(&dir, "x.safetensors", &[length.to_le_bytes().to_vec(), vec![b'{'; 64]].concat()));
+        assert!(told.contains(says), "{told}");
+    }
+}
+
+#[test]
+fn a_folder_is_opened_as_transformers_does_and_says_what_it_left_out() {
+    let whole = file_of(&[("whole.weight", "F32", &[4, 2], 4)]);
+    let part = |name: &str| file_of(&[(name, "F32", &[4, 2], 4)]);
+    let opened = |files: &[(&str, Vec<u8>)]| {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let opened = open(dir.path()).map_err(|e| e.to_string());
+        opened.map(|(model, _)| {
+            let names = model.tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+            (names.join(" "), model.notes.join("\n"))
+        })
+    };
+    let index = |map: &str| format!("{{\"weight_map\":{{{map}}}}}").into_bytes();
+    let (single, plain) = ("model.safetensors", "model.safetensors.index.json");
+    // A stale index, with and without its shards.
+    let stale = index("\"a.weight\":\"model-00001-of-00001.safetensors\"");
+    let (names, notes) = opened(&[(single, whole.clone()), (plain, stale.clone())]).unwrap();
+    assert!(names == "whole.weight" && notes.contains("as transformers does") && notes.contains(plain), "{notes}");
+    let shard = ("model-00001-of-00001.safetensors", part("a.weight"));
+    let (names, notes) = opened(&[(single, whole.clone()), (plain, stale.clone()), shard.clone()]).unwrap();
+    assert!(names == "whole.weight" && notes.contains("model-00001-of-00001"), "{notes}");
+    // Two indexes.
+    let (names, notes) = opened(&[(plain, stale), ("model.fp16.safetensors.index.json", index("")), shard]).unwrap();
+    assert!(names == "a.weight" && notes.contains("model.fp16.safetensors.index.json"), "{notes}");
+    // Shards without an index.
+    let shards =
+        [("x-00001-of-00002.safetensors", part("a.weight")), ("x-00002-of-00002.safetensors", part("b.weight"))];
+    let (names, notes) = opened(&shards).unwrap();
+    assert!(names == "a.weight b.weight" && notes.contains("2 shards of one numbering"), "{notes}");
+    let lost = opened(&[shards[0].clone(), ("y.safetensors", whole.clone())]).unwrap_err();
+    assert!(lost.contains("x-00002-of-00002 is missing"), "{lost}");
+    // Paths below the folder.
+    let below = index("\"a.weight\":\"./x.safetensors\",\"b.weight\":\"sub/y.safetensors\"");
+    let files = [(plain, below), ("x.safetensors", part("a.weight")), ("sub/y.safetensors", part("b.weight"))];
+    assert_eq!(opened(&files).unwrap().0, "b.weight a.weight");
+    for outside in ["../x.safetensors", "/etc/passwd", "sub/../../x", "."] {
+        let told = opened(&[(plain, index(&format!("\"a\":\"{outside}\"")))]).unwrap_err();
+        assert!(told.contains("points outside the folder"), "{told}");
+    }
+    // Folders with parts of their own.
+    let (_, notes) = opened(&[(single, whole.clone()), ("2_Dense/model.safetensors", part("linear.weight"))]).unwrap();
+    assert!(notes.contains("left out: 2_Dense/"), "{notes}");
+    let pipeline = opened(&[
+        ("model_index.json", b"{}".to_vec()),
+        ("unet/d.safetensors", part("a")),
+        ("vae/d.safetensors", part("b")),
+    ]);
+    let told = pipeline.unwrap_err();
+    assert!(told.contains("its folders do: unet/, vae/") && told.contains("name one of them"), "{told}");
+}
+
+#[test]
+fn a_tensor_in_two_shards_is_read_from_the_one_that_the_index_names() {
+    let dir = tempfile::tempdir().unwrap();
+    at(&dir, "base.safetensors", &file_of(&[("a.weight", "F32", &[4, 2], 4), ("b.weight", "F32", &[4, 2], 4)]));
+    at(&dir, "overlay.safetensors", &file_of(&[("b.weight", "F32", &[4, 2], 4)]));
+    for owner in ["base.safetensors", "overlay.safetensors"] {
+        let map = format!(
+            "{{\"weight_map\":{{\"a.weight\":\"base.safetensors\",\"b.weight\":\"{owner}\",\"c\":\"overlay.safetensors\"}}}}"
+        );
+        // Both files are named, so both are read.
+        at(&dir, "model.safetensors.index.json", map.replace(",\"c\":\"overlay.safetensors\"", "").as_bytes());
+        let (model, _) = open(dir.path()).unwrap();
+        let b = model.tensors.iter().find(|t| t.name == "b.weight").unwrap();
+        assert_eq!((model.files[b.file].name.as_str(), model.tensors.len()), (owner, 2));
+        if owner == "overlay.safetensors" {
+            assert!(model.notes[0].contains("read from overlay.safetensors, as the index says"), "{:?}", model.notes);
+        }
+    }
+}
+
+#[test]
+fn many_shards_hold_no_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 1..=20 {
+        let name = format!("t{i}.weight");
+        at(&dir, &format!("m-{i:05}-of-00020.safetensors"), &file_of(&[(&name, "F32", &[4, 2], 4)]));
+    }
+    let count = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let before = count();
+    let opened = open(dir.path()).unwrap();
+    assert_eq!(opened.0.files.len(), 20);
+    assert!(count() < before + 15, "{before} descriptors became {}", count());
 }
 
 #[test]

@@ -21,7 +21,17 @@ impl Weights {
         let path = model.files.get(number).map_or(&model.path, |f| &f.path);
         let again = "open the checkpoint again once it is complete";
         let mapped = self.files.get(number).ok_or_else(|| OpenError::broken(path, "is not open".to_owned(), again))?;
-        mapped.bytes().map_err(|e| OpenError::caused(path, "cannot be read".to_owned(), again, e))
+        mapped.bytes().map_err(|e| OpenError::broken(path, e.to_string(), again))
+    }
+
+    /// Whether a file of the checkpoint still is the one that was opened, unchanged.
+    pub fn is_current(&self, number: usize) -> bool {
+        self.files.get(number).is_some_and(Mapped::is_current)
+    }
+
+    /// That no file of the checkpoint was cut short or written again since it was opened.
+    pub fn check(&self, model: &Model) -> Result<(), OpenError> {
+        (0..self.files.len()).try_for_each(|number| self.file(model, number).map(drop))
     }
 
     /// The stored bytes of a tensor.
@@ -30,14 +40,7 @@ impl Weights {
         let gone = |what: String| OpenError::broken(path, what, "open the checkpoint again once it is complete");
         let mapped =
             self.files.get(tensor.file).ok_or_else(|| gone(format!("{}: its file is not open", tensor.name)))?;
-        let all = mapped.bytes().map_err(|e| {
-            OpenError::caused(
-                path,
-                format!("tensor {}", tensor.name),
-                "open the checkpoint again once it is complete",
-                e,
-            )
-        })?;
+        let all = mapped.bytes().map_err(|e| gone(format!("{}: its file {e}", tensor.name)))?;
         all.get(tensor.range.clone()).ok_or_else(|| gone(format!("{}: beyond the end of the file", tensor.name)))
     }
 

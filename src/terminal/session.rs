@@ -6,10 +6,16 @@ use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::io::{self, BufWriter, Stdout, Write};
+#[cfg(unix)]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the terminal is ours now. Global because the panic hook and the watchdog must see it.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+/// How the terminal was set before raw mode, for [`restore_at_once`].
+#[cfg(unix)]
+static COOKED: OnceLock<rustix::termios::Termios> = OnceLock::new();
 
 /// Presses, drags and the wheel in SGR notation; not mere movement, which would send bytes over SSH all the time.
 const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1002h\x1b[?1006h";
@@ -32,6 +38,13 @@ impl Session {
     }
 
     fn take(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            if let Ok(before) = rustix::termios::tcgetattr(rustix::stdio::stdout()) {
+                let _ = COOKED.set(before);
+            }
+            crate::source::mapped::before_the_end(restore_at_once);
+        }
         // Before anything is switched on, so that a failure half way is undone as well.
         ACTIVE.store(true, Ordering::SeqCst);
         terminal::enable_raw_mode()?;
@@ -104,5 +117,20 @@ pub fn restore() {
             terminal::LeaveAlternateScreen
         );
         let _ = terminal::disable_raw_mode();
+    }
+}
+
+/// The same in a signal handler, where locks, allocation and buffered output are not allowed: plain system calls.
+#[cfg(unix)]
+fn restore_at_once() {
+    /// What [`restore`] sends: the end of a synchronized update, no mouse, no bracketed paste, the cursor, the first
+    /// screen.
+    const BACK: &[u8] = b"\x1b[?2026l\x1b[?1006l\x1b[?1002l\x1b[?1000l\x1b[?2004l\x1b[?25h\x1b[?1049l";
+    if ACTIVE.swap(false, Ordering::SeqCst) {
+        let out = rustix::stdio::stdout();
+        let _ = rustix::io::write(out, BACK);
+        if let Some(cooked) = COOKED.get() {
+            let _ = rustix::termios::tcsetattr(out, rustix::termios::OptionalActions::Now, cooked);
+        }
     }
 }

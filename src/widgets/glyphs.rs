@@ -19,7 +19,8 @@ impl Glyphs {
     pub fn detect(locale: &str, term: &str) -> Self {
         let utf8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
         match term {
-            _ if !utf8 && !locale.is_empty() => Self::Ascii,
+            // No locale at all is that of C.
+            _ if !utf8 => Self::Ascii,
             "linux" | "vt100" | "vt220" | "dumb" => Self::Ascii,
             _ => Self::Braille,
         }
@@ -134,6 +135,6 @@ mod tests {
         assert_eq!(Glyphs::detect("en_US.UTF-8", "xterm"), Glyphs::Braille);
         assert_eq!(Glyphs::detect("C", "xterm"), Glyphs::Ascii);
         assert_eq!(Glyphs::detect("C.utf8", "linux"), Glyphs::Ascii);
-        assert_eq!(Glyphs::detect("", "xterm"), Glyphs::Braille);
+        assert_eq!(Glyphs::detect("", "xterm"), Glyphs::Ascii);
     }
 }

@@ -18,23 +18,24 @@ pub use glyphs::Glyphs;
 pub use phrase::Phrase;
 pub use theme::{Depth, Ink, Theme};
 
+use crate::text::shown;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
-/// Columns a text takes on screen.
+/// Columns a text takes on screen, hidden characters escaped.
 pub fn width(text: &str) -> usize {
-    text.width()
+    shown(text).width()
 }
 
-/// Writes `text` at a cell, cut at `right`; returns the column after it. Outside the buffer nothing happens.
+/// Writes `text` at a cell, hidden characters escaped, cut at `right`; returns the column after it. Outside the buffer nothing happens.
 pub fn put(buf: &mut Buffer, x: u16, y: u16, right: u16, text: &str, style: Style) -> u16 {
     if y < buf.area.top() || y >= buf.area.bottom() || x < buf.area.left() || x >= right.min(buf.area.right()) {
         return x;
     }
     let room = (right.min(buf.area.right()) - x) as usize;
-    buf.set_stringn(x, y, text, room, style).0
+    buf.set_stringn(x, y, shown(text), room, style).0
 }
 
 /// Writes `text` so that it ends before column `right`, not beginning before `left`.
@@ -54,6 +55,7 @@ pub fn put_all(buf: &mut Buffer, area: Rect, pieces: &[(String, Style)]) -> u16 
 
 /// Cuts a text to `room` columns, marking the cut with `…`.
 pub fn fit(text: &str, room: usize) -> String {
+    let text = &*shown(text);
     if width(text) <= room {
         return text.to_owned();
     }
@@ -75,6 +77,7 @@ pub fn fit(text: &str, room: usize) -> String {
 
 /// Cuts a path-like name to `room` columns at its front, where it tells least.
 pub fn fit_end(text: &str, room: usize) -> String {
+    let text = &*shown(text);
     if width(text) <= room || room == 0 {
         return fit(text, room);
     }

@@ -1,6 +1,7 @@
 //! A framed part of the screen: a title at the upper left, a remark at the upper right, its own keys below.
 
 use super::{Ink, Theme, fit, width};
+use crate::text::shown;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -31,7 +32,7 @@ impl Panel<'_> {
             .border_style(theme.style(Ink::Quiet))
             .title(Line::from(vec![Span::raw("─ "), Span::styled(title, theme.style(Ink::Title)), Span::raw(" ")]));
         if !self.remark.is_empty() && width(self.remark) + 2 <= left {
-            let remark = Span::styled(format!(" {} ", self.remark), theme.style(Ink::Text));
+            let remark = Span::styled(format!(" {} ", shown(self.remark)), theme.style(Ink::Text));
             block = block.title(Line::from(vec![remark, Span::raw("─")]).right_aligned());
         }
         let mut keys = String::new();
@@ -43,7 +44,11 @@ impl Panel<'_> {
             keys.push_str(&more);
         }
         if !keys.is_empty() {
-            block = block.title_bottom(Line::from(vec![Span::raw("─ "), Span::raw(keys), Span::raw(" ")]));
+            block = block.title_bottom(Line::from(vec![
+                Span::raw("─ "),
+                Span::raw(shown(&keys).into_owned()),
+                Span::raw(" "),
+            ]));
         }
         let inner = block.inner(area);
         block.render(area, buf);

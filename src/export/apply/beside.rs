@@ -4,6 +4,7 @@ use super::error::{reading, writing};
 use super::layout::Layout;
 use super::{Apply, ApplyError, Form, PARTIAL, factored};
 use crate::model::Layer;
+use crate::source::{config, regular};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,13 @@ const INDEX: &str = ".safetensors.index.json";
 const DEPTH: usize = 6;
 /// Files of other frameworks above this size are the weights that were compressed, once more.
 const SMALL: u64 = 1 << 20;
-const WEIGHTS: [&str; 9] = ["bin", "pt", "pth", "ckpt", "h5", "msgpack", "onnx", "gguf", "tflite"];
+const WEIGHTS: [&str; 5] = ["bin", "pt", "pth", "ckpt", "ot"];
+/// Files that hold nothing but weights or a whole network, however small.
+const NETWORKS: [&str; 8] = ["h5", "msgpack", "onnx", "onnx_data", "gguf", "tflite", "mlmodel", "mlpackage"];
+/// Folders in which the hub's repositories keep the same weights for another runtime.
+const OTHERS: [&str; 5] = ["onnx", "openvino", "coreml", "tflite", "gguf"];
+/// A configuration or an index longer than this is none.
+const LONGEST: u64 = 128 << 20;
 
 /// Writes a file beside and renames it.
 fn whole(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), ApplyError> {
@@ -30,11 +37,10 @@ fn whole(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Resul
 impl Apply<'_> {
     /// Copies and rewrites; names of what was left out.
     pub(super) fn companions(&self, layout: &Layout) -> Result<Vec<String>, ApplyError> {
-        let Some(first) = self.model.files.first() else { return Ok(Vec::new()) };
-        let folder = first.path.parent().unwrap_or(Path::new(""));
+        let folder = self.folder();
         let mut left_out = Vec::new();
         if self.is_folder() {
-            self.copy_folder(folder, self.out, DEPTH, &mut left_out)?;
+            self.copy_folder(&folder, self.out, DEPTH, &mut left_out)?;
         } else {
             // A single file brings its configuration along, nothing else that happens to lie beside it.
             let config = folder.join(CONFIG);
@@ -45,9 +51,33 @@ impl Apply<'_> {
         let ranks = self.ranks();
         if !ranks.is_empty() {
             self.config(&folder.join(CONFIG), &ranks)?;
-            self.index(folder, layout)?;
+            self.index(&folder, layout)?;
         }
         Ok(left_out)
+    }
+
+    /// The folder of the checkpoint; shards may lie in folders below.
+    fn folder(&self) -> PathBuf {
+        let path = &self.model.path;
+        if path.is_dir() { path.clone() } else { path.parent().unwrap_or(Path::new("")).to_owned() }
+    }
+
+    /// Refuses ranks that could not be noted, before anything is written.
+    pub(super) fn check_config(&self) -> Result<(), ApplyError> {
+        if self.ranks().is_empty() {
+            return Ok(());
+        }
+        let path = self.folder().join(CONFIG);
+        let text = config_text(&path)?;
+        let read = config::parse(text.as_bytes())
+            .and_then(|c| c.is_object().then_some(c).ok_or_else(|| "is no object".to_owned()));
+        let unfit = |why: String| ApplyError::Config { path: path.clone(), why };
+        let read = read.map_err(unfit)?;
+        // Replacing needs writing all of it anew, and NaN or infinities would change.
+        if read.get("rank_dict").is_some() && serde_json::from_str::<Value>(&text).is_err() {
+            return Err(unfit("holds NaN or infinity beside a rank_dict that would have to be replaced".to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether the checkpoint is a folder, not a file in one.
@@ -78,7 +108,8 @@ impl Apply<'_> {
                 if hidden || inside {
                     continue;
                 }
-                if depth == 0 || path.is_symlink() || holds_a_model(&path) {
+                let runtime = depth == DEPTH && OTHERS.contains(&&*shown);
+                if depth == 0 || runtime || path.is_symlink() || holds_a_model(&path) {
                     left_out.push(format!("{shown}/"));
                 } else {
                     fs::create_dir_all(to.join(name)).map_err(writing(&to.join(name)))?;
@@ -97,7 +128,7 @@ impl Apply<'_> {
 
     /// The configuration with `rank_dict` at its end, every other byte as it was.
     fn config(&self, from: &Path, ranks: &[(&Layer, usize)]) -> Result<(), ApplyError> {
-        let text = if from.is_file() { fs::read_to_string(from).map_err(reading(from))? } else { "{}".to_owned() };
+        let text = config_text(from)?;
         let ranks: Map<String, Value> = ranks.iter().map(|(l, r)| (l.name.clone(), json!(r))).collect();
         let text = with_ranks(&text, &ranks);
         whole(&self.out.join(CONFIG), |partial| fs::write(partial, text))
@@ -108,7 +139,7 @@ impl Apply<'_> {
         let entries = fs::read_dir(folder).map_err(reading(folder))?.flatten();
         let found = entries.map(|e| e.path()).filter(|p| p.to_string_lossy().ends_with(INDEX));
         for path in found.filter(|_| self.is_folder()) {
-            let text = fs::read_to_string(&path).map_err(reading(&path))?;
+            let text = regular::text(&path, LONGEST).map_err(reading(&path))?;
             let Ok(mut index) = serde_json::from_str::<Value>(&text) else { continue };
             let Some(map) = index.get_mut("weight_map").and_then(Value::as_object_mut) else { continue };
             let mut new = Map::new();
@@ -149,9 +180,10 @@ impl Apply<'_> {
 /// Adds `rank_dict` to the text of a configuration, or puts it in the place of one that is there.
 fn with_ranks(text: &str, ranks: &Map<String, Value>) -> String {
     let ranks = Value::Object(ranks.clone());
-    let read = serde_json::from_str::<Map<String, Value>>(text);
+    // Refused before where it is no object.
+    let read = config::parse(text.as_bytes()).ok().and_then(|c| c.as_object().cloned());
     let (end, empty) = match &read {
-        Ok(object) if !object.contains_key("rank_dict") => (text.trim_end().strip_suffix('}'), object.is_empty()),
+        Some(object) if !object.contains_key("rank_dict") => (text.trim_end().strip_suffix('}'), object.is_empty()),
         _ => (None, false),
     };
     let Some(start) = end else {
@@ -175,21 +207,30 @@ fn other_weights(path: &Path, top: bool) -> bool {
     match ending.as_str() {
         "safetensors" => top,
         "json" => name.ends_with(".bin.index.json"),
+        other if NETWORKS.contains(&other) => true,
         other => WEIGHTS.contains(&other) && path.metadata().is_ok_and(|m| m.len() > SMALL),
     }
 }
 
 /// Whether a folder inside the checkpoint's is a checkpoint of its own, such as an earlier result.
 fn holds_a_model(folder: &Path) -> bool {
-    let config = fs::read(folder.join(CONFIG)).ok().and_then(|t| serde_json::from_slice::<Value>(&t).ok());
+    let config = config::read(&folder.join(CONFIG)).ok();
     let whole = config.is_some_and(|c| c.get("model_type").is_some() || c.get("architectures").is_some());
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
     names.any(|n| n == super::MARK || whole && n.ends_with(".safetensors"))
 }
 
+/// The text of a configuration; that of an empty one where there is none.
+fn config_text(path: &Path) -> Result<String, ApplyError> {
+    if path.symlink_metadata().is_err() {
+        return Ok("{}".to_owned());
+    }
+    regular::text(path, LONGEST).map_err(|e| ApplyError::Config { path: path.to_owned(), why: e.to_string() })
+}
+
 fn copy(from: &Path, to: &Path) -> Result<(), ApplyError> {
-    fs::File::open(from).map_err(reading(from))?;
+    regular::open(from).map_err(reading(from))?;
     whole(to, |partial| fs::copy(from, partial).map(drop))
 }
 
@@ -206,6 +247,8 @@ mod tests {
         assert_eq!(with_ranks("{}", &ranks), "{\n  \"rank_dict\": {\n    \"fc\": 4\n  }\n}\n");
         let again: Value = serde_json::from_str(&with_ranks("{\"rank_dict\": {\"x\": 1}, \"a\": 2}", &ranks)).unwrap();
         assert_eq!(again, json!({"rank_dict": {"fc": 4}, "a": 2}));
-        assert!(serde_json::from_str::<Value>(&with_ranks("broken", &ranks)).is_ok());
+        let python = "\u{feff}{\"limit\": [0.0, Infinity], \"x\": NaN}";
+        let want = "\u{feff}{\"limit\": [0.0, Infinity], \"x\": NaN,\n  \"rank_dict\": {\n    \"fc\": 4\n  }\n}\n";
+        assert_eq!(with_ranks(python, &ranks), want);
     }
 }

@@ -32,8 +32,21 @@ pub enum ApplyError {
         /// Megabytes free.
         free: u64,
     },
+    /// Ranks cannot be noted in it.
+    #[error(
+        "{path}: cannot be read as a configuration ({why}), so the ranks of factors cannot be noted in it; repair it, or apply with --as dense"
+    )]
+    Config {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A file could not be read.
-    #[error("{path}: cannot be read; the same command goes on once it can")]
+    #[error(
+        "{path}: cannot be read; {}, then give the same command: what is finished is kept",
+        crate::source::regular::remedy(source)
+    )]
     Read {
         /// Which.
         path: PathBuf,
@@ -101,7 +114,7 @@ pub fn writing(path: &Path) -> impl FnOnce(io::Error) -> ApplyError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 "choose a folder that may be written"
             }
-            _ => "see to the cause below",
+            _ => crate::source::regular::remedy(&source),
         };
         ApplyError::Write { path, remedy, source }
     }

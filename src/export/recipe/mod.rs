@@ -23,6 +23,7 @@ use crate::model::{Kind, Layer, Model, Orientation};
 use crate::plan::file::Made;
 use crate::plan::{Plan, Treatment};
 use crate::probe::book::FactBook;
+use crate::text::{is_hidden, shown};
 use std::path::Path;
 
 /// What is exported.
@@ -105,7 +106,14 @@ pub fn exporter(name: &str) -> Option<&'static Exporter> {
 impl Exporter {
     /// Writes a plan in this format.
     pub fn write(&self, recipe: &Recipe) -> Result<Exported, ExportError> {
-        (self.write)(recipe)
+        let mut exported = (self.write)(recipe)?;
+        if let Ok(text) = std::str::from_utf8(&exported.bytes)
+            && text.lines().any(|l| l.contains(is_hidden))
+        {
+            // Strings of JSON, Python and shell scripts; YAML quotes by itself.
+            exported.bytes = text.lines().map(|l| format!("{}\n", shown(l))).collect::<String>().into_bytes();
+        }
+        Ok(exported)
     }
 }
 
@@ -182,8 +190,20 @@ fn share(x: f64) -> f64 {
     (x * 1e9).round() / 1e9
 }
 
-/// Text in single quotes, as YAML reads it, with nothing to escape but the quote.
+/// Text in quotes, as YAML reads it: in single quotes with nothing to escape but the quote, or in double quotes where
+/// hidden characters have to be escaped, which only these can hold.
 fn quoted(text: &str) -> String {
+    if text.contains(is_hidden) {
+        let mut out = String::from("\"");
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                c if is_hidden(c) => out.push_str(&format!("\\U{:08x}", c as u32)),
+                c => out.push(c),
+            }
+        }
+        return out + "\"";
+    }
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -191,11 +211,7 @@ fn quoted(text: &str) -> String {
 fn origin(recipe: &Recipe) -> String {
     let how = recipe.made.allocator.as_ref().map_or(String::new(), |a| format!(", allocator {a}"));
     let budget = recipe.made.budget.as_ref().map_or(String::new(), |b| format!(", keep {} of the {}", b.keep, b.of));
-    format!(
-        "slimscope {}: a plan for {}{how}{budget}",
-        env!("CARGO_PKG_VERSION"),
-        recipe.model.name.replace(['\n', '\r'], " ")
-    )
+    format!("slimscope {}: a plan for {}{how}{budget}", env!("CARGO_PKG_VERSION"), shown(&recipe.model.name))
 }
 
 #[cfg(test)]
