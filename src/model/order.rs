@@ -3,16 +3,18 @@
 use super::layer::{Layer, Role};
 use super::naming::{natural, ordinal};
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Sorts layers into module order: embeddings, blocks by number and by architecture inside, final norm, heads.
 /// `sequence` is the explicit order of config.json's layer list, when there is one.
 pub fn sort(layers: &mut [Layer], sequence: &[String]) {
     let has_blocks = layers.iter().any(|l| l.block.is_some());
-    layers.sort_by(|a, b| compare(a, b, sequence, has_blocks));
+    let places: HashMap<&str, usize> = sequence.iter().enumerate().rev().map(|(i, s)| (s.as_str(), i)).collect();
+    layers.sort_by(|a, b| compare(a, b, &places, has_blocks));
 }
 
-fn compare(a: &Layer, b: &Layer, sequence: &[String], has_blocks: bool) -> Ordering {
-    let place = |l: &Layer| sequence.iter().position(|s| *s == l.name).unwrap_or(usize::MAX);
+fn compare(a: &Layer, b: &Layer, places: &HashMap<&str, usize>, has_blocks: bool) -> Ordering {
+    let place = |l: &Layer| places.get(l.name.as_str()).copied().unwrap_or(usize::MAX);
     place(a)
         .cmp(&place(b))
         .then_with(|| section(a, has_blocks).cmp(&section(b, has_blocks)))
@@ -76,6 +78,13 @@ fn slot(layer: &Layer) -> (u8, usize, u8) {
         Role::Down => 52,
         Role::Norm => norm_slot(layer, &label),
         Role::Convolution => 35,
+        Role::SsmIn => 25,
+        Role::SsmConv => 26,
+        Role::SsmX => 27,
+        Role::SsmDt => 28,
+        Role::SsmOut => 30,
+        Role::TimeMix => 29,
+        Role::ChannelMix => 55,
         Role::Recurrent => 60,
         Role::Dense => 70,
         Role::Head => 80,
