@@ -83,7 +83,7 @@ impl App {
             Scope::Block => l.block == here.block,
             Scope::All => true,
         };
-        let free = |l: &&Layer| scope == Scope::Layer || !self.plan.entry(l.id).pinned;
+        let free = |l: &&Layer| scope == Scope::Layer || (!self.plan.entry(l.id).pinned && !l.by_name_only());
         self.model.layers.iter().filter(|l| l.eligible()).filter(inside).filter(free).map(|l| l.id).collect()
     }
 

@@ -7,8 +7,21 @@ use std::collections::HashMap;
 
 /// Segments that mark the state of an optimiser, wherever they stand.
 const OPTIMISER: &[&str] = &[
-    "exp_avg", "exp_avg_sq", "optimizer", "optimizer_state", "optimizer_states", "optim", "momentum_buffer",
-    "max_exp_avg_sq", "square_avg", "grad_avg", "exp_inf", "adam_m", "adam_v", "first_moment", "second_moment",
+    "exp_avg",
+    "exp_avg_sq",
+    "optimizer",
+    "optimizer_state",
+    "optimizer_states",
+    "optim",
+    "momentum_buffer",
+    "max_exp_avg_sq",
+    "square_avg",
+    "grad_avg",
+    "exp_inf",
+    "adam_m",
+    "adam_v",
+    "first_moment",
+    "second_moment",
 ];
 
 /// Segments that mark a second set of tensors named like the weights; `(segments, what they are)`. They count only
@@ -16,14 +29,47 @@ const OPTIMISER: &[&str] = &[
 const SETS: &[(&[&str], &str)] = &[
     (
         &[
-            "ema", "model_ema", "ema_model", "ema_state_dict", "module_ema", "shadow", "shadow_params", "averaged_model",
-            "swa_model", "swa", "ema_params", "target", "target_network", "momentum_encoder", "teacher", "avg_model", "averaged",
+            "ema",
+            "model_ema",
+            "ema_model",
+            "ema_state_dict",
+            "module_ema",
+            "shadow",
+            "shadow_params",
+            "averaged_model",
+            "swa_model",
+            "swa",
+            "ema_params",
+            "target",
+            "target_network",
+            "momentum_encoder",
+            "teacher",
+            "avg_model",
+            "averaged",
         ],
         "an averaged copy of the weights (EMA)",
     ),
     (&["grad", "grads", "gradient", "gradients", "main_grad"], "gradients, not weights"),
     (
-        &["opt", "m", "v", "mu", "nu", "momentum", "velocity", "state", "slots", "moments", "moment1", "moment2", "rms", "acc", "accumulator", "adam", "mom"],
+        &[
+            "opt",
+            "m",
+            "v",
+            "mu",
+            "nu",
+            "momentum",
+            "velocity",
+            "state",
+            "slots",
+            "moments",
+            "moment1",
+            "moment2",
+            "rms",
+            "acc",
+            "accumulator",
+            "adam",
+            "mom",
+        ],
         "optimiser state: not a weight",
     ),
 ];
@@ -85,7 +131,8 @@ fn marked(name: &str) -> Option<(&'static str, String, &'static str)> {
                 let rest = rest.or_else(|| segment.strip_suffix(*m).and_then(|r| r.strip_suffix('_')));
                 rest.filter(|_| m.len() > 2)
             };
-            let found = marks.iter().find_map(|m| if segment == m { Some((*m, "")) } else { affix(m).map(|r| (*m, r)) });
+            let found =
+                marks.iter().find_map(|m| if segment == m { Some((*m, "")) } else { affix(m).map(|r| (*m, r)) });
             let Some((mark, rest)) = found else { continue };
             // A second mark (`opt.m.`, `state.v.`) is left out as well.
             let after = segments[i + 1..].iter().skip_while(|s| marks.contains(*s));

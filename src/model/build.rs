@@ -70,8 +70,13 @@ fn finish(layers: &mut Vec<Layer>, sequential: Option<&Sequential>, model: &Mode
     }
     order::sort(layers, &sequence);
     labels::unique(layers);
-    let first: HashMap<TensorId, LayerId> =
-        layers.iter().enumerate().rev().filter(|(_, l)| l.tied_to.is_none()).map(|(i, l)| (l.tensor, LayerId(i))).collect();
+    let first: HashMap<TensorId, LayerId> = layers
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, l)| l.tied_to.is_none())
+        .map(|(i, l)| (l.tensor, LayerId(i)))
+        .collect();
     let chosen = coded::chosen(model);
     let mut experts = 0;
     for (i, layer) in layers.iter_mut().enumerate() {

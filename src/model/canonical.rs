@@ -93,7 +93,8 @@ mod tests {
     use crate::model::DType;
 
     fn named(stored: &[&str]) -> Vec<String> {
-        let tensor = |n: &&str| Tensor { name: (*n).into(), dtype: DType::F32, shape: vec![2, 2], file: 0, range: 0..16 };
+        let tensor =
+            |n: &&str| Tensor { name: (*n).into(), dtype: DType::F32, shape: vec![2, 2], file: 0, range: 0..16 };
         names(&stored.iter().map(tensor).collect::<Vec<_>>())
     }
 

@@ -5,8 +5,20 @@ use super::coded::{Coded, Names, Scheme};
 use super::layer::Layer;
 
 /// Words in the names of transposed convolutions.
-const UPWARD: &[&str] =
-    &["deconv", "convtranspose", "conv_transpose", "transconv", "convt", "upconv", "up_conv", "upsample", "output_upscaling", "upscaling", "ups.", "conv_t"];
+const UPWARD: &[&str] = &[
+    "deconv",
+    "convtranspose",
+    "conv_transpose",
+    "transconv",
+    "convt",
+    "upconv",
+    "up_conv",
+    "upsample",
+    "output_upscaling",
+    "upscaling",
+    "ups.",
+    "conv_t",
+];
 
 /// The layout of a transposed convolution `[in, out / groups, …]`, where its bias or its name says so.
 pub fn transposed(names: &Names, id: TensorId, module: &str) -> Option<Coded> {
@@ -17,7 +29,8 @@ pub fn transposed(names: &Names, id: TensorId, module: &str) -> Option<Coded> {
     let named = UPWARD.iter().any(|w| lower.contains(w));
     let by_bias = bias.is_some_and(|b| b != first && b % second == 0 && b > 0);
     // A square one shows nothing of itself; the name decides, and no bias may contradict.
-    let by_name = named && bias.is_none_or(|b| b == second) && second > 1 && (first > second || lower.contains("transpose"));
+    let by_name =
+        named && bias.is_none_or(|b| b == second) && second > 1 && (first > second || lower.contains("transpose"));
     (by_bias || by_name).then(|| Coded {
         scheme: Scheme::Layout,
         words: "a transposed convolution, stored inputs first".to_owned(),

@@ -214,6 +214,8 @@ pub struct Layer {
     pub id: LayerId,
     /// Module name: the tensor's without `.weight`.
     pub name: String,
+    /// The module as the file names it, with the wrappers of training tools: what a written tensor is called after.
+    pub stored: String,
     /// Last parts of the name that tell it apart within its block, such as `q_proj`.
     pub label: String,
     /// The weight; for a tied copy that is not stored, the tensor it shares.
@@ -319,6 +321,7 @@ impl Layer {
         Self {
             id: LayerId(0),
             name: name.to_owned(),
+            stored: tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name).to_owned(),
             label: name.to_owned(),
             tensor: id,
             bias: None,
@@ -385,12 +388,6 @@ impl Layer {
             file: 0,
             range: 0..entries * 4,
         };
-        Self {
-            role: Role::Dense,
-            kind,
-            macs: Some(entries as u64),
-            uses: Some(1),
-            ..Self::of_tensor("fc", 0, &tensor)
-        }
+        Self { role: Role::Dense, kind, macs: Some(entries as u64), uses: Some(1), ..Self::of_tensor("fc", 0, &tensor) }
     }
 }

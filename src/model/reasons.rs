@@ -57,8 +57,17 @@ pub static REASONS: &[Reason] = &[
         buffer: true,
         applies: |c| {
             c.bare()
-                && (c.is(&["anchors", "filters", "mel_filters", "mel_basis", "sinusoid", "pixel_mean", "pixel_std", "freqs", "freqs_cis"])
-                    || c.ends(&["_coords_table", "_position_index", "_buffer", "_index", "_indices", "_ids"]))
+                && (c.is(&[
+                    "anchors",
+                    "filters",
+                    "mel_filters",
+                    "mel_basis",
+                    "sinusoid",
+                    "pixel_mean",
+                    "pixel_std",
+                    "freqs",
+                    "freqs_cis",
+                ]) || c.ends(&["_coords_table", "_position_index", "_buffer", "_index", "_indices", "_ids"]))
         },
     },
     Reason {
@@ -69,12 +78,16 @@ pub static REASONS: &[Reason] = &[
     Reason {
         why: "a bias: added, not multiplied",
         buffer: false,
-        applies: |c| c.ends(&["bias", "_biases", "_bias_table", "_bias_u", "_bias_v"]) || c.is(&["biases", "bias_k", "bias_v"]),
+        applies: |c| {
+            c.ends(&["bias", "_biases", "_bias_table", "_bias_u", "_bias_v"]) || c.is(&["biases", "bias_k", "bias_v"])
+        },
     },
     Reason {
         why: "relative positions: added to attention scores, not multiplied",
         buffer: false,
-        applies: |c| c.begins(&["rel_pos", "relative_", "rel_h", "rel_w", "rel_emb", "rel_attn"]) || c.is(&["r_emb", "pos_bias"]),
+        applies: |c| {
+            c.begins(&["rel_pos", "relative_", "rel_h", "rel_w", "rel_emb", "rel_attn"]) || c.is(&["r_emb", "pos_bias"])
+        },
     },
     Reason {
         why: "attention sinks: one number a head",
@@ -84,7 +97,11 @@ pub static REASONS: &[Reason] = &[
     Reason {
         why: "state matrix of a state-space model: taken entry by entry",
         buffer: false,
-        applies: |c| c.bare() && (c.is(&["a_log", "a_logs", "ds", "ssm_a", "log_a", "a_real", "a_imag", "log_dt"]) || matches!(c.name.rsplit('.').next(), Some("D" | "A" | "dt"))),
+        applies: |c| {
+            c.bare()
+                && (c.is(&["a_log", "a_logs", "ds", "ssm_a", "log_a", "a_real", "a_imag", "log_dt"])
+                    || matches!(c.name.rsplit('.').next(), Some("D" | "A" | "dt")))
+        },
     },
     Reason {
         why: "mixes time steps entry by entry",
@@ -100,8 +117,18 @@ pub static REASONS: &[Reason] = &[
         buffer: false,
         applies: |c| {
             c.is(&[
-                "latents", "latent", "latent_queries", "queries", "query_embed", "probe", "soft_prompt", "image_newline",
-                "prompt_embeddings", "memory_tokens", "class_embedding", "queries_embeddings",
+                "latents",
+                "latent",
+                "latent_queries",
+                "queries",
+                "query_embed",
+                "probe",
+                "soft_prompt",
+                "image_newline",
+                "prompt_embeddings",
+                "memory_tokens",
+                "class_embedding",
+                "queries_embeddings",
             ]) && (c.bare() || c.is(&["query_embed", "soft_prompt", "prompt_embeddings"]))
                 || c.bare() && c.ends(&["_token", "_tokens", "_queries", "_latents", "_query"])
         },
@@ -111,8 +138,17 @@ pub static REASONS: &[Reason] = &[
         buffer: false,
         applies: |c| {
             let bare = c.bare()
-                && (c.is(&["gamma", "beta", "g", "layer_scale", "lambda_1", "lambda_2", "scale_shift_table", "modulation", "scale"])
-                    || c.ends(&["_gamma", "_beta", "layer_scale", "_scale_parameter"]));
+                && (c.is(&[
+                    "gamma",
+                    "beta",
+                    "g",
+                    "layer_scale",
+                    "lambda_1",
+                    "lambda_2",
+                    "scale_shift_table",
+                    "modulation",
+                    "scale",
+                ]) || c.ends(&["_gamma", "_beta", "layer_scale", "_scale_parameter"]));
             bare || c.shape.len() == 2 && c.last == "weight" && norm(&c.module)
         },
     },
@@ -142,18 +178,43 @@ mod tests {
     #[test]
     fn what_multiplies_nothing_has_a_reason() {
         for name in [
-            "model.layers.0.mlp.experts.gate_up_proj_bias", "backbone.layers.0.mixer.A_log", "m.D", "blocks.0.attn.rel_pos_h",
-            "t5.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "query_tokens", "blocks.0.norm.gamma",
-            "fc.weight_mask", "layers.0.attn.relative_coords_table", "attn_mask", "reg_token", "perceiver.latents",
-            "attn.bias_k", "attn.sinks", "attn.relative_position_bias_table", "attn.pos_bias_u", "blocks.0.norm1.weight",
-            "blocks.0.att.time_decay", "vision_model.head.probe",
+            "model.layers.0.mlp.experts.gate_up_proj_bias",
+            "backbone.layers.0.mixer.A_log",
+            "m.D",
+            "blocks.0.attn.rel_pos_h",
+            "t5.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+            "query_tokens",
+            "blocks.0.norm.gamma",
+            "fc.weight_mask",
+            "layers.0.attn.relative_coords_table",
+            "attn_mask",
+            "reg_token",
+            "perceiver.latents",
+            "attn.bias_k",
+            "attn.sinks",
+            "attn.relative_position_bias_table",
+            "attn.pos_bias_u",
+            "blocks.0.norm1.weight",
+            "blocks.0.att.time_decay",
+            "vision_model.head.probe",
         ] {
             assert!(reason(name, &[4, 192]).is_some(), "{name}");
         }
         for name in [
-            "fc.weight", "frobnicate.kernel_matrix", "attn.in_proj_weight", "rnn.weight_ih_l0", "text_projection",
-            "visual.proj", "attn.query.weight", "mixer.dt_proj.weight", "blocks.0.att.time_maa_w1", "token.weight",
-            "attention.self.key.weight", "mask_decoder.iou_token.weight", "x_embedder.weight", "scale.weight",
+            "fc.weight",
+            "frobnicate.kernel_matrix",
+            "attn.in_proj_weight",
+            "rnn.weight_ih_l0",
+            "text_projection",
+            "visual.proj",
+            "attn.query.weight",
+            "mixer.dt_proj.weight",
+            "blocks.0.att.time_maa_w1",
+            "token.weight",
+            "attention.self.key.weight",
+            "mask_decoder.iou_token.weight",
+            "x_embedder.weight",
+            "scale.weight",
         ] {
             assert!(reason(name, &[4, 192]).is_none(), "{name}: {:?}", reason(name, &[4, 192]).map(|r| r.why));
         }

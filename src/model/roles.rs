@@ -24,22 +24,26 @@ pub struct Clue<'a> {
 
 /// Last segments that say the role by themselves.
 const BY_LAST: &[(Role, &[&str])] = &[
-    (Role::Query, &["q_proj", "query", "wq", "q_lin", "to_q", "query_proj", "q_a_proj", "q_b_proj", "q_proj_weight", "add_q_proj"]),
+    (
+        Role::Query,
+        &[
+            "q_proj",
+            "query",
+            "wq",
+            "q_lin",
+            "to_q",
+            "query_proj",
+            "q_a_proj",
+            "q_b_proj",
+            "q_proj_weight",
+            "add_q_proj",
+        ],
+    ),
     (Role::Key, &["k_proj", "key", "wk", "k_lin", "to_k", "key_proj", "k_proj_weight", "add_k_proj"]),
     (Role::Value, &["v_proj", "value", "wv", "v_lin", "to_v", "value_proj", "v_proj_weight", "add_v_proj"]),
     (
         Role::QueryKeyValue,
-        &[
-            "qkv",
-            "qkv_proj",
-            "query_key_value",
-            "c_attn",
-            "in_proj_weight",
-            "Wqkv",
-            "wqkv",
-            "to_qkv",
-            "qkv_mlp",
-        ],
+        &["qkv", "qkv_proj", "query_key_value", "c_attn", "in_proj_weight", "Wqkv", "wqkv", "to_qkv", "qkv_mlp"],
     ),
     (Role::KeyValue, &["kv", "kv_proj", "key_value", "kv_b_proj", "kv_a_proj_with_mqa", "to_kv"]),
     (Role::Output, &["o_proj", "out_proj", "out_lin", "to_out", "proj_out", "to_add_out"]),
@@ -94,7 +98,9 @@ fn named_last<'a>(segments: &[&'a str]) -> &'a str {
 fn special(clue: &Clue, segments: &[&str], last: &str) -> Option<Role> {
     if clue.state_space || clue.module.contains(".ssm.") {
         let role = match last {
-            "in_proj" | "in_proj_qkvz" | "in_proj_ba" | "in_proj_qkv" | "in_proj_z" | "in_proj_a" | "in_proj_b" => Role::SsmIn,
+            "in_proj" | "in_proj_qkvz" | "in_proj_ba" | "in_proj_qkv" | "in_proj_z" | "in_proj_a" | "in_proj_b" => {
+                Role::SsmIn
+            }
             "conv1d" | "x_conv1d" => Role::SsmConv,
             "x_proj" | "x_param_proj" => Role::SsmX,
             "dt_proj" => Role::SsmDt,
@@ -119,7 +125,9 @@ fn special(clue: &Clue, segments: &[&str], last: &str) -> Option<Role> {
         return Some(Role::Down);
     }
     let routes = |s: &str| s == "router" || s.ends_with("_router");
-    if clue.in_block && (routes(last) || (routes(parent) && matches!(last, "layer" | "classifier" | "weight" | "linear"))) {
+    if clue.in_block
+        && (routes(last) || (routes(parent) && matches!(last, "layer" | "classifier" | "weight" | "linear")))
+    {
         return Some(Role::Router);
     }
     if clue.in_block && parent == "gate" && last == "wg" {

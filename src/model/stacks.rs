@@ -15,8 +15,23 @@ pub struct Stack {
 }
 
 /// Words in the names of rows that stand beside the main one.
-const BESIDE: &[&str] =
-    &["medusa", "eagle", "mtp", "draft", "vision", "visual", "image", "audio", "speech", "encoder", "adapter", "projector", "tower", "resampler", "qformer"];
+const BESIDE: &[&str] = &[
+    "medusa",
+    "eagle",
+    "mtp",
+    "draft",
+    "vision",
+    "visual",
+    "image",
+    "audio",
+    "speech",
+    "encoder",
+    "adapter",
+    "projector",
+    "tower",
+    "resampler",
+    "qformer",
+];
 
 /// Numbers blocks: key → number. One row keeps its own numbers; of several the main row keeps them and the others
 /// follow.

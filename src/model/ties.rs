@@ -1,16 +1,54 @@
 //! Weights that are stored or used more than once: tied heads, and copies of an embedding.
 
+use super::Model;
 use super::coded::Peek;
 use super::layer::{Kind, Layer, LayerId, Orientation, Role};
-use super::Model;
 use serde_json::Value;
 
 /// Model types whose head is the embedding unless config.json says otherwise.
 const TIED: &[&str] = &[
-    "gpt2", "gpt_neo", "gpt_bigcode", "openai-gpt", "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n_text", "t5",
-    "mt5", "umt5", "longt5", "switch_transformers", "bart", "mbart", "plbart", "pegasus", "pegasus_x", "marian",
-    "blenderbot", "blenderbot-small", "m2m_100", "nllb-moe", "led", "bigbird_pegasus", "fsmt", "whisper", "opt", "bloom",
-    "falcon", "cohere", "cohere2", "mamba", "mamba2", "xglm", "biogpt", "ctrl", "starcoder2", "mpt", "smollm3", "lfm2",
+    "gpt2",
+    "gpt_neo",
+    "gpt_bigcode",
+    "openai-gpt",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3_text",
+    "gemma3n_text",
+    "t5",
+    "mt5",
+    "umt5",
+    "longt5",
+    "switch_transformers",
+    "bart",
+    "mbart",
+    "plbart",
+    "pegasus",
+    "pegasus_x",
+    "marian",
+    "blenderbot",
+    "blenderbot-small",
+    "m2m_100",
+    "nllb-moe",
+    "led",
+    "bigbird_pegasus",
+    "fsmt",
+    "whisper",
+    "opt",
+    "bloom",
+    "falcon",
+    "cohere",
+    "cohere2",
+    "mamba",
+    "mamba2",
+    "xglm",
+    "biogpt",
+    "ctrl",
+    "starcoder2",
+    "mpt",
+    "smollm3",
+    "lfm2",
 ];
 
 /// Largest tensor, in bytes, that is compared whole; of larger ones as many bytes are compared in stretches.
@@ -72,7 +110,9 @@ pub fn tie(model: &Model, peek: &dyn Peek, layers: &mut Vec<Layer>, notes: &mut 
         let name = layers[at].name.clone();
         match (same, declared) {
             (Some(true), _) => notes.push(format!("{name} is stored and equal to {}: counted once", layers[main].name)),
-            (None, true) => notes.push(format!("{name} is stored, and config.json ties it to the embedding: counted once")),
+            (None, true) => {
+                notes.push(format!("{name} is stored, and config.json ties it to the embedding: counted once"))
+            }
             (Some(false), true) => {
                 notes.push(format!(
                     "{name} is stored and differs from {}, although the model's config ties them: both are kept",
@@ -105,7 +145,9 @@ fn copies(model: &Model, peek: &dyn Peek, layers: &mut [Layer], declared: bool, 
         let first = firsts.iter().copied().find(|&f| {
             let (a, b) = (&layers[f], &layers[at]);
             let alike = a.shape == b.shape && a.dtype == b.dtype;
-            alike && equal(model, peek, a, b).unwrap_or(declared && (a.name.ends_with("shared") || b.name.ends_with("embed_tokens")))
+            alike
+                && equal(model, peek, a, b)
+                    .unwrap_or(declared && (a.name.ends_with("shared") || b.name.ends_with("embed_tokens")))
         });
         match first {
             Some(first) => {

@@ -5,22 +5,42 @@ use crate::model::{Model, TensorId};
 use serde_json::Value;
 
 /// Last parts of the names of experts' weights.
-const NAMES: &[&str] =
-    &["gate_up_proj", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3", "wi", "wo", "input_linear", "output_linear"];
+const NAMES: &[&str] = &[
+    "gate_up_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "w1",
+    "w2",
+    "w3",
+    "wi",
+    "wo",
+    "input_linear",
+    "output_linear",
+];
 
 /// Model types whose stacked experts are inputs first, as they are multiplied: `x @ W[e]`.
 const INPUTS_FIRST: &[&str] = &["gpt_oss", "llama4", "llama4_text", "qwen3_vl_moe", "qwen3_vl_moe_text"];
 
 /// Model types whose stacked experts are outputs first.
-const OUTPUTS_FIRST: &[&str] =
-    &["mixtral", "qwen3_5_moe", "qwen3_5_moe_text", "granitemoe", "granitemoeshared", "granitemoehybrid", "jetmoe", "qwen3_next"];
+const OUTPUTS_FIRST: &[&str] = &[
+    "mixtral",
+    "qwen3_5_moe",
+    "qwen3_5_moe_text",
+    "granitemoe",
+    "granitemoeshared",
+    "granitemoehybrid",
+    "jetmoe",
+    "qwen3_next",
+];
 
 /// The stack that a tensor of three axes is, and `[out_features, in_features]` of one expert where that is known.
 pub fn stacked(model: &Model, id: TensorId, module: &str) -> Option<(Coded, Option<[usize; 2]>)> {
     let &[experts, a, b] = model.tensors.get(id)?.shape.as_slice() else { return None };
     let lower = module.to_ascii_lowercase();
     let last = module.rsplit('.').next().unwrap_or(module);
-    let mixture = ["expert", "moe", "switch_mlp"].iter().any(|w| lower.contains(w)) || count(model) == Some(experts as u64);
+    let mixture =
+        ["expert", "moe", "switch_mlp"].iter().any(|w| lower.contains(w)) || count(model) == Some(experts as u64);
     if !mixture || !(NAMES.contains(&last) || lower.contains("expert") || lower.contains("switch_mlp")) {
         return None;
     }
@@ -39,7 +59,10 @@ pub fn stacked(model: &Model, id: TensorId, module: &str) -> Option<(Coded, Opti
 /// Whether a layer is one of the experts of a mixture (not a shared one, which every token uses).
 pub fn expert_of(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    (name.contains("experts.") || name.ends_with("experts") || name.contains("switch_mlp") || name.contains("block_sparse_moe."))
+    (name.contains("experts.")
+        || name.ends_with("experts")
+        || name.contains("switch_mlp")
+        || name.contains("block_sparse_moe."))
         && !name.contains("shared_expert")
         && !name.contains("router")
         && !name.ends_with(".gate")
@@ -52,8 +75,15 @@ fn count(model: &Model) -> Option<u64> {
 
 /// `[chosen, all]`: how many of the experts a token uses.
 pub fn chosen(model: &Model) -> Option<[u64; 2]> {
-    let keys =
-        ["num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_top_k", "num_selected_experts", "top_k_experts"];
+    let keys = [
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "experts_per_token",
+        "moe_topk",
+        "moe_top_k",
+        "num_selected_experts",
+        "top_k_experts",
+    ];
     let (few, all) = (number(model, &keys)?, count(model)?);
     (few > 0 && few < all).then_some([few, all])
 }

@@ -55,8 +55,19 @@ const FAMILIES: &[Family] = &[
         down: &[".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_r", ".vera_lambda_b", ".ia3_l"],
         up: &[],
         more: &[
-            ".hada_w1_b", ".hada_w2_a", ".hada_w2_b", ".hada_t1", ".hada_t2", ".lokr_w1_b", ".lokr_w2", ".lokr_w2_a",
-            ".lokr_w2_b", ".lokr_t2", ".vera_lambda_d", ".alpha", ".dora_scale",
+            ".hada_w1_b",
+            ".hada_w2_a",
+            ".hada_w2_b",
+            ".hada_t1",
+            ".hada_t2",
+            ".lokr_w1_b",
+            ".lokr_w2",
+            ".lokr_w2_a",
+            ".lokr_w2_b",
+            ".lokr_t2",
+            ".vera_lambda_d",
+            ".alpha",
+            ".dora_scale",
         ],
         turned: false,
         whole: false,
@@ -129,10 +140,12 @@ fn found(names: &Names, family: &Family, base: &str, pair: &Pair) -> Found {
         None => format!("{}{of}", family.words),
     };
     let params = parts.iter().map(|&id| names.tensors[id].len() as u64).sum();
-    let matrix = weight.and_then(|id| match names.tensors[id].shape.as_slice() {
-        [m, n] => Some([*m, *n]),
-        _ => None,
-    }).or(matrix);
+    let matrix = weight
+        .and_then(|id| match names.tensors[id].shape.as_slice() {
+            [m, n] => Some([*m, *n]),
+            _ => None,
+        })
+        .or(matrix);
     let adapter = weight.is_none() && !family.whole;
     Found { base: base.to_owned(), coded: Coded { scheme: Scheme::Factors, words, parts }, matrix, params, adapter }
 }

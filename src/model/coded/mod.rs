@@ -215,7 +215,9 @@ pub fn collect(names: &Names, config: &QuantConfig, peek: &dyn Peek, taken: &mut
         group.weight = weight.filter(|&id| !taken[id]);
         match schemes::describe(base, group, names, config, peek) {
             Some(found) => take(vec![found], taken),
-            None => beside.extend(group.pieces.iter().filter_map(|&(_, id, piece)| Some((id, piece.alone()?.to_owned())))),
+            None => {
+                beside.extend(group.pieces.iter().filter_map(|&(_, id, piece)| Some((id, piece.alone()?.to_owned()))))
+            }
         }
     }
     take(schemes::unknown(names, config, taken), taken);

@@ -130,7 +130,8 @@ impl Case<'_> {
         let group = self.config.number(&["group_size", "q_group_size"]).filter(|g| *g > 0).map(|g| g as usize);
         let group = group.unwrap_or_else(|| matrix[1].checked_div(groups).unwrap_or(0));
         let (scheme, name) = if awq { (Scheme::Awq, "AWQ") } else { (Scheme::Gptq, "GPTQ") };
-        let words = if groups == 1 { format!("{name} int{bits} per channel") } else { format!("{name} int{bits} g{group}") };
+        let words =
+            if groups == 1 { format!("{name} int{bits} per channel") } else { format!("{name} int{bits} g{group}") };
         Some(Read { scheme, words, codes, matrix: Some(matrix), params: (matrix[0] * matrix[1]) as u64 })
     }
 
@@ -166,9 +167,7 @@ impl Case<'_> {
         self.group.any(&["_blocks"]).filter(|&id| id == codes)?;
         let params = 2 * self.shape(codes).iter().product::<usize>() as u64;
         let (matrix, words) = match self.shape(codes) {
-            [experts, rows, groups, bytes] => {
-                (Some([*rows, groups * bytes * 2]), format!("MXFP4, {experts} experts"))
-            }
+            [experts, rows, groups, bytes] => (Some([*rows, groups * bytes * 2]), format!("MXFP4, {experts} experts")),
             [rows, groups, bytes] => (Some([*rows, groups * bytes * 2]), "MXFP4".to_owned()),
             _ => (None, "MXFP4".to_owned()),
         };
@@ -182,7 +181,13 @@ impl Case<'_> {
         let outer: usize = self.shape(codes).split_last()?.1.iter().product();
         let Some((bits, group, mode)) = self.config.mlx(self.base) else {
             let words = "MLX codes of unknown bits (config.json has no quantization)".to_owned();
-            return Some(Read { scheme: Scheme::Mlx, words, codes, matrix: None, params: self.tensor(codes).len() as u64 });
+            return Some(Read {
+                scheme: Scheme::Mlx,
+                words,
+                codes,
+                matrix: None,
+                params: self.tensor(codes).len() as u64,
+            });
         };
         let inputs = groups * group as usize;
         let words = if mode == "affine" { format!("MLX int{bits} g{group}") } else { format!("MLX {mode} g{group}") };
@@ -223,7 +228,9 @@ impl Case<'_> {
     /// Whether scales are of groups of 32 inputs.
     fn mx(&self, codes: TensorId, scale: &[usize]) -> bool {
         let shape = self.shape(codes);
-        shape.len() == scale.len() && shape.first() == scale.first() && shape.last().zip(scale.last()).is_some_and(|(n, g)| n.div_ceil(32) == *g)
+        shape.len() == scale.len()
+            && shape.first() == scale.first()
+            && shape.last().zip(scale.last()).is_some_and(|(n, g)| n.div_ceil(32) == *g)
     }
 
     /// What shares a scale: `per tensor`, `per channel`, `blocks 128x128`, `g32`.
@@ -249,7 +256,9 @@ impl Case<'_> {
 
     /// A tool that is known by the names it writes.
     fn by_name(&self, codes: TensorId) -> Read {
-        let has = |s: &[&str]| self.group.any(s).is_some() || self.group.pieces.iter().any(|p| s.iter().any(|w| p.0.contains(w)));
+        let has = |s: &[&str]| {
+            self.group.any(s).is_some() || self.group.pieces.iter().any(|p| s.iter().any(|w| p.0.contains(w)))
+        };
         let name = match () {
             () if has(&[".W_q"]) => "HQQ",
             () if has(&[".q_weight"]) => "EXL2",
@@ -262,7 +271,8 @@ impl Case<'_> {
             () => "",
         };
         let tensor = self.tensor(codes);
-        let own = matches!(tensor.dtype, DType::I8 | DType::F8E4M3 | DType::F8E5M2) && matches!(name, "Quanto" | "torchao");
+        let own =
+            matches!(tensor.dtype, DType::I8 | DType::F8E4M3 | DType::F8E5M2) && matches!(name, "Quanto" | "torchao");
         let words = match (name, self.config.method()) {
             ("", Some(method)) => format!("{method} codes of a layout that is not known"),
             ("", None) => "codes of a scheme that is not known".to_owned(),
