@@ -83,7 +83,11 @@ pub fn collect(names: &Names) -> Vec<(TensorId, String)> {
     let mut sets: HashMap<(&str, &str), Vec<(TensorId, bool)>> = HashMap::new();
     let index = index(names);
     for (id, name) in names.names.iter().enumerate() {
-        if let Some(why) = state(name) {
+        if let Some((before, after)) = name.split_once(".original_module.")
+            && names.get(&format!("{before}.{after}")).is_some()
+        {
+            out.push((id, "replaced by the trained copy in modules_to_save".to_owned()));
+        } else if let Some(why) = state(name) {
             out.push((id, why.to_owned()));
         } else if let Some((mark, rest, why)) = marked(name) {
             let twin = twin(&index, names, id, &rest);
@@ -123,24 +127,33 @@ fn numbered(name: &str) -> bool {
 
 /// The mark in a name, what remains without it and its dots, and what it marks.
 fn marked(name: &str) -> Option<(&'static str, String, &'static str)> {
-    let segments: Vec<&str> = name.split('.').collect();
-    for (marks, why) in SETS {
-        for (i, segment) in segments.iter().enumerate() {
-            let affix = |m: &&str| {
-                let rest = segment.strip_prefix(*m).and_then(|r| r.strip_prefix('_'));
-                let rest = rest.or_else(|| segment.strip_suffix(*m).and_then(|r| r.strip_suffix('_')));
-                rest.filter(|_| m.len() > 2)
-            };
-            let found =
-                marks.iter().find_map(|m| if segment == m { Some((*m, "")) } else { affix(m).map(|r| (*m, r)) });
-            let Some((mark, rest)) = found else { continue };
+    let mut at = 0;
+    for segment in name.split('.') {
+        let end = (at + segment.len() + 1).min(name.len());
+        if let Some((mark, rest, marks, why)) = mark(segment) {
             // A second mark (`opt.m.`, `state.v.`) is left out as well.
-            let after = segments[i + 1..].iter().skip_while(|s| marks.contains(*s));
-            let kept = segments[..i].iter().copied().chain([rest]).chain(after.copied());
+            let after = name[end..].split('.').skip_while(|s| marks.contains(s));
+            let kept = name[..at].split('.').chain([rest]).chain(after);
             return Some((mark, kept.collect::<String>().replace('_', ""), why));
         }
+        at = end;
     }
     None
+}
+
+/// The mark that a segment is, begins or ends with, and what remains of it.
+fn mark(segment: &str) -> Option<(&'static str, &str, &'static [&'static str], &'static str)> {
+    // Names are many: most segments are neither short nor of several words.
+    SETS.iter().find_map(|(marks, why)| {
+        let whole = marks.iter().find(|m| **m == segment).map(|m| (*m, ""));
+        let affix = |m: &&'static str| {
+            let rest = segment.strip_prefix(*m).and_then(|r| r.strip_prefix('_'));
+            let rest = rest.or_else(|| segment.strip_suffix(*m).and_then(|r| r.strip_suffix('_')));
+            rest.filter(|_| m.len() > 2).map(|rest| (*m, rest))
+        };
+        let found = whole.or_else(|| segment.contains('_').then(|| marks.iter().find_map(affix)).flatten());
+        found.map(|(mark, rest)| (mark, rest, *marks, *why))
+    })
 }
 
 /// Tensors by their names without dots, whole and without their first one or two segments.

@@ -1,7 +1,7 @@
 //! Rows of blocks: which blocks there are, how they are numbered over the whole model, and which row each belongs to.
 
 use super::naming;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A row of blocks, such as the decoder's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +36,10 @@ const BESIDE: &[&str] = &[
 /// Numbers blocks: key → number. One row keeps its own numbers; of several the main row keeps them and the others
 /// follow.
 pub fn number<'a>(modules: impl Iterator<Item = &'a str>) -> (BTreeMap<String, usize>, Vec<Stack>) {
-    let mut rows: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut rows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for module in modules {
         if let Some((key, _)) = naming::block_of(module) {
-            rows.entry(naming::family(key)).or_default().push(key);
+            rows.entry(naming::family(key)).or_default().insert(key);
         }
     }
     let beside = |row: &str| {
@@ -51,9 +51,8 @@ pub fn number<'a>(modules: impl Iterator<Item = &'a str>) -> (BTreeMap<String, u
     order.sort_by(|a, b| beside(a).cmp(&beside(b)).then_with(|| naming::natural(a, b)));
     let (mut numbers, mut stacks, mut next) = (BTreeMap::new(), Vec::new(), 0);
     for row in &order {
-        let mut keys = rows[row].clone();
+        let mut keys: Vec<&str> = rows[row].iter().copied().collect();
         keys.sort_by(|a, b| naming::natural(a, b));
-        keys.dedup();
         let single = keys.windows(2).all(|w| depth(w[0]) == depth(w[1]) && prefix(w[0]) == prefix(w[1]));
         let mut blocks = BTreeMap::new();
         let first = next;

@@ -74,6 +74,9 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
+/// What the name of some factor contains.
+const MARKS: &[&str] = &["lora", ".mod_a", "hada_w", "lokr_w", "oft_", "vera_lambda", "ia3_l", ".processor."];
+
 #[derive(Default)]
 struct Pair {
     down: Vec<TensorId>,
@@ -85,6 +88,10 @@ struct Pair {
 /// checkpoint is a part too: what runs is base + B·A.
 pub fn collect(names: &Names, taken: &[bool]) -> Vec<Found> {
     let mut out = Vec::new();
+    // Most checkpoints hold no pair, and names are many.
+    if !names.names.iter().any(|n| MARKS.iter().any(|m| n.contains(m))) {
+        return out;
+    }
     let mut bases: BTreeMap<&str, usize> = BTreeMap::new();
     for family in FAMILIES {
         let mut pairs: BTreeMap<&str, Pair> = BTreeMap::new();
