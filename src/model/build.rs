@@ -49,7 +49,7 @@ pub fn build(model: &mut Model, peek: &dyn Peek) {
 }
 
 fn sequential(model: &Model, notes: &mut Vec<String>) -> Option<Sequential> {
-    let kernel = |name: &str| match model.tensors.iter().find(|t| t.name == name)?.shape.as_slice() {
+    let kernel = |name: &str| match model.tensors[model.names.iter().position(|n| n == name)?].shape.as_slice() {
         &[_, _, h, w] => Some([h, w]),
         _ => None,
     };

@@ -222,7 +222,7 @@ impl PlanFile {
         let mut plan = Plan::new(model.layers.len());
         for named in &self.layers {
             let wrong = |why: String| PlanError::Layer { name: named.name.clone(), why };
-            let Some(layer) = model.layers.iter().find(|l| l.name == named.name) else {
+            let Some(layer) = model.layers.iter().find(|l| l.name == named.name || l.stored == named.name) else {
                 return Err(wrong(format!("{} has no such layer; `slimscope inspect` lists them", model.name)));
             };
             plan.set(layer.id, named.entry(layer).map_err(wrong)?);
