@@ -122,7 +122,7 @@ fn weighed(
 fn named(model: &mut Model, globs: &[String]) {
     let patterns: Vec<glob::Pattern> = globs.iter().filter_map(|g| glob::Pattern::new(g).ok()).collect();
     // A pattern for everything names nothing.
-    let names = |p: &glob::Pattern, name: &str| p.as_str().trim_matches('*') != "" && p.matches(name);
+    let names = |p: &glob::Pattern, name: &str| !p.as_str().trim_matches('*').is_empty() && p.matches(name);
     for layer in &mut model.layers {
         layer.asked = patterns.iter().any(|p| names(p, &layer.name));
     }

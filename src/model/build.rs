@@ -63,7 +63,7 @@ fn sequential(model: &Model, notes: &mut Vec<String>) -> Option<Sequential> {
 }
 
 /// Sorts, labels and numbers the layers, and fills in their work.
-fn finish(layers: &mut Vec<Layer>, sequential: Option<&Sequential>, model: &Model, notes: &mut Vec<String>) {
+fn finish(layers: &mut [Layer], sequential: Option<&Sequential>, model: &Model, notes: &mut Vec<String>) {
     let sequence = sequential.map(Sequential::weight_modules).unwrap_or_default();
     if let Some(last) = sequential.and_then(Sequential::last_linear) {
         layers.iter_mut().filter(|l| l.name == last).for_each(|l| l.role = Role::Head);
@@ -99,7 +99,7 @@ fn is_mask(names: &Names, id: TensorId, module: &str) -> bool {
     let tensor = &names.tensors[id];
     let square = matches!(tensor.shape.as_slice(), [.., a, b] if a == b);
     tensor.shape.len() >= 2
-        && names.names[id].ends_with(".bias")
+        && names.names[id].rsplit('.').next() == Some("bias")
         && (square || !tensor.dtype.is_float())
         && names.get(&format!("{module}.weight")).is_none()
 }
@@ -116,7 +116,7 @@ fn plain_layer(reading: &Reading, id: TensorId, module: &str) -> Result<Box<Laye
     }
     let mut layer = reading.named(Layer::of_tensor(module, id, tensor));
     layer.bias = reading.names.get(&format!("{module}.bias"));
-    layer.orientation = orient::orientation(reading.model, &reading.names, &layer);
+    layer.orientation = orient::orientation(reading.model, reading.names, &layer);
     if layer.orientation == Orientation::InOut {
         layer.matrix.reverse();
     }
@@ -130,7 +130,7 @@ fn plain_layer(reading: &Reading, id: TensorId, module: &str) -> Result<Box<Laye
         let &[_, a, b] = layer.shape.as_slice() else { return Ok(Box::new(layer)) };
         layer.matrix = matrix.unwrap_or([a, b]);
         layer.coded = Some(Arc::new(coded));
-    } else if let Some(coded) = orient::layout(reading.model, &reading.names, id, module, &layer) {
+    } else if let Some(coded) = orient::layout(reading.model, reading.names, id, module, &layer) {
         layer.why_not = Some(coded.why_not(layer.dtype));
         layer.coded = Some(Arc::new(coded));
     } else {

@@ -24,7 +24,7 @@ pub fn unique(layers: &mut [Layer]) {
                 let short = tail(&full[at], segments);
                 let told = seen.get(short) == Some(&1) && !vague(short);
                 if told || short.len() == full[at].len() {
-                    layers[members[at]].label = short.to_owned();
+                    short.clone_into(&mut layers[members[at]].label);
                     return false;
                 }
                 true

@@ -61,8 +61,13 @@ impl<'a> Reading<'a> {
             in_block: block.is_some(),
             shape: &layer.shape,
             has_statistics: self.names.get(&format!("{name}.running_mean")).is_some(),
-            state_space: name.rsplit_once('.').is_some_and(|(parent, _)| self.state_space.contains(parent)),
-            rwkv: self.rwkv,
+            family: if name.rsplit_once('.').is_some_and(|(parent, _)| self.state_space.contains(parent)) {
+                roles::Family::StateSpace
+            } else if self.rwkv {
+                roles::Family::Rwkv
+            } else {
+                roles::Family::Usual
+            },
             after: name.strip_suffix("0.proj").and_then(|before| shape_of(&format!("{before}2"))),
         };
         layer.role = roles::role(&clue);

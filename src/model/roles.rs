@@ -2,6 +2,17 @@
 
 use super::layer::{Kind, Role};
 
+/// Kinds of blocks in which usual names mean other things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Attention and feed-forward parts.
+    Usual,
+    /// The module that holds the weight has a state-space model's parameters.
+    StateSpace,
+    /// RWKV's time and channel mixing.
+    Rwkv,
+}
+
 /// What is known of a weight before its role is.
 pub struct Clue<'a> {
     /// Module name.
@@ -14,10 +25,8 @@ pub struct Clue<'a> {
     pub shape: &'a [usize],
     /// Whether running statistics are stored beside it.
     pub has_statistics: bool,
-    /// Whether the module that holds it has a state-space model's parameters.
-    pub state_space: bool,
-    /// Whether the model is an RWKV.
-    pub rwkv: bool,
+    /// What kind of block holds it.
+    pub family: Family,
     /// Rows and columns of the layer `….net.2` beside `….net.0.proj`, where there is one.
     pub after: Option<[usize; 2]>,
 }
@@ -96,7 +105,7 @@ fn named_last<'a>(segments: &[&'a str]) -> &'a str {
 
 /// Roles of architectures with names of their own: state-space models, RWKV, diffusers' feed-forward parts, routers.
 fn special(clue: &Clue, segments: &[&str], last: &str) -> Option<Role> {
-    if clue.state_space || clue.module.contains(".ssm.") {
+    if clue.family == Family::StateSpace || clue.module.contains(".ssm.") {
         let role = match last {
             "in_proj" | "in_proj_qkvz" | "in_proj_ba" | "in_proj_qkv" | "in_proj_z" | "in_proj_a" | "in_proj_b" => {
                 Role::SsmIn
@@ -110,7 +119,7 @@ fn special(clue: &Clue, segments: &[&str], last: &str) -> Option<Role> {
         return Some(role);
     }
     let parent = segments.len().checked_sub(2).map_or("", |i| segments[i]);
-    if clue.rwkv && clue.in_block {
+    if clue.family == Family::Rwkv && clue.in_block {
         match parent {
             "att" | "attention" | "self_attn" | "time_mixer" => return Some(Role::TimeMix),
             "ffn" | "feed_forward" | "channel_mixer" => return Some(Role::ChannelMix),

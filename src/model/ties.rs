@@ -111,7 +111,7 @@ pub fn tie(model: &Model, peek: &dyn Peek, layers: &mut Vec<Layer>, notes: &mut 
         match (same, declared) {
             (Some(true), _) => notes.push(format!("{name} is stored and equal to {}: counted once", layers[main].name)),
             (None, true) => {
-                notes.push(format!("{name} is stored, and config.json ties it to the embedding: counted once"))
+                notes.push(format!("{name} is stored, and config.json ties it to the embedding: counted once"));
             }
             (Some(false), true) => {
                 notes.push(format!(

@@ -65,7 +65,7 @@ pub fn expert_of(name: &str) -> bool {
         || name.contains("block_sparse_moe."))
         && !name.contains("shared_expert")
         && !name.contains("router")
-        && !name.ends_with(".gate")
+        && name.rsplit('.').next() != Some("gate")
 }
 
 /// How many experts a layer has, by the config.

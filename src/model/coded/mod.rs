@@ -216,7 +216,11 @@ pub fn collect(names: &Names, config: &QuantConfig, peek: &dyn Peek, taken: &mut
         match schemes::describe(base, group, names, config, peek) {
             Some(found) => take(vec![found], taken),
             None => {
-                beside.extend(group.pieces.iter().filter_map(|&(_, id, piece)| Some((id, piece.alone()?.to_owned()))))
+                // Beside a plain weight only scales of activations are no weights of their own.
+                let own =
+                    |p: &&(&str, TensorId, pieces::Piece)| group.weight.is_none() || p.2 == pieces::Piece::Activation;
+                let alone = group.pieces.iter().filter(own);
+                beside.extend(alone.filter_map(|&(_, id, piece)| Some((id, piece.alone()?.to_owned()))));
             }
         }
     }
