@@ -5,7 +5,7 @@ use super::coded::{self, Found, Names, Peek, QuantConfig};
 use super::layer::{ConvGeometry, Kind, Layer, LayerId, Orientation, Role};
 use super::naming::Part;
 use super::reading::Reading;
-use super::{Model, TensorId, aside, biases, canonical, channels, labels, order, orient, reasons, ties};
+use super::{Model, Scheme, TensorId, aside, biases, canonical, channels, labels, order, orient, reasons, ties};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -185,9 +185,9 @@ fn why_not(layer: &Layer) -> Option<String> {
 }
 
 fn set_cost(layer: &mut Layer, geometry: Option<ConvGeometry>) {
-    // A stack of experts holds as many matrices as it has parameters for.
+    // A stack of experts holds as many matrices as it has parameters for, and factors work as they are stored.
     let entries = match &layer.coded {
-        Some(coded) if coded.scheme == coded::Scheme::Experts => layer.params,
+        Some(coded) if coded.quantised() || matches!(coded.scheme, Scheme::Experts | Scheme::Factors) => layer.params,
         _ => layer.matrix[0] as u64 * layer.matrix[1] as u64,
     };
     layer.conv = geometry;

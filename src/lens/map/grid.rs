@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::model::{Layer, LayerId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Blocks down, names or roles across.
 pub struct Grid {
@@ -24,16 +24,23 @@ impl Grid {
         if blocks.is_empty() {
             return None;
         }
-        let by_name = columns(&layers, |l| l.label.clone());
-        let by_role = columns(&layers, |l| l.role.short().to_owned());
+        let names: Vec<String> = layers.iter().map(|l| l.label.clone()).collect();
+        let roles: Vec<String> = layers.iter().map(|l| l.role.short().to_owned()).collect();
+        let (by_name, by_role) = (columns(&names), columns(&roles));
         let same = by_name.len() == by_role.len();
-        let named = !same && by_name.len() <= most;
-        let head = |l: &Layer| if named { l.label.clone() } else { l.role.short().to_owned() };
-        let heads = if named { by_name } else { by_role };
+        let (heads, of) = if !same && by_name.len() <= most {
+            (by_name, names)
+        } else {
+            // Two layers of one role in a block have a column each where they fit: `q`, `q2`.
+            let numbered = numbered(&layers, &roles);
+            let apart = columns(&numbered);
+            if apart.len() <= most { (apart, numbered) } else { (by_role, roles) }
+        };
+        let places: HashMap<&str, usize> = heads.iter().enumerate().map(|(i, h)| (h.as_str(), i)).collect();
         let mut cells: HashMap<(usize, usize), Vec<LayerId>> = HashMap::new();
-        for layer in layers {
+        for (layer, head) in layers.iter().zip(&of) {
             let row = layer.block.and_then(|b| blocks.binary_search(&b).ok());
-            let column = heads.iter().position(|h| *h == head(layer));
+            let column = places.get(head.as_str()).copied();
             if let (Some(row), Some(column)) = (row, column) {
                 cells.entry((row, column)).or_default().push(layer.id);
             }
@@ -47,14 +54,19 @@ impl Grid {
     }
 }
 
+/// Roles with the number of their place among those of the same role in a block.
+fn numbered(layers: &[&Layer], roles: &[String]) -> Vec<String> {
+    let mut seen: HashMap<(Option<usize>, &str), usize> = HashMap::new();
+    let place = |(layer, role): (&&Layer, &String)| {
+        let count = seen.entry((layer.block, layer.role.short())).or_default();
+        *count += 1;
+        if *count == 1 { role.clone() } else { format!("{role}{count}") }
+    };
+    layers.iter().zip(roles).map(place).collect()
+}
+
 /// Distinct heads in order of first appearance.
-fn columns(layers: &[&Layer], head: impl Fn(&Layer) -> String) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    for layer in layers {
-        let head = head(layer);
-        if !out.contains(&head) {
-            out.push(head);
-        }
-    }
-    out
+fn columns(heads: &[String]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    heads.iter().filter(|head| seen.insert(head.as_str())).cloned().collect()
 }

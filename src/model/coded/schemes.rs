@@ -109,11 +109,12 @@ impl Case<'_> {
         let scales = self.group.any(&[".scales", "_scales"]).map(|id| self.shape(id).to_vec())?;
         let (&[rows, cols], &[groups, wide]) = (self.shape(codes), scales.as_slice()) else { return None };
         let method = self.config.method().unwrap_or_default();
-        let awq = method.contains("awq") || (!method.contains("gptq") && cols != wide && rows != wide);
+        // GEMV stores outputs first: a row of scales for each row of codes.
+        let gemv = groups == rows && cols != wide;
+        let awq = method.contains("awq") || (!method.contains("gptq") && cols != wide);
         let said = self.config.number(&["bits", "w_bit"]).filter(|b| (1..=16).contains(b)).map(|b| b as usize);
         let order = self.group.any(&[".g_idx", "_g_idx"]).map(|id| self.names.tensors[id].len());
-        let (bits, matrix) = if awq && (cols != wide && rows == wide) {
-            // GEMV: outputs first.
+        let (bits, matrix) = if awq && gemv {
             let bits = said.unwrap_or(4);
             (bits, [rows, cols * 32 / bits])
         } else if awq {
@@ -128,6 +129,7 @@ impl Case<'_> {
             (bits, [wide, order.unwrap_or(rows * 32 / bits)])
         };
         let group = self.config.number(&["group_size", "q_group_size"]).filter(|g| *g > 0).map(|g| g as usize);
+        let groups = if gemv { wide } else { groups };
         let group = group.unwrap_or_else(|| matrix[1].checked_div(groups).unwrap_or(0));
         let (scheme, name) = if awq { (Scheme::Awq, "AWQ") } else { (Scheme::Gptq, "GPTQ") };
         let words =

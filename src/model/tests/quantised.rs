@@ -104,6 +104,12 @@ fn gptq_and_awq_share_names_and_the_method_decides() {
     let config =
         json!({"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}});
     check(&with(&awq, config), "AWQ int4 g128", [64, 256], 4.0 + (128.0 * 4.0 + 128.0 * 16.0) / 16384.0);
+    let gemv =
+        [(".qweight", &[64, 32][..], DType::I32), (".qzeros", &[64, 1], DType::I32), (".scales", &[64, 8], DType::F16)];
+    let config =
+        json!({"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemv"}});
+    let extra = (64.0 * 32.0 + 64.0 * 8.0 * 16.0) / 16384.0;
+    check(&with(&gemv, config), "AWQ int4 g128", [64, 256], 4.0 + extra);
     check(&with(&awq, Value::Null), "AWQ int4 g128", [64, 256], 4.0 + (128.0 * 4.0 + 128.0 * 16.0) / 16384.0);
 }
 
@@ -201,6 +207,7 @@ fn experts_of_gpt_oss_are_one_layer_with_scales_and_biases() {
     assert_eq!((layer.role, layer.matrix, layer.params), (Role::GateUp, [192, 96], 4 * 192 * 96));
     assert!(layer.stored_as().starts_with("MXFP4") && !layer.eligible());
     assert_eq!(layer.extra_params, 4 * 192, "the bias is counted with it");
+    assert_eq!(layer.macs, Some(192 * 96), "one of four experts runs");
     assert_eq!(m.layers.len(), 3, "{:?}", order(&m));
     let fp8 = [
         ("experts.gate_up_proj", &[4, 64, 192][..], DType::F8E4M3),
