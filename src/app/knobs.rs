@@ -88,7 +88,7 @@ impl App {
             (Scope::Block, Some(here)) => l.block == here.block,
             _ => true,
         };
-        let free = move |l: &&Layer| scope == Scope::Layer || !self.plan.entry(l.id).pinned;
+        let free = move |l: &&Layer| scope == Scope::Layer || (!self.plan.entry(l.id).pinned && !l.by_name_only());
         layers.iter().filter(|l| l.eligible()).filter(inside).filter(free)
     }
 

@@ -69,18 +69,23 @@ pub struct List {
     pub all: bool,
 }
 
+/// Whether a layer is listed by default: matrices, tied copies, and what is stored in a way that is not decoded.
+fn listed(layer: &Layer) -> bool {
+    layer.measurable() || layer.tied_to.is_some() || layer.coded.is_some()
+}
+
 impl App {
     /// Layers that pass the filter, in module order.
     fn listed(&self) -> Vec<LayerId> {
         let words: Vec<String> = self.list.filter.to_lowercase().split_whitespace().map(str::to_owned).collect();
-        let shown = |l: &&Layer| self.list.all || l.measurable() || l.tied_to.is_some();
+        let shown = |l: &&Layer| self.list.all || listed(l);
         let passes = |l: &&Layer| words.is_empty() || self.index.contains(l.id, &words);
         self.model.layers.iter().filter(shown).filter(passes).map(|l| l.id).collect()
     }
 
     /// Layers that the list shows without a filter, for "n of m".
     pub fn listable(&self) -> usize {
-        self.model.layers.iter().filter(|l| self.list.all || l.measurable() || l.tied_to.is_some()).count()
+        self.model.layers.iter().filter(|l| self.list.all || listed(l)).count()
     }
 
     /// Layers that pass the filter.

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::output::Meter;
 use crate::engine::{Engine, Report, Request, Settings};
-use crate::model::{LayerId, Model};
+use crate::model::{Layer, LayerId, Model};
 use crate::probe::Probe;
 use crate::probe::book::FactBook;
 use crate::source::Weights;
@@ -36,7 +36,8 @@ impl Gather<'_> {
         let (tell, inbox) = mpsc::channel();
         let mut engine = Engine::start(Arc::clone(self.model), self.weights, settings, move |r| drop(tell.send(r)))?;
         let mut asked = engine.ask(Request::Focus { seen: Vec::new() });
-        for &layer in self.layers.iter().filter(|_| self.certify) {
+        let sought = |id: &&LayerId| self.certify && self.model.layer(**id).is_some_and(Layer::measurable);
+        for &layer in self.layers.iter().filter(sought) {
             asked = engine.ask(Request::Certify { layer });
         }
         let mut facts = FactBook::new(self.model.layers.len());

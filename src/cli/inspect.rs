@@ -89,7 +89,7 @@ fn table(model: &Model) -> Result<(), CliError> {
             l.kind.word().into(),
             shape.join("×"),
             format!("{}×{}", l.rows(), l.cols()),
-            l.dtype.name().into(),
+            l.stored_as().into_owned(),
             grouped(l.params),
             bytes(l.bytes),
             l.why_not.as_ref().map_or("yes".into(), |why| format!("no: {why}")),

@@ -108,7 +108,7 @@ fn part_of(model: &Model, probes: &[&dyn Probe], chosen: Vec<LayerId>, part: usi
 
 /// Layers to measure, in module order.
 fn choose(model: &Model, globs: &[String]) -> Result<Vec<LayerId>, CliError> {
-    matching(model, "--layers", globs, |l| l.measurable() && l.tied_to.is_none())
+    matching(model, "--layers", globs, |l| (l.measurable() || l.coded.is_some()) && l.tied_to.is_none())
 }
 
 fn table(certified: bool) -> Table {
@@ -206,6 +206,9 @@ fn cells(layer: &Layer, facts: &LayerFacts) -> Vec<String> {
     let matrix = format!("{}×{}", layer.rows(), layer.cols());
     if let Some(why) = &facts.failure {
         return vec![layer.name.clone(), matrix, format!("! {why}")];
+    }
+    if let Some(why) = layer.why_not.as_ref().filter(|_| layer.coded.is_some()) {
+        return vec![layer.name.clone(), matrix, format!("– {why}")];
     }
     let (m, s, l) = (facts.magnitude.as_deref(), facts.spectrum.as_deref(), facts.lipschitz.as_deref());
     let best = facts.best_spectrum();

@@ -78,7 +78,7 @@ pub fn improve(
     let free: Vec<LayerId> = model
         .layers
         .iter()
-        .filter(|l| l.eligible() && l.tied_to.is_none() && !plan.entry(l.id).pinned)
+        .filter(|l| l.eligible() && l.tied_to.is_none() && !plan.entry(l.id).pinned && !l.by_name_only())
         .map(|l| l.id)
         .collect();
     let asked = stop_on_interrupt();

@@ -24,7 +24,8 @@ use std::sync::Arc;
 /// Makes a plan.
 pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
     let wish = Wish::of(args)?;
-    let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
+    let (mut model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
+    named(&mut model, &args.layers);
     let model = Arc::new(model);
     let (mut plan, before) = match (&args.plan, &args.replay) {
         (Some(path), _) => read_made(path, &model, args.force)?,
@@ -67,6 +68,7 @@ pub fn run(common: &Common, args: &PlanArgs) -> Result<(), CliError> {
             plan.set(layer.id, Entry { pinned: pins.contains(&layer.id), ..plan.entry(layer.id) });
         }
     }
+    binding.extend(untouched(&model, &wish));
     let file = PlanFile::of(&model, &plan, made.clone());
     if let Some(path) = &args.output {
         write_whole(path, file.text().as_bytes())?;
@@ -113,6 +115,32 @@ fn weighed(
         return Err(CliError::Interrupted("stopped: the plan was not weighed to the end".to_owned()));
     }
     found.map_err(|why| CliError::Input(anyhow::anyhow!("{}: {why}", model.path.display())))
+}
+
+/// Marks layers that are asked for by name, as routers, heads and bits of `Conv1D` have to be.
+fn named(model: &mut Model, globs: &[String]) {
+    let patterns: Vec<glob::Pattern> = globs.iter().filter_map(|g| glob::Pattern::new(g).ok()).collect();
+    // A pattern for everything names nothing.
+    let names = |p: &glob::Pattern, name: &str| !p.as_str().trim_matches('*').is_empty() && p.matches(name);
+    for layer in &mut model.layers {
+        layer.asked = patterns.iter().any(|p| names(p, &layer.name));
+    }
+}
+
+/// What a setting for all layers left as it was, in words.
+fn untouched(model: &Model, wish: &Wish) -> Vec<String> {
+    let free = || model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none() && !l.asked);
+    let words = |n: usize| if n == 1 { "1 layer".to_owned() } else { format!("{n} layers") };
+    let mut out = Vec::new();
+    let routers = free().filter(|l| l.by_name_only()).count();
+    if routers > 0 && !matches!(wish, Wish::Nothing) {
+        out.push(format!("routers stay dense unless --layers names them: {}", words(routers)));
+    }
+    let bits = free().filter(|l| l.keeps_bits() && !l.by_name_only()).count();
+    if bits > 0 && matches!(wish, Wish::Same(_, Some(_))) {
+        out.push(format!("bits of heads and Conv1D stay unless --layers names them: {}", words(bits)));
+    }
+    out
 }
 
 /// Layers that may be treated.
@@ -403,7 +431,7 @@ fn apply(
         Wish::Same(same, bits) => {
             for layer in model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none()) {
                 let entry = plan.entry(layer.id);
-                if entry.pinned {
+                if entry.pinned || layer.by_name_only() {
                     continue;
                 }
                 let form = if form.apply_to(layer) { form } else { Factors::Matrix };
@@ -432,7 +460,7 @@ fn apply(
                     }
                     None => entry.treatment,
                 };
-                treatment.quantise = bits.or(treatment.quantise);
+                treatment.quantise = bits.filter(|_| layer.asked || !layer.keeps_bits()).or(treatment.quantise);
                 if same.is_some() && treatment.rank.is_some() {
                     treatment.form = form;
                 }

@@ -85,7 +85,7 @@ impl<'a> Look<'a> {
         let shape: Vec<String> = self.layer.shape.iter().map(ToString::to_string).collect();
         let block = match self.layer.block {
             Some(b) if self.compact => format!("{b}·"),
-            Some(b) => format!("block {b} · "),
+            Some(b) => format!("{} · ", self.app.model.block_words(b)),
             None => String::new(),
         };
         format!("{block}{}  {}", self.layer.label, shape.join("×"))

@@ -1,189 +1,166 @@
 //! From tensors and config to layers in module order.
 
 use super::architecture::Sequential;
+use super::coded::{self, Found, Names, Peek, QuantConfig};
 use super::layer::{ConvGeometry, Kind, Layer, LayerId, Orientation, Role};
-use super::naming::{self, Part};
-use super::{Model, Tensor, TensorId, order, roles};
-use std::collections::{BTreeMap, HashMap};
+use super::naming::Part;
+use super::reading::Reading;
+use super::{Model, Scheme, TensorId, aside, biases, canonical, channels, labels, order, orient, reasons, ties};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Fills `model.layers` from its tensors and config; adds notes on what was odd.
-pub fn build(model: &mut Model) {
-    let kernel = |name: &str| match model.tensors.iter().find(|t| t.name == name)?.shape.as_slice() {
+pub fn build(model: &mut Model, peek: &dyn Peek) {
+    model.names = canonical::names(&model.tensors);
+    let mut notes = Vec::new();
+    let sequential = sequential(model, &mut notes);
+    let names = Names::new(&model.tensors, &model.names);
+    let mut taken = vec![false; names.tensors.len()];
+    let mut not_weights = aside::collect(&names);
+    not_weights.iter().for_each(|(id, _)| taken[*id] = true);
+    let config = QuantConfig::of(model.config.as_ref());
+    let found = coded::collect(&names, &config, peek, &mut taken);
+    not_weights.extend(found.beside);
+    let reading = Reading::new(model, &names, &taken, &found.layers);
+    let mut layers: Vec<Layer> = found.layers.iter().map(|f| coded_layer(&reading, f)).collect();
+    let mut loose = Vec::new();
+    for id in (0..names.tensors.len()).filter(|&id| !taken[id]) {
+        let (module, part) = reading.split(id);
+        let buffer = |why: &str| (id, why.to_owned());
+        match part {
+            Part::Buffer => not_weights.push(buffer("kept beside the weights, not a parameter")),
+            Part::Bias if is_mask(&names, id, module) => not_weights.push(buffer("causal mask")),
+            Part::Bias => loose.push((id, module)),
+            Part::Weight => match plain_layer(&reading, id, module) {
+                Ok(layer) => layers.push(*layer),
+                Err(why) => not_weights.push((id, why)),
+            },
+        }
+    }
+    biases::attach(&names, &mut layers, &loose);
+    orient::transpose_siblings(&mut layers);
+    ties::tie(model, peek, &mut layers, &mut notes);
+    let stacks = reading.stacks.clone();
+    finish(&mut layers, sequential.as_ref(), model, &mut notes);
+    super::norms::attach(model, &mut layers);
+    not_weights.sort_unstable();
+    (model.layers, model.not_weights, model.stacks) = (layers, not_weights, stacks);
+    model.notes.extend(notes);
+}
+
+fn sequential(model: &Model, notes: &mut Vec<String>) -> Option<Sequential> {
+    let kernel = |name: &str| match model.tensors[model.names.iter().position(|n| n == name)?].shape.as_slice() {
         &[_, _, h, w] => Some([h, w]),
         _ => None,
     };
-    let sequential = match model.config.as_ref().map(|c| Sequential::from_config(c, &kernel)) {
-        Some(Ok(sequential)) => sequential,
-        Some(Err(note)) => {
-            model.notes.push(note);
+    match Sequential::from_config(model.config.as_ref()?, &kernel) {
+        Ok(sequential) => sequential,
+        Err(note) => {
+            notes.push(note);
             None
         }
-        None => None,
-    };
-    let numbers = block_numbers(&model.tensors);
-    let by_name: HashMap<&str, TensorId> =
-        model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
-    let mut layers = Vec::new();
-    let mut loose = Vec::new();
-    let mut not_weights: Vec<(TensorId, String)> = Vec::new();
-    for (id, tensor) in model.tensors.iter().enumerate() {
-        let (module, part) = naming::split(&tensor.name);
-        match part {
-            Part::Weight => layers.push(layer(model, id, module, &by_name, &numbers)),
-            Part::Bias if is_mask(tensor, &by_name, module) => not_weights.push((id, "causal mask".to_owned())),
-            Part::Bias => loose.push((id, module)),
-            Part::Optimiser => layers.push(optimiser_state(id, tensor)),
-            Part::Buffer => not_weights.push((id, "kept beside the weights, not a parameter".to_owned())),
-        }
     }
-    let counter = |l: &Layer| l.shape.is_empty() && !l.dtype.is_float();
-    let counters = layers.iter().filter(|l| counter(l));
-    not_weights.extend(counters.map(|l| (l.tensor, format!("a single number of type {}", l.dtype.name()))));
-    not_weights.sort_unstable();
-    layers.retain(|l| !counter(l));
-    attach_biases(model, &mut layers, &loose);
-    transpose_siblings(&mut layers);
-    tie(model, &mut layers);
-    let sequence = sequential.as_ref().map(Sequential::weight_modules).unwrap_or_default();
-    if let Some(last) = sequential.as_ref().and_then(Sequential::last_linear) {
+}
+
+/// Sorts, labels and numbers the layers, and fills in their work.
+fn finish(layers: &mut [Layer], sequential: Option<&Sequential>, model: &Model, notes: &mut Vec<String>) {
+    let sequence = sequential.map(Sequential::weight_modules).unwrap_or_default();
+    if let Some(last) = sequential.and_then(Sequential::last_linear) {
         layers.iter_mut().filter(|l| l.name == last).for_each(|l| l.role = Role::Head);
     }
-    order::sort(&mut layers, &sequence);
-    unique_labels(&mut layers);
-    let names: Vec<String> = layers.iter().map(|l| l.name.clone()).collect();
+    order::sort(layers, &sequence);
+    labels::unique(layers);
+    let first: HashMap<TensorId, LayerId> = layers
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, l)| l.tied_to.is_none())
+        .map(|(i, l)| (l.tensor, LayerId(i)))
+        .collect();
+    let chosen = coded::chosen(model);
+    let mut experts = 0;
     for (i, layer) in layers.iter_mut().enumerate() {
         layer.id = LayerId(i);
         // Until now `tied_to` held the tensor; from here on it holds the layer.
-        layer.tied_to = layer.tied_to.and_then(|t| names.iter().position(|n| *n == tied_name(model, t.0)).map(LayerId));
-        let geometry = sequential.as_ref().and_then(|s| s.geometry(&layer.name));
+        layer.tied_to = layer.tied_to.and_then(|t| first.get(&t.0).copied());
+        layer.chosen = chosen.filter(|_| coded::expert_of(&layer.name));
+        experts += usize::from(layer.chosen.is_some());
+        let geometry = sequential.and_then(|s| s.geometry(&layer.name));
         set_cost(layer, geometry);
     }
-    super::norms::attach(model, &mut layers);
-    model.layers = layers;
-    model.not_weights = not_weights;
-}
-
-fn tied_name(model: &Model, tensor: TensorId) -> String {
-    model.tensors.get(tensor).map_or(String::new(), |t| naming::split(&t.name).0.to_owned())
+    channels::infer_groups(layers);
+    if let Some([few, all]) = chosen.filter(|_| experts > 0) {
+        notes.push(format!("multiply-accumulates per token count {few} of {all} experts"));
+    }
 }
 
 /// GPT-2's causal mask is stored as `attn.bias` beside `attn.c_attn`, without an `attn.weight`.
-fn is_mask(tensor: &Tensor, by_name: &HashMap<&str, TensorId>, module: &str) -> bool {
-    tensor.shape.len() >= 2 && !by_name.contains_key(format!("{module}.weight").as_str())
+fn is_mask(names: &Names, id: TensorId, module: &str) -> bool {
+    let tensor = &names.tensors[id];
+    let square = matches!(tensor.shape.as_slice(), [.., a, b] if a == b);
+    tensor.shape.len() >= 2
+        && names.names[id].rsplit('.').next() == Some("bias")
+        && (square || !tensor.dtype.is_float())
+        && names.get(&format!("{module}.weight")).is_none()
 }
 
-/// Numbers blocks over the whole model: key → running index. One family (`model.layers.N`) keeps its own numbers.
-fn block_numbers(tensors: &[Tensor]) -> BTreeMap<String, usize> {
-    let mut keys: Vec<&str> = Vec::new();
-    for tensor in tensors {
-        let (module, part) = naming::split(&tensor.name);
-        if let (Part::Weight, Some((key, _))) = (part, naming::block_of(module)) {
-            keys.push(key);
-        }
+/// The layer of one plain tensor, or why it is no weight.
+fn plain_layer(reading: &Reading, id: TensorId, module: &str) -> Result<Box<Layer>, String> {
+    let tensor = &reading.names.tensors[id];
+    if tensor.shape.is_empty() && !tensor.dtype.is_float() {
+        return Err(format!("a single number of type {}", tensor.dtype.name()));
     }
-    keys.sort_by(|a, b| naming::natural(a, b));
-    keys.dedup();
-    let single = keys.windows(2).all(|w| depth(w[0]) == depth(w[1]) && prefix(w[0]) == prefix(w[1]));
-    keys.iter()
-        .enumerate()
-        .map(|(i, key)| ((*key).to_owned(), naming::block_number(key).filter(|_| single).unwrap_or(i)))
-        .collect()
+    let reason = reasons::reason(&reading.names.names[id], &tensor.shape).filter(|_| tensor.shape.len() >= 2);
+    if let Some(reason) = reason.filter(|r| r.buffer) {
+        return Err(reason.why.to_owned());
+    }
+    let mut layer = reading.named(Layer::of_tensor(module, id, tensor));
+    layer.bias = reading.names.get(&format!("{module}.bias"));
+    layer.orientation = orient::orientation(reading.model, reading.names, &layer);
+    if layer.orientation == Orientation::InOut {
+        layer.matrix.reverse();
+    }
+    if let Some(reason) = reason {
+        if !matches!(layer.kind, Kind::Embedding | Kind::Norm) {
+            layer.kind = Kind::Other;
+        }
+        layer.why_not = Some(reason.why.to_owned());
+    } else if let Some((coded, matrix)) = coded::stacked(reading.model, id, module) {
+        (layer.kind, layer.why_not) = (Kind::Linear, Some(coded.why_not(layer.dtype)));
+        let &[_, a, b] = layer.shape.as_slice() else { return Ok(Box::new(layer)) };
+        layer.matrix = matrix.unwrap_or([a, b]);
+        layer.coded = Some(Arc::new(coded));
+    } else if let Some(coded) = orient::layout(reading.model, reading.names, id, module, &layer) {
+        layer.why_not = Some(coded.why_not(layer.dtype));
+        layer.coded = Some(Arc::new(coded));
+    } else {
+        layer.why_not = why_not(&layer);
+    }
+    Ok(Box::new(layer))
 }
 
-fn depth(key: &str) -> usize {
-    key.split('.').count()
-}
-
-fn prefix(key: &str) -> &str {
-    key.rsplit_once('.').map_or("", |(p, _)| p)
-}
-
-fn layer(
-    model: &Model,
-    id: TensorId,
-    module: &str,
-    by_name: &HashMap<&str, TensorId>,
-    numbers: &BTreeMap<String, usize>,
-) -> Layer {
-    let tensor = &model.tensors[id];
-    let (block, label) = match naming::block_of(module) {
-        Some((key, rest)) => (numbers.get(key).copied(), rest.to_owned()),
-        None => (None, module.to_owned()),
-    };
-    let has_statistics = by_name.contains_key(format!("{module}.running_mean").as_str());
-    let clue = roles::Clue { module, label: &label, in_block: block.is_some(), shape: &tensor.shape, has_statistics };
-    let role = roles::role(&clue);
-    let kind = roles::kind(role, tensor.shape.len());
-    let bias = by_name.get(format!("{module}.bias").as_str()).copied();
-    let orientation = orientation(model, tensor, &label, bias);
-    let params = tensor.len() as u64;
-    let mut layer = Layer {
-        id: LayerId(0),
-        name: module.to_owned(),
-        label,
-        tensor: id,
-        bias: None,
-        block,
-        role,
-        kind,
-        orientation,
-        shape: tensor.shape.clone(),
-        matrix: matrix(&tensor.shape, orientation),
-        dtype: tensor.dtype,
-        params,
-        extra_params: 0,
-        bytes: tensor.bytes() as u64,
-        macs: None,
-        uses: None,
-        conv: None,
-        tied_to: None,
-        norm: None,
-        gains: None,
-        inputs: None,
-        why_not: None,
-    };
-    layer.why_not = why_not(&layer);
+/// The layer of several tensors.
+fn coded_layer(reading: &Reading, found: &Found) -> Layer {
+    let tensors = reading.names.tensors;
+    let first = found.coded.parts[0];
+    let mut layer = Layer::of_tensor(&found.base, first, &tensors[first]);
+    if let Some(matrix) = found.matrix {
+        (layer.matrix, layer.shape) = (matrix, matrix.to_vec());
+    }
+    // Convolutions keep the axes of their kernel.
+    if !found.coded.quantised() && tensors[first].shape.len() > 2 && !found.adapter {
+        layer.shape.clone_from(&tensors[first].shape);
+    }
+    layer = reading.named(layer);
+    layer.bias = reading.names.get(&format!("{}.bias", found.base));
+    layer.params = found.params;
+    layer.bytes = found.coded.parts.iter().map(|&id| tensors[id].bytes() as u64).sum();
+    layer.why_not = Some(found.coded.why_not(layer.dtype));
+    if found.adapter {
+        layer.kind = Kind::Adapter;
+    }
+    layer.coded = Some(Arc::new(found.coded.clone()));
     layer
-}
-
-/// `[rows, columns]` of the matrix view; `[0, 0]` for fewer than two axes of a scalar, `[1, n]` for a vector.
-fn matrix(shape: &[usize], orientation: Orientation) -> [usize; 2] {
-    match (shape, orientation) {
-        ([], _) => [0, 0],
-        ([n], _) => [1, *n],
-        ([a, b], Orientation::InOut) => [*b, *a],
-        ([out, rest @ ..], _) => [*out, rest.iter().product()],
-    }
-}
-
-/// GPT-2's `Conv1D` stores `[in, out]`: told by the model type, or by a bias as long as the second axis.
-fn orientation(model: &Model, tensor: &Tensor, label: &str, bias: Option<TensorId>) -> Orientation {
-    let &[a, b] = tensor.shape.as_slice() else { return Orientation::OutIn };
-    let last = label.rsplit('.').next().unwrap_or(label);
-    let conv1d = matches!(last, "c_attn" | "c_proj" | "c_fc" | "q_attn");
-    if conv1d
-        && model
-            .architecture()
-            .is_some_and(|m| matches!(m, "gpt2" | "openai-gpt" | "imagegpt" | "decision_transformer"))
-    {
-        return Orientation::InOut;
-    }
-    let bias_len = bias.map(|i| model.tensors[i].len());
-    if a != b && bias_len == Some(b) && (conv1d || model.architecture().is_none()) {
-        return Orientation::InOut;
-    }
-    Orientation::OutIn
-}
-
-/// A square `c_proj` shows no orientation of its own: it follows its siblings.
-fn transpose_siblings(layers: &mut [Layer]) {
-    let transposed = layers.iter().any(|l| l.orientation == Orientation::InOut && l.label.contains("c_"));
-    for layer in layers.iter_mut().filter(|l| transposed && l.shape.len() == 2) {
-        if matches!(layer.label.rsplit('.').next(), Some("c_attn" | "c_proj" | "c_fc")) {
-            layer.orientation = Orientation::InOut;
-            layer.matrix = matrix(&layer.shape, Orientation::InOut);
-        }
-    }
 }
 
 fn why_not(layer: &Layer) -> Option<String> {
@@ -200,140 +177,27 @@ fn why_not(layer: &Layer) -> Option<String> {
         (_, Kind::Other) if layer.shape.len() >= 3 => {
             Some(format!("{} axes and not a convolution: not read as one matrix", layer.shape.len()))
         }
+        _ if layer.shape.is_empty() => Some("a single number".to_owned()),
         _ if layer.shape.len() < 2 => Some("one-dimensional".to_owned()),
         _ if layer.matrix.iter().any(|&e| e < 2) => Some("a single row or column: nothing to choose from".to_owned()),
         _ => None,
     }
 }
 
-fn optimiser_state(id: TensorId, tensor: &Tensor) -> Layer {
-    Layer {
-        id: LayerId(0),
-        name: tensor.name.clone(),
-        label: tensor.name.clone(),
-        tensor: id,
-        bias: None,
-        block: None,
-        role: Role::Other,
-        kind: Kind::Other,
-        orientation: Orientation::OutIn,
-        shape: tensor.shape.clone(),
-        matrix: matrix(&tensor.shape, Orientation::OutIn),
-        dtype: tensor.dtype,
-        params: 0,
-        extra_params: 0,
-        bytes: 0,
-        macs: None,
-        uses: None,
-        conv: None,
-        tied_to: None,
-        norm: None,
-        gains: None,
-        inputs: None,
-        why_not: Some("optimiser state: not a weight".to_owned()),
-    }
-}
-
-/// Counts each bias with its layer. A bias without one (LSTM, a stray shift) goes to the nearest layer by name.
-fn attach_biases(model: &Model, layers: &mut [Layer], loose: &[(TensorId, &str)]) {
-    let index: HashMap<String, usize> = layers.iter().enumerate().map(|(i, l)| (l.name.clone(), i)).collect();
-    for &(id, module) in loose {
-        let tensor = &model.tensors[id];
-        if !tensor.dtype.is_float() {
-            continue;
-        }
-        let lstm = tensor.name.replacen("bias_", "weight_", 1).replacen("in_proj_bias", "in_proj_weight", 1);
-        let at = index.get(module).or_else(|| index.get(&lstm)).copied();
-        let at = at.or_else(|| {
-            let parent = module.rsplit_once('.').map_or("", |(p, _)| p);
-            layers.iter().position(|l| l.name.starts_with(parent))
-        });
-        if let Some(layer) = at.and_then(|i| layers.get_mut(i)) {
-            layer.bias.get_or_insert(id);
-            layer.extra_params += tensor.len() as u64;
-        }
-    }
-}
-
-/// Heads that share the embedding's numbers are counted once.
-fn tie(model: &mut Model, layers: &mut Vec<Layer>) {
-    let config_says = |key: &str| model.config.as_ref().and_then(|c| c.get(key)).and_then(serde_json::Value::as_bool);
-    let default = matches!(model.architecture(), Some("gpt2" | "gemma" | "gemma2" | "gemma3_text" | "t5"));
-    if !config_says("tie_word_embeddings").unwrap_or(default) {
-        return;
-    }
-    let embedding = layers.iter().position(|l| {
-        l.role == Role::Embedding && l.shape.len() == 2 && !l.label.contains("type") && l.shape[0] >= l.shape[1].min(64)
-    });
-    let Some(embedding) = embedding else { return };
-    let (tensor, shape, dtype) = (layers[embedding].tensor, layers[embedding].shape.clone(), layers[embedding].dtype);
-    let head = layers.iter().position(|l| l.role == Role::Head && l.shape == shape);
-    let generates = model.config.as_ref().and_then(|c| c.get("architectures")).is_none_or(|a| {
-        let text = a.to_string();
-        text.contains("LM") || text.contains("Generation")
-    });
-    if head.is_none() && !generates {
-        return;
-    }
-    let why = format!("tied to {}: changing it would change the embedding too", layers[embedding].name);
-    layers[embedding].why_not = Some("a look-up table, and tied: it is the output head as well".to_owned());
-    if let Some(head) = head {
-        let head = &mut layers[head];
-        model.notes.push(format!("{} is stored, and config.json ties it to the embedding: counted once", head.name));
-        (head.params, head.bytes, head.tied_to, head.why_not) = (0, 0, Some(LayerId(tensor)), Some(why));
-        return;
-    }
-    layers.push(Layer {
-        name: "lm_head".to_owned(),
-        label: "lm_head".to_owned(),
-        role: Role::Head,
-        kind: Kind::Linear,
-        orientation: Orientation::OutIn,
-        matrix: matrix(&shape, Orientation::OutIn),
-        shape,
-        dtype,
-        params: 0,
-        bytes: 0,
-        tied_to: Some(LayerId(tensor)),
-        why_not: Some(why),
-        ..optimiser_state(tensor, &model.tensors[tensor])
-    });
-}
-
-/// Shortens `self_attn.q_proj` to `q_proj` wherever the short form tells the layers of a block apart.
-fn unique_labels(layers: &mut [Layer]) {
-    let mut groups: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-    for (i, layer) in layers.iter().enumerate() {
-        groups.entry(layer.block).or_default().push(i);
-    }
-    for members in groups.values() {
-        let full: Vec<Vec<String>> =
-            members.iter().map(|&i| layers[i].label.split('.').map(str::to_owned).collect()).collect();
-        let tail = |parts: &[String], n: usize| parts[parts.len().saturating_sub(n)..].join(".");
-        for (at, &i) in members.iter().enumerate() {
-            let parts = &full[at];
-            let vague = |s: &str| s.chars().all(|c| c.is_ascii_digit()) || matches!(s, "dense" | "proj" | "LayerNorm");
-            let mut n = 1;
-            while n < parts.len()
-                && (vague(&tail(parts, n))
-                    || full.iter().enumerate().any(|(o, p)| o != at && tail(p, n) == tail(parts, n)))
-            {
-                n += 1;
-            }
-            layers[i].label = tail(parts, n);
-        }
-    }
-}
-
 fn set_cost(layer: &mut Layer, geometry: Option<ConvGeometry>) {
-    let entries = layer.matrix[0] as u64 * layer.matrix[1] as u64;
+    // A stack of experts holds as many matrices as it has parameters for, and factors work as they are stored.
+    let entries = match &layer.coded {
+        Some(coded) if coded.quantised() || matches!(coded.scheme, Scheme::Experts | Scheme::Factors) => layer.params,
+        _ => layer.matrix[0] as u64 * layer.matrix[1] as u64,
+    };
     layer.conv = geometry;
     layer.uses = match layer.kind {
         _ if layer.role == Role::Other && layer.params == 0 => None,
+        _ if entries == 0 => None,
         Kind::Linear | Kind::Recurrent => Some(1),
         Kind::Embedding | Kind::Norm => Some(0),
         Kind::Conv1d | Kind::Conv2d | Kind::Conv3d => geometry.map(|g| (g.output[0] * g.output[1]) as u64),
-        Kind::Other => None,
+        Kind::Other | Kind::Adapter => None,
     };
-    layer.macs = layer.uses.map(|uses| entries * uses);
+    layer.macs = layer.uses.map(|uses| layer.work(entries * uses));
 }

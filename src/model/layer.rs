@@ -1,7 +1,8 @@
 //! A layer: one weight tensor seen as the matrix that compression works on.
 
-use super::{DType, Inputs, TensorId};
+use super::{Coded, DType, Inputs, Tensor, TensorId};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Position of a layer in [`super::Model::layers`]; module order.
@@ -40,6 +41,20 @@ pub enum Role {
     Router,
     /// Convolution.
     Convolution,
+    /// Input projection of a state-space model.
+    SsmIn,
+    /// Convolution along time of a state-space model, one filter a channel.
+    SsmConv,
+    /// Projection to a state-space model's step, input and output matrices.
+    SsmX,
+    /// Projection to a state-space model's step.
+    SsmDt,
+    /// Output projection of a state-space model.
+    SsmOut,
+    /// A projection of RWKV's time mixing.
+    TimeMix,
+    /// A projection of RWKV's channel mixing.
+    ChannelMix,
     /// A recurrent layer's matrix.
     Recurrent,
     /// Normalisation gain (and its statistics).
@@ -70,6 +85,13 @@ impl Role {
             Self::Down => "down",
             Self::Router => "router",
             Self::Convolution => "convolution",
+            Self::SsmIn => "ssm_in",
+            Self::SsmConv => "ssm_conv",
+            Self::SsmX => "ssm_x",
+            Self::SsmDt => "ssm_dt",
+            Self::SsmOut => "ssm_out",
+            Self::TimeMix => "time_mix",
+            Self::ChannelMix => "channel_mix",
             Self::Recurrent => "recurrent",
             Self::Norm => "norm",
             Self::Head => "head",
@@ -94,6 +116,13 @@ impl Role {
             Self::Down => "down",
             Self::Router => "route",
             Self::Convolution => "conv",
+            Self::SsmIn => "s_in",
+            Self::SsmConv => "s_cnv",
+            Self::SsmX => "s_x",
+            Self::SsmDt => "s_dt",
+            Self::SsmOut => "s_out",
+            Self::TimeMix => "time",
+            Self::ChannelMix => "chan",
             Self::Recurrent => "recur",
             Self::Norm => "norm",
             Self::Head => "head",
@@ -121,6 +150,8 @@ pub enum Kind {
     Norm,
     /// Matrix of a recurrent cell.
     Recurrent,
+    /// Factors of a change of a weight that is not in the checkpoint.
+    Adapter,
     /// Anything else.
     Other,
 }
@@ -136,6 +167,7 @@ impl Kind {
             Self::Embedding => "embedding",
             Self::Norm => "norm",
             Self::Recurrent => "recurrent",
+            Self::Adapter => "adapter",
             Self::Other => "other",
         }
     }
@@ -182,6 +214,8 @@ pub struct Layer {
     pub id: LayerId,
     /// Module name: the tensor's without `.weight`.
     pub name: String,
+    /// The module as the file names it, with the wrappers of training tools: what a written tensor is called after.
+    pub stored: String,
     /// Last parts of the name that tell it apart within its block, such as `q_proj`.
     pub label: String,
     /// The weight; for a tied copy that is not stored, the tensor it shares.
@@ -212,6 +246,14 @@ pub struct Layer {
     pub macs: Option<u64>,
     /// How often each weight is used per token: 1 for a linear layer, output positions for a convolution.
     pub uses: Option<u64>,
+    /// How it is stored where that is not one plain matrix, and the tensors that belong to it.
+    pub coded: Option<Arc<Coded>>,
+    /// Groups of a convolution; 1 for all else, `None` where they are not known.
+    pub groups: Option<usize>,
+    /// Whether it was asked for by name: see [`Self::by_name_only`].
+    pub asked: bool,
+    /// `[k, E]`: one of E experts, of which a token uses k.
+    pub chosen: Option<[u64; 2]>,
     /// Convolution geometry, when known.
     pub conv: Option<ConvGeometry>,
     /// The layer that this one shares its tensor with and that counts it.
@@ -231,9 +273,81 @@ impl Layer {
     pub fn eligible(&self) -> bool {
         self.why_not.is_none()
     }
-    /// Whether it can be measured as a matrix: floating point, two or more axes, not empty.
+    /// Whether it is treated only where it is asked for by name: routers decide which expert runs, and a small change
+    /// of theirs changes which. Budgets and settings for all layers leave them as they are.
+    pub fn by_name_only(&self) -> bool {
+        self.role == Role::Router && !self.asked
+    }
+    /// Whether settings of bits for all layers leave it as it is: heads, and weights stored inputs first, which the
+    /// common quantised formats do not hold.
+    pub fn keeps_bits(&self) -> bool {
+        self.role == Role::Head || self.orientation == Orientation::InOut
+    }
+    /// Whether it can be measured as a matrix: one plain floating-point tensor of two or more axes, not empty, that
+    /// multiplies or is looked up.
     pub fn measurable(&self) -> bool {
-        self.dtype.is_float() && self.shape.len() >= 2 && self.matrix.iter().all(|&e| e > 0)
+        self.dtype.is_float()
+            && self.coded.is_none()
+            && self.shape.len() >= 2
+            && !matches!(self.kind, Kind::Other | Kind::Norm)
+            && self.matrix.iter().all(|&e| e > 0)
+    }
+    /// The element type, or what it is stored as in words: `GPTQ int4 g128`.
+    pub fn stored_as(&self) -> Cow<'static, str> {
+        match &self.coded {
+            Some(coded) if coded.quantised() => Cow::Owned(coded.words.clone()),
+            _ => Cow::Borrowed(self.dtype.name()),
+        }
+    }
+    /// Bits of a weight with everything that belongs to it counted.
+    pub fn bits_per_weight(&self) -> f64 {
+        if self.params == 0 { self.dtype.bits() as f64 } else { self.bytes as f64 * 8.0 / self.params as f64 }
+    }
+    /// All tensors of its weight, the one that holds the codes first.
+    pub fn parts(&self) -> &[TensorId] {
+        self.coded.as_ref().map_or(std::slice::from_ref(&self.tensor), |c| &c.parts)
+    }
+    /// Multiply-accumulates per token of so many per use: a chosen expert counts with its share.
+    pub fn work(&self, whole: u64) -> u64 {
+        self.chosen.map_or(whole, |[few, all]| (u128::from(whole) * u128::from(few) / u128::from(all.max(1))) as u64)
+    }
+    /// A tensor as a layer outputs first, with nothing known of what it does.
+    pub fn of_tensor(name: &str, id: TensorId, tensor: &Tensor) -> Self {
+        let matrix = match tensor.shape.as_slice() {
+            [] => [0, 0],
+            [n] => [1, *n],
+            [out, rest @ ..] => [*out, rest.iter().product()],
+        };
+        Self {
+            id: LayerId(0),
+            name: name.to_owned(),
+            stored: tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name).to_owned(),
+            label: name.to_owned(),
+            tensor: id,
+            bias: None,
+            block: None,
+            role: Role::Other,
+            kind: Kind::Linear,
+            orientation: Orientation::OutIn,
+            shape: tensor.shape.clone(),
+            matrix,
+            dtype: tensor.dtype,
+            params: tensor.len() as u64,
+            extra_params: 0,
+            bytes: tensor.bytes() as u64,
+            macs: None,
+            uses: None,
+            coded: None,
+            groups: Some(1),
+            asked: false,
+            chosen: None,
+            conv: None,
+            tied_to: None,
+            norm: None,
+            gains: None,
+            inputs: None,
+            why_not: None,
+        }
     }
     /// Rows of the matrix view (`out_features`).
     pub fn rows(&self) -> usize {
@@ -267,30 +381,13 @@ impl Layer {
     /// A layer of its own, stored as `f32`, its shape outputs first.
     pub fn alone(kind: Kind, shape: &[usize]) -> Self {
         let entries: usize = shape.iter().product();
-        Self {
-            id: LayerId(0),
-            name: "fc".into(),
-            label: "fc".into(),
-            tensor: 0,
-            bias: None,
-            block: None,
-            role: Role::Dense,
-            kind,
-            orientation: Orientation::OutIn,
-            shape: shape.to_vec(),
-            matrix: [shape[0], entries / shape[0]],
+        let tensor = Tensor {
+            name: "fc.weight".into(),
             dtype: DType::F32,
-            params: entries as u64,
-            extra_params: 0,
-            bytes: entries as u64 * 4,
-            macs: Some(entries as u64),
-            uses: Some(1),
-            conv: None,
-            tied_to: None,
-            norm: None,
-            gains: None,
-            inputs: None,
-            why_not: None,
-        }
+            shape: shape.to_vec(),
+            file: 0,
+            range: 0..entries * 4,
+        };
+        Self { role: Role::Dense, kind, macs: Some(entries as u64), uses: Some(1), ..Self::of_tensor("fc", 0, &tensor) }
     }
 }

@@ -1,28 +1,41 @@
 //! What was loaded, as plain data: tensors, the layers read from their names, and sizes. No I/O, no mathematics.
 
 pub mod architecture;
+mod aside;
+mod biases;
 mod build;
+mod canonical;
+mod channels;
+pub mod coded;
 pub mod cost;
 pub mod decode;
 pub mod dtype;
 pub mod encode;
 pub mod inputs;
+mod labels;
 pub mod layer;
 pub mod matrix;
 pub mod naming;
 mod norms;
 mod order;
+mod orient;
+mod reading;
+mod reasons;
 mod roles;
 pub mod spatial;
+mod stacks;
 mod stored;
+mod ties;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use coded::{Coded, Peek, Scheme};
 pub use dtype::DType;
 pub use inputs::Inputs;
 pub use layer::{Kind, Layer, LayerId, Orientation, Role};
 pub use matrix::Matrix;
+pub use stacks::Stack;
 pub use stored::Stored;
 
 /// Position of a tensor in [`Model::tensors`].
@@ -86,6 +99,10 @@ pub struct Model {
     pub metadata: BTreeMap<String, String>,
     /// `config.json`, when there is one.
     pub config: Option<serde_json::Value>,
+    /// Canonical names of the tensors, in their order: without the wrappers of training tools.
+    pub names: Vec<String>,
+    /// Rows of blocks; one of them for most models.
+    pub stacks: Vec<Stack>,
     /// Layers in module order.
     pub layers: Vec<Layer>,
     /// Tensors that are no weights, and why: running statistics, positions, masks, counters.
@@ -96,9 +113,26 @@ pub struct Model {
 
 impl Model {
     /// A model from what its headers say: reads layers out of the tensors' names, shapes and the config.
-    pub fn from_header(mut self) -> Self {
-        build::build(&mut self);
+    pub fn from_header(self) -> Self {
+        self.from_header_and(&coded::HeadersOnly)
+    }
+    /// The same where `peek` reads a tensor's bytes: small ones that describe others, and those that may be copies.
+    pub fn from_header_and(mut self, peek: &dyn Peek) -> Self {
+        build::build(&mut self, peek);
         self
+    }
+    /// The canonical name of a tensor; the stored one where none was made.
+    pub fn canonical(&self, id: TensorId) -> &str {
+        let stored = || self.tensors.get(id).map_or("", |t| t.name.as_str());
+        self.names.get(id).map_or_else(stored, String::as_str)
+    }
+    /// A block in words: its number, and with several rows of blocks the row's word and its own number.
+    pub fn block_words(&self, block: usize) -> String {
+        let row = self.stacks.iter().find_map(|s| Some((s.word.as_str(), *s.blocks.get(&block)?)));
+        match row.filter(|_| self.stacks.len() > 1) {
+            Some((word, number)) => format!("{word} {number}"),
+            None => format!("block {block}"),
+        }
     }
     /// The layer with this id.
     pub fn layer(&self, id: LayerId) -> Option<&Layer> {

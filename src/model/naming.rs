@@ -11,8 +11,6 @@ pub enum Part {
     Bias,
     /// Something kept beside the weights that is no parameter: running statistics, positions, masks.
     Buffer,
-    /// State of an optimiser.
-    Optimiser,
 }
 
 /// Names of tensors that are stored with a model but are not parameters.
@@ -27,19 +25,18 @@ const BUFFERS: &[&str] = &[
     "relative_position_index",
     "cos_cached",
     "sin_cached",
+    "scaled_fp8",
 ];
 
-/// Segments that mark optimiser state.
-const OPTIMISER: &[&str] =
-    &["exp_avg", "exp_avg_sq", "optimizer", "optimizer_state", "momentum_buffer", "max_exp_avg_sq"];
+/// Whether a tensor of this name is kept beside the weights and is no parameter.
+pub fn is_buffer(name: &str) -> bool {
+    BUFFERS.contains(&name.rsplit('.').next().unwrap_or(name))
+}
 
 /// Splits a tensor name into its module and the part of it, such as `("fc1", Weight)` for `fc1.weight`.
 pub fn split(name: &str) -> (&str, Part) {
     let last = name.rsplit('.').next().unwrap_or(name);
-    if name.split('.').any(|s| OPTIMISER.contains(&s)) {
-        return (name, Part::Optimiser);
-    }
-    if BUFFERS.contains(&last) {
+    if is_buffer(name) {
         return (name, Part::Buffer);
     }
     // GPT-2 files carry the causal mask as `attn.bias`; its module has no other tensor of that name's length.
@@ -49,10 +46,20 @@ pub fn split(name: &str) -> (&str, Part) {
     if let Some(module) = name.strip_suffix(".bias") {
         return (module, Part::Bias);
     }
-    if last.starts_with("bias_") || last == "in_proj_bias" || last == "beta" {
+    // Biases of bare parameters: `gate_up_proj_bias`, `in_proj_bias`, and an expert router's correction.
+    if last.starts_with("bias_") || last.ends_with("_bias") || last == "beta" {
         return (name, Part::Bias);
     }
     (name, Part::Weight)
+}
+
+/// The same in a checkpoint of Flax or Keras, where weights are called `kernel`, `embedding` and `scale`.
+pub fn split_flax(name: &str) -> (&str, Part) {
+    let named = ["kernel", "embedding", "scale", "gamma"].iter().find_map(|part| {
+        let module = name.strip_suffix(part)?;
+        module.strip_suffix('.')
+    });
+    named.map_or_else(|| split(name), |module| (module, Part::Weight))
 }
 
 /// Orders names as people do: digits by their value, so that `layer2` comes before `layer10`.
@@ -157,6 +164,7 @@ mod tests {
         assert_eq!(split("lstm.weight_ih_l0"), ("lstm.weight_ih_l0", Part::Weight));
         assert_eq!(split("lstm.bias_hh_l0").1, Part::Bias);
         assert_eq!(split("bn.running_var").1, Part::Buffer);
-        assert_eq!(split("optimizer.exp_avg.fc.weight").1, Part::Optimiser);
+        assert_eq!(split("mlp.experts.gate_up_proj_bias").1, Part::Bias);
+        assert_eq!(split_flax("encoder.dense.kernel"), ("encoder.dense", Part::Weight));
     }
 }

@@ -6,12 +6,14 @@ use serde_json::Value;
 
 /// Fills in `norm` of every convolution that batch normalisation follows.
 pub fn attach(model: &Model, layers: &mut [Layer]) {
-    let named = |name: &str| model.tensors.iter().position(|t| t.name == name);
+    let by_name: std::collections::HashMap<&str, TensorId> =
+        model.names.iter().enumerate().map(|(id, name)| (name.as_str(), id)).collect();
+    let named = |name: &str| by_name.get(name).copied();
     let mut pairs = Vec::new();
     if let Some(config) = model.config.as_ref() {
         pairs_of(config.get("layers"), &mut pairs);
     }
-    for layer in layers.iter_mut().filter(|l| l.kind.is_conv()) {
+    for layer in layers.iter_mut().filter(|l| l.kind.is_conv() && l.coded.is_none()) {
         let listed = pairs.iter().find(|(conv, _)| conv.strip_suffix(".weight") == Some(&layer.name));
         let found = match listed {
             Some((_, gain)) => named(gain),

@@ -3,22 +3,48 @@
 use super::layer::{Layer, Role};
 use super::naming::{natural, ordinal};
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Sorts layers into module order: embeddings, blocks by number and by architecture inside, final norm, heads.
 /// `sequence` is the explicit order of config.json's layer list, when there is one.
 pub fn sort(layers: &mut [Layer], sequence: &[String]) {
     let has_blocks = layers.iter().any(|l| l.block.is_some());
-    layers.sort_by(|a, b| compare(a, b, sequence, has_blocks));
+    let places: HashMap<&str, usize> = sequence.iter().enumerate().rev().map(|(i, s)| (s.as_str(), i)).collect();
+    layers.sort_by_cached_key(|layer| Key {
+        place: places.get(layer.name.as_str()).copied().unwrap_or(usize::MAX),
+        section: section(layer, has_blocks),
+        block: layer.block,
+        slot: slot(layer),
+        name: layer.name.clone(),
+    });
 }
 
-fn compare(a: &Layer, b: &Layer, sequence: &[String], has_blocks: bool) -> Ordering {
-    let place = |l: &Layer| sequence.iter().position(|s| *s == l.name).unwrap_or(usize::MAX);
-    place(a)
-        .cmp(&place(b))
-        .then_with(|| section(a, has_blocks).cmp(&section(b, has_blocks)))
-        .then_with(|| a.block.cmp(&b.block))
-        .then_with(|| slot(a).cmp(&slot(b)))
-        .then_with(|| natural(&a.name, &b.name))
+/// What a layer is sorted by, computed once for each.
+#[derive(PartialEq, Eq)]
+struct Key {
+    place: usize,
+    section: u8,
+    block: Option<usize>,
+    slot: (u8, usize, u8),
+    name: String,
+}
+
+impl Key {
+    fn numbers(&self) -> (usize, u8, Option<usize>, (u8, usize, u8)) {
+        (self.place, self.section, self.block, self.slot)
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.numbers().cmp(&other.numbers()).then_with(|| natural(&self.name, &other.name))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// 0 what comes before the blocks, 1 the blocks, 2 what follows them.
@@ -76,6 +102,13 @@ fn slot(layer: &Layer) -> (u8, usize, u8) {
         Role::Down => 52,
         Role::Norm => norm_slot(layer, &label),
         Role::Convolution => 35,
+        Role::SsmIn => 25,
+        Role::SsmConv => 26,
+        Role::SsmX => 27,
+        Role::SsmDt => 28,
+        Role::SsmOut => 30,
+        Role::TimeMix => 29,
+        Role::ChannelMix => 55,
         Role::Recurrent => 60,
         Role::Dense => 70,
         Role::Head => 80,

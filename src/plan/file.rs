@@ -228,7 +228,9 @@ impl PlanFile {
             return Err(PlanError::OtherModel { made_for: self.model.name.clone(), model: model.name.clone() });
         }
         let mut plan = Plan::new(model.layers.len());
-        let by_name: HashMap<&str, &Layer> = model.layers.iter().map(|l| (l.name.as_str(), l)).collect();
+        // A layer may be called by its canonical name, or by the name it is stored under.
+        let stored = model.layers.iter().map(|l| (l.stored.as_str(), l));
+        let by_name: HashMap<&str, &Layer> = stored.chain(model.layers.iter().map(|l| (l.name.as_str(), l))).collect();
         for named in &self.layers {
             let wrong = |why: String| PlanError::Layer { name: named.name.clone(), why };
             let Some(layer) = by_name.get(named.name.as_str()).copied() else {

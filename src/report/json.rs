@@ -54,11 +54,16 @@ pub fn header(model: &Model, layer: &Layer) -> Map<String, Value> {
     put("kind", json!(layer.kind.word()));
     put("shape", json!(layer.shape));
     put("matrix", json!(layer.matrix));
-    put("dtype", json!(layer.dtype.name()));
+    put("dtype", json!(layer.stored_as()));
     put("params", json!(layer.params));
     put("bytes", json!(layer.bytes));
     put("macs_per_token", json!(layer.macs));
     put("eligible", json!(layer.eligible()));
+    if layer.coded.is_some() {
+        let parts = layer.parts().iter().filter_map(|id| Some(model.tensors.get(*id)?.name.as_str()));
+        put("parts", json!(parts.collect::<Vec<_>>()));
+        put("bits_per_weight", json!(layer.bits_per_weight()));
+    }
     if let Some(why) = &layer.why_not {
         put("why_not", json!(why));
     }
@@ -73,8 +78,11 @@ pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum:
     if let Some(why) = &facts.failure {
         o.notes.push(why.clone());
     }
+    if let Some(why) = layer.why_not.as_ref().filter(|_| layer.coded.is_some()) {
+        o.notes.push(why.clone());
+    }
     // A failure already says why everything is missing.
-    let absent = if facts.failure.is_some() { "" } else { "not measured" };
+    let absent = if facts.failure.is_some() || layer.coded.is_some() { "" } else { "not measured" };
     norms(&mut o, layer, facts, absent);
     shape(&mut o, layer, facts, absent);
     magnitudes(&mut o, facts.magnitude.as_deref(), absent);

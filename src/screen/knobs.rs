@@ -62,10 +62,10 @@ fn scope_words(look: &Look) -> String {
     match look.app.scope() {
         Scope::Layer => "this layer".to_owned(),
         Scope::Role => format!("role {} ({layers})", look.layer.role.short()),
-        Scope::Block => look
-            .layer
-            .block
-            .map_or_else(|| format!("outside the blocks ({layers})"), |b| format!("block {b} ({layers})")),
+        Scope::Block => look.layer.block.map_or_else(
+            || format!("outside the blocks ({layers})"),
+            |b| format!("{} ({layers})", look.app.model.block_words(b)),
+        ),
         Scope::All => format!("all eligible ({layers})"),
     }
 }

@@ -4,6 +4,7 @@ use crate::app::{Action, App, Row, Sort, Typing, keymap};
 use crate::lens::Look;
 use crate::model::Layer;
 use crate::plan::{Factors, Pattern, Quantise, Treatment};
+use crate::widgets::apart::apart;
 use crate::widgets::number::{count, known, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::spark::spark;
@@ -66,9 +67,45 @@ pub fn draw(look: &Look, area: Rect, buf: &mut Buffer) {
         let text = if app.list.filter.is_empty() { "no layers" } else { "no layer matches: esc clears" };
         put(buf, rows.x + 1, rows.y + 1, rows.right(), text, theme.style(Ink::Quiet));
     }
-    for (row, y) in app.list.rows.iter().enumerate().skip(app.list.top).zip(rows.top()..rows.bottom()) {
-        draw_row(look, &columns, *row.1, row.0 == app.list.cursor, Rect { y, height: 1, ..rows }, buf);
+    let names = names(app, &columns, usize::from(rows.height));
+    let seen = app.list.rows.iter().enumerate().skip(app.list.top).zip(names);
+    for ((row, name), y) in seen.zip(rows.top()..rows.bottom()) {
+        draw_row(look, &columns, (*row.1, &name), row.0 == app.list.cursor, Rect { y, height: 1, ..rows }, buf);
     }
+}
+
+/// Names of the rows in view, cut so that no two of a block look alike.
+fn names(app: &App, c: &Columns, rows: usize) -> Vec<String> {
+    let full: Vec<(Option<usize>, String, usize)> = app
+        .list
+        .rows
+        .iter()
+        .skip(app.list.top)
+        .take(rows)
+        .map(|row| match row {
+            Row::Block { block, .. } => (Some(*block), String::new(), 0),
+            Row::Layer(id) => {
+                app.model.layer(*id).map_or((None, String::new(), 0), |l| match (l.block, app.list.sort) {
+                    (Some(b), Sort::Module) => (Some(b), l.label.clone(), 2),
+                    (Some(b), _) => (None, format!("{b}·{}", l.label), 0),
+                    (None, _) => (None, l.label.clone(), 1),
+                })
+            }
+        })
+        .collect();
+    // What tells names apart stands at their end when they are paths.
+    let cut = |text: &str, room: usize| if text.contains('.') { fit_end(text, room) } else { fit(text, room) };
+    let room = usize::from(c.name).saturating_sub(full.iter().map(|n| n.2).max().unwrap_or(0));
+    let list: Vec<(Option<usize>, &str)> = full.iter().map(|(block, name, _)| (*block, name.as_str())).collect();
+    let short = apart(&list, room, cut);
+    full.iter()
+        .zip(short)
+        .map(|((_, name, indent), short)| {
+            let own = usize::from(c.name).saturating_sub(*indent);
+            let text = if width(name) <= own { name.clone() } else { short };
+            format!("{}{text}", " ".repeat(*indent))
+        })
+        .collect()
 }
 
 fn order(app: &App) -> String {
@@ -97,13 +134,19 @@ fn fit_head(head: &str, wide: u16) -> String {
     if width(head) > wide as usize { head.chars().take(wide as usize).collect() } else { head.to_owned() }
 }
 
-fn draw_row(look: &Look, c: &Columns, row: Row, cursor: bool, area: Rect, buf: &mut Buffer) {
+fn draw_row(look: &Look, c: &Columns, (row, name): (Row, &str), cursor: bool, area: Rect, buf: &mut Buffer) {
     let (app, theme) = (look.app, look.theme);
     match row {
         Row::Block { block, folded, layers, .. } => {
             let mark = if folded { "▸" } else { "▾" };
-            let mut x =
-                put(buf, area.x + 1, area.y, area.right(), &format!("{mark} block {block}"), theme.style(Ink::Title));
+            let mut x = put(
+                buf,
+                area.x + 1,
+                area.y,
+                area.right(),
+                &format!("{mark} {}", app.model.block_words(block)),
+                theme.style(Ink::Title),
+            );
             if folded {
                 let inside: Vec<&Layer> = app.index.block(block).iter().filter_map(|id| app.model.layer(*id)).collect();
                 let params: u64 = inside.iter().map(|l| l.params + l.extra_params).sum();
@@ -115,7 +158,7 @@ fn draw_row(look: &Look, c: &Columns, row: Row, cursor: bool, area: Rect, buf: &
         }
         Row::Layer(id) => {
             let Some(layer) = app.model.layer(id) else { return };
-            draw_layer(look, c, layer, area, buf);
+            draw_layer(look, c, (layer, name), area, buf);
         }
     }
     if cursor {
@@ -129,20 +172,13 @@ fn draw_row(look: &Look, c: &Columns, row: Row, cursor: bool, area: Rect, buf: &
     }
 }
 
-fn draw_layer(look: &Look, c: &Columns, layer: &Layer, area: Rect, buf: &mut Buffer) {
+fn draw_layer(look: &Look, c: &Columns, (layer, name): (&Layer, &str), area: Rect, buf: &mut Buffer) {
     let (app, theme, y, right) = (look.app, look.theme, area.y, area.right());
     let facts = app.facts.of(layer.id);
     let (text, quiet) = (theme.style(Ink::Text), theme.style(Ink::Quiet));
-    // What tells names apart stands at their end when they are paths.
-    let fit = |text: &str, room: usize| if text.contains('.') { fit_end(text, room) } else { fit(text, room) };
-    let name = match (layer.block, app.list.sort) {
-        (Some(_), Sort::Module) => format!("  {}", fit(&layer.label, c.name as usize - 2)),
-        (Some(b), _) => fit(&format!("{b}·{}", layer.label), c.name as usize),
-        (None, _) => format!(" {}", fit(&layer.label, c.name as usize - 1)),
-    };
     let ink = if layer.eligible() { text } else { quiet };
     let mut x = area.x + 1;
-    put(buf, x, y, right, &name, ink);
+    put(buf, x, y, right, name, ink);
     x += c.name + 1;
     if c.shape > 0 {
         let shape: Vec<String> = layer.shape.iter().map(ToString::to_string).collect();

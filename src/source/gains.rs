@@ -4,8 +4,10 @@ use super::Weights;
 use crate::model::{Model, decode};
 use std::sync::Arc;
 
-/// The model with the gains of its layers filled in; those that cannot be read stay out.
-pub fn attached(mut model: Model, weights: Weights) -> (Model, Weights) {
+/// Reads the layers of a checkpoint whose headers are known, with the gains of batch normalisation filled in; those
+/// that cannot be read stay out.
+pub fn opened(model: Model, weights: Weights) -> (Model, Weights) {
+    let mut model = model.from_header_and(&weights);
     let gains: Vec<Option<Arc<[f32]>>> = model
         .layers
         .iter()

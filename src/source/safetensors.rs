@@ -37,7 +37,7 @@ pub fn open(found: &Found) -> Result<(Model, Weights), OpenError> {
     if let Some(path) = &found.config {
         read_config(&mut model, path);
     }
-    Ok(super::gains::attached(model.from_header(), Weights::new(mapped)))
+    Ok(super::gains::opened(model, Weights::new(mapped)))
 }
 
 /// Opens a checkpoint whose bytes are part of the program.
@@ -49,7 +49,7 @@ pub fn open_embedded(name: &str, bytes: &'static [u8], config: &str) -> Result<(
         "model.safetensors".clone_into(&mut file.name);
     }
     model.config = serde_json::from_str(config).ok();
-    Ok(super::gains::attached(model.from_header(), Weights::new(vec![Mapped::embedded(bytes)])))
+    Ok(super::gains::opened(model, Weights::new(vec![Mapped::embedded(bytes)])))
 }
 
 fn missing(path: &Path, found: &Found, error: std::io::Error) -> OpenError {

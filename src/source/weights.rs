@@ -2,7 +2,7 @@
 
 use super::OpenError;
 use super::mapped::Mapped;
-use crate::model::{Layer, Matrix, Model, Stored, Tensor};
+use crate::model::{Layer, Matrix, Model, Peek, Stored, Tensor};
 use std::sync::Arc;
 
 /// The bytes of a checkpoint, memory-mapped. Cheap to clone, shared between threads.
@@ -44,11 +44,20 @@ impl Weights {
         all.get(tensor.range.clone()).ok_or_else(|| gone(format!("{}: beyond the end of the file", tensor.name)))
     }
 
+    /// The stored bytes of a tensor, where they can be read.
+    fn raw(&self, tensor: &Tensor) -> Option<&[u8]> {
+        self.files.get(tensor.file)?.bytes().ok()?.get(tensor.range.clone())
+    }
+
     /// A layer's entries as they are stored; decoded when asked.
     pub fn stored(&self, model: &Model, layer: &Layer) -> Result<Stored<'_>, OpenError> {
         let tensor = model.tensors.get(layer.tensor).ok_or_else(|| {
             OpenError::broken(&model.path, format!("{}: no such tensor", layer.name), "open the checkpoint again")
         })?;
+        if let Some(coded) = &layer.coded {
+            let what = format!("{}: {}", layer.name, coded.why_not(layer.dtype));
+            return Err(OpenError::broken(&model.path, what, "only plain floating-point tensors are measured"));
+        }
         let bytes = self.bytes(model, tensor)?;
         Stored::new(tensor.dtype, [layer.rows(), layer.cols()], layer.orientation, bytes).ok_or_else(|| {
             let (name, dtype) = (&tensor.name, tensor.dtype.name());
@@ -86,5 +95,11 @@ impl Weights {
         {
             mapped.release(tensor.range.clone());
         }
+    }
+}
+
+impl Peek for Weights {
+    fn bytes(&self, tensor: &Tensor) -> Option<&[u8]> {
+        self.raw(tensor)
     }
 }

@@ -46,7 +46,7 @@ fn factors(layer: &Layer, treatment: Treatment) -> Option<[[usize; 2]; 2]> {
 fn macs(layer: &Layer, treatment: Treatment, params: u64) -> Option<u64> {
     let uses = layer.uses?;
     let Some([[m, rank], [_, n]]) = factors(layer, treatment).filter(|_| treatment.form == Factors::Spatial) else {
-        return Some(params * uses);
+        return Some(layer.work(params * uses));
     };
     let geometry = layer.conv?;
     let (first, second) = ((m * rank) as u64, (rank * n) as u64);

@@ -1,5 +1,6 @@
 //! Brushes: know ratatui and numbers, nothing of models.
 
+pub mod apart;
 pub mod bars;
 pub mod dots;
 pub mod glyphs;

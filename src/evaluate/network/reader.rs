@@ -18,7 +18,8 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Of a model's headers.
     pub fn new(model: &'a Model) -> Self {
-        let tensors = model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+        // The names that the architecture gives, not those of the wrappers around its modules.
+        let tensors = (0..model.tensors.len()).map(|id| (model.canonical(id), id)).collect();
         let layers = model.layers.iter().map(|l| (l.name.as_str(), l.id)).collect();
         Self { model, tensors, layers, sites: BTreeMap::new(), fixed: BTreeSet::new() }
     }
@@ -58,6 +59,9 @@ impl<'a> Reader<'a> {
     ) -> Result<LayerId, String> {
         let id = self.layers.get(module).copied().ok_or_else(|| format!("it has no layer {module}"))?;
         let layer = self.model.layer(id).ok_or_else(|| format!("it has no layer {module}"))?;
+        if let Some(coded) = &layer.coded {
+            return Err(format!("{module}: {}", coded.why_not(layer.dtype)));
+        }
         if layer.matrix != [rows, columns] {
             let [m, n] = layer.matrix;
             return Err(format!("{module} is {m} × {n}, and config.json asks for {rows} × {columns}"));

@@ -250,11 +250,14 @@ impl Reopened {
         layer.ok_or_else(|| OpenError::broken(&self.model.path, format!("{name} is not there"), AGAIN))
     }
 
-    /// A layer's matrix.
+    /// A factor as a matrix: it is a part of a layer, and no layer by itself.
     fn tensor(&self, name: &str) -> Result<Matrix, OpenError> {
-        let layer = self.layer(name)?;
-        let matrix = self.weights.matrix(&self.model, layer)?;
-        self.weights.release(&self.model, layer);
+        let stored = format!("{name}.weight");
+        let id = self.model.tensors.iter().position(|t| t.name == stored);
+        let layer = id.and_then(|id| Some(Layer::of_tensor(name, id, self.model.tensors.get(id)?)));
+        let layer = layer.ok_or_else(|| OpenError::broken(&self.model.path, format!("{name} is not there"), AGAIN))?;
+        let matrix = self.weights.matrix(&self.model, &layer)?;
+        self.weights.release(&self.model, &layer);
         Ok(matrix)
     }
 }
@@ -271,7 +274,7 @@ fn again(layer: &Layer, job: &Job, before: &Matrix, keep_going: KeepGoing<'_>) -
 }
 
 fn part(layer: &Layer, part: &str) -> String {
-    format!("{}.{part}", layer.name)
+    format!("{}.{part}", layer.stored)
 }
 
 fn needs(look: &Look<'_>) -> u64 {

@@ -29,8 +29,15 @@ pub fn why_not(model: &Model, plan: &Plan, layer: &Layer) -> Option<String> {
     if layer.dtype.bits() < 16 {
         return Some(format!("{} has no scale of its own for factors{dense}", layer.dtype.name()));
     }
-    if layer.kind.is_conv() && layer.conv.is_some_and(|c| c.groups > 1) {
-        return Some(format!("a convolution in groups is no two convolutions of this rank{dense}"));
+    match layer.groups {
+        Some(1) => {}
+        Some(_) => return Some(format!("a convolution in groups is no two convolutions of this rank{dense}")),
+        None => {
+            return Some(format!(
+                "its channels do not follow from the layer before: it may be a convolution in groups, which is no two \
+                 convolutions of this rank{dense}"
+            ));
+        }
     }
     if let Some(tied) = model.layers.iter().find(|l| l.tied_to == Some(layer.id)) {
         return Some(format!("{} shares its tensor and would lose it{dense}", tied.name));
@@ -48,7 +55,7 @@ pub fn tensors(layer: &Layer, treatment: Treatment) -> Vec<(String, Vec<usize>)>
     let taps = if conv { layer.shape.len().saturating_sub(2) } else { 0 };
     let inside = if conv { layer.shape[1..].to_vec() } else { vec![inputs] };
     let shape = |first: usize| [vec![first], inside.clone()].concat();
-    let name = |part: &str| format!("{}.{part}.weight", layer.name);
+    let name = |part: &str| format!("{}.{part}.weight", layer.stored);
     let mut all = vec![(name("mod_a"), shape(rank)), (name("mod_b"), [vec![out, rank], vec![1; taps]].concat())];
     all.extend(treatment.prune.map(|_| (name("mod_s"), shape(out))));
     all

@@ -11,6 +11,12 @@ fn sample(name: &str) -> (Model, Weights) {
     source::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sample_models").join(name)).unwrap()
 }
 
+/// A stored weight by itself: factors are parts of a layer.
+fn bare(model: &Model, name: &str) -> Option<Layer> {
+    let id = model.tensors.iter().position(|t| t.name == format!("{name}.weight"))?;
+    Some(Layer::of_tensor(name, id, &model.tensors[id]))
+}
+
 /// A treatment of every kind, one after the other.
 fn mixed(model: &Model) -> Plan {
     let mut plan = Plan::new(model.layers.len());
@@ -192,10 +198,9 @@ fn factors_take_the_place_of_a_weight_and_all_else_stays() {
             factored += 1;
             assert!(tensor(&old.name).is_none());
             let part = |p: &str| {
-                let name = format!("{}.{p}", layer.name);
-                let found = result.layers.iter().find(|l| l.name == name).unwrap();
+                let found = bare(&result, &format!("{}.{p}", layer.name)).unwrap();
                 assert_eq!((found.dtype, found.shape.len()), (layer.dtype, layer.shape.len()));
-                stored.matrix(&result, found).unwrap()
+                stored.matrix(&result, &found).unwrap()
             };
             let (a, b) = (part("mod_a"), part("mod_b"));
             let rank = treatment.rank.unwrap();
@@ -387,7 +392,7 @@ fn what_goes_by_activations_is_written_and_read_back_as_planned() {
                 assert!(wanted > 0.0 && wanted < 1.0, "{treatment:?} {wanted}");
                 let tensor = |part: &str| {
                     let name = format!("{}{part}", layer.name);
-                    result.layers.iter().find(|l| l.name == name).map(|l| stored.matrix(&result, l).unwrap())
+                    bare(&result, &name).map(|l| stored.matrix(&result, &l).unwrap())
                 };
                 let after = match (tensor(".mod_a"), tensor(".mod_b"), tensor("")) {
                     (Some(a), Some(b), _) => {

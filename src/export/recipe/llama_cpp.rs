@@ -123,6 +123,10 @@ fn gguf(recipe: &Recipe, layer: &Layer, found: &Blocks) -> Option<String> {
         Role::Gate => "ffn_gate",
         Role::Up | Role::GateUp => "ffn_up",
         Role::Down => "ffn_down",
+        Role::SsmIn => "ssm_in",
+        Role::SsmX => "ssm_x",
+        Role::SsmDt => "ssm_dt",
+        Role::SsmOut => "ssm_out",
         _ => return None,
     };
     // Experts are stored as one tensor there.

@@ -67,7 +67,7 @@ impl<'a> Scene<'a> {
             let known = facts.of(layer.id);
             whole += ask.of.of(cost_of(layer, known, Treatment::default()));
             let entry = plan.entry(layer.id);
-            if layer.eligible() && layer.tied_to.is_none() && !entry.pinned {
+            if layer.eligible() && layer.tied_to.is_none() && !entry.pinned && !layer.by_name_only() {
                 free.push((layer, known));
                 now.push(entry.treatment);
                 continue;
