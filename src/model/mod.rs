@@ -15,6 +15,7 @@ mod order;
 mod roles;
 pub mod spatial;
 mod stored;
+mod unfit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use inputs::Inputs;
 pub use layer::{Kind, Layer, LayerId, Orientation, Role};
 pub use matrix::Matrix;
 pub use stored::Stored;
+pub use unfit::Unfit;
 
 /// Position of a tensor in [`Model::tensors`].
 pub type TensorId = usize;

@@ -73,6 +73,7 @@ impl Probe for ImportanceProbe {
 
 /// Measures a matrix: a pass for the sums of all columns, then the sampled rows.
 pub fn importance(entries: &Stored, ask: &Ask) -> Result<Importance, ProbeError> {
+    entries.fit()?;
     let shape @ [rows, cols] = entries.shape();
     let together = ((1 << 16) / cols.max(1)).max(1);
     let mut buffer = vec![0f32; together.min(rows) * cols];
@@ -121,9 +122,6 @@ pub fn importance(entries: &Stored, ask: &Ask) -> Result<Importance, ProbeError>
     out.layer = vec![0.0; PLACES + 1];
     add(&all, &mut out.layer);
     let total = out.layer.last().copied().unwrap_or(0.0);
-    if !total.is_finite() {
-        return Err(ProbeError::NotFinite { count: crate::numerics::norms::not_finite(&entries.matrix().data) });
-    }
     for (_, removed) in &mut out.groups {
         // Of the entries at each place to those up to it.
         (1..removed.len()).for_each(|k| removed[k] += removed[k - 1]);

@@ -175,6 +175,7 @@ const BLOCK: usize = 1 << 16;
 /// Measures a matrix in one pass. Of 16-bit types every pattern is counted, which makes every threshold exact; other
 /// types are counted in bins.
 pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
+    entries.fit()?;
     let [rows, cols] = entries.shape();
     let mut out = Magnitude { entries: (rows * cols) as u64, ..Magnitude::default() };
     let mut sums = Sums::new(cols);
@@ -184,7 +185,6 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
     };
     let together = (BLOCK / cols.max(1)).max(1);
     let mut buffer = vec![0f32; together.min(rows) * cols];
-    let mut bad = 0;
     for from in (0..rows).step_by(together) {
         if !(ask.keep_going)() {
             return Err(ProbeError::Stopped);
@@ -194,10 +194,6 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
         match &mut counter {
             Counting::Patterns(patterns, counter) => counter.add(&patterns[from * cols..][..block.len()]),
             Counting::Bins(counter) => {
-                bad += block.iter().filter(|w| !w.is_finite()).count() as u64;
-                if bad > 0 {
-                    continue;
-                }
                 counter.add(block);
                 out.sum_roots += block.iter().map(|w| f64::from(w.abs().sqrt())).sum::<f64>();
             }
@@ -207,7 +203,6 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
     match counter {
         Counting::Patterns(_, counter) => {
             let table = counter.finish(|bits| pattern(entries.dtype(), bits).unwrap_or(0.0));
-            bad = table.bad;
             out.take(table);
         }
         Counting::Bins(counter) => {
@@ -217,9 +212,6 @@ pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
             out.sum_squares = sums.row_squares.iter().sum();
             out.sum_abs = sums.abs.iter().sum();
         }
-    }
-    if bad > 0 {
-        return Err(ProbeError::NotFinite { count: bad });
     }
     out.l1 = sums.abs.iter().copied().fold(0.0, f64::max);
     out.linf = sums.largest_row;

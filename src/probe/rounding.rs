@@ -69,6 +69,7 @@ const BLOCK: usize = 1 << 16;
 
 /// Measures a matrix: a pass for the largest entry of all, then one for everything.
 pub fn rounding(entries: &Stored, ask: &Ask) -> Result<Rounding, ProbeError> {
+    entries.fit()?;
     let shape @ [rows, cols] = entries.shape();
     let together = (BLOCK / cols.max(1)).max(1);
     let mut buffer = vec![0f32; together.min(rows) * cols];
@@ -83,15 +84,10 @@ pub fn rounding(entries: &Stored, ask: &Ask) -> Result<Rounding, ProbeError> {
         }
         Ok(())
     };
-    let (mut largest, mut finite) = (0f32, true);
+    let mut largest = 0f32;
     blocks(&mut |block| {
-        let (most, all) = Isa::Best.run(Largest(block));
-        largest = largest.max(most);
-        finite &= all;
+        largest = largest.max(Isa::Best.run(Largest(block)));
     })?;
-    if !finite {
-        return Err(ProbeError::NotFinite { count: crate::numerics::norms::not_finite(&entries.matrix().data) });
-    }
     let mut sums = [[0f64; WIDTHS]; GRANULARITIES.len()];
     blocks(&mut |block| {
         for (per, sums) in GRANULARITIES.iter().zip(&mut sums) {
@@ -111,14 +107,14 @@ pub fn rounding(entries: &Stored, ask: &Ask) -> Result<Rounding, ProbeError> {
 
 const LANES: usize = 16;
 
-/// Largest magnitude, and whether all entries are finite.
+/// Largest magnitude.
 struct Largest<'a>(&'a [f32]);
 
 impl Kernel for Largest<'_> {
-    type Output = (f32, bool);
+    type Output = f32;
     #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> (f32, bool) {
+    fn run<const FMA: bool>(self) -> f32 {
         // Magnitudes order like their bits; infinity and NaN come last.
         let (chunks, rest) = self.0.as_chunks::<LANES>();
         let mut most = [0u32; LANES];
@@ -128,7 +124,7 @@ impl Kernel for Largest<'_> {
             }
         }
         let bits = rest.iter().map(|w| w.to_bits() & 0x7fff_ffff).chain(most).max().unwrap_or(0);
-        (f32::from_bits(bits), bits < f32::INFINITY.to_bits())
+        f32::from_bits(bits)
     }
 }
 
@@ -147,7 +143,7 @@ impl Kernel for Spans<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         for span in self.block.chunks(self.width.max(1)) {
-            let largest = self.given.unwrap_or_else(|| Largest(span).run::<FMA>().0);
+            let largest = self.given.unwrap_or_else(|| Largest(span).run::<FMA>());
             for (i, sum) in self.sums.iter_mut().enumerate() {
                 let top = f32::from((1u16 << (usize::from(*BITS.start()) + i - 1)) - 1);
                 let scale = largest / top;
@@ -221,7 +217,7 @@ mod tests {
         let zero = rounding(&Stored::from(Matrix::new(2, 2, vec![0.0; 4]).unwrap()), &GO).unwrap();
         assert!(zero.energy.iter().flatten().all(|e| *e == 0.0));
         let bad = Matrix::new(1, 2, vec![f32::NAN, 1.0]).unwrap();
-        assert_eq!(rounding(&Stored::from(bad), &GO), Err(ProbeError::NotFinite { count: 1 }));
+        assert!(matches!(rounding(&Stored::from(bad), &GO), Err(ProbeError::Unfit(u)) if (u.row, u.col) == (0, 0)));
     }
 
     proptest! {

@@ -5,7 +5,6 @@ use crate::known::Known;
 use crate::model::{DType, Layer, Orientation, Stored};
 use crate::numerics::density::{Density, density};
 use crate::numerics::gram::{Held, Sparse};
-use crate::numerics::norms;
 use std::sync::Arc;
 
 /// What a few Lanczos steps tell, before the exact spectrum is there.
@@ -62,11 +61,11 @@ impl Probe for SketchProbe {
         (layer.full_rank() * 8 * 48 + layer.cols() * 8) as u64
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        entries.fit()?;
         let sparse = sparse(entries, 0.0);
         let found = density(&sparse, ask.keep_going)?;
         if !found.largest.is_finite() {
-            let count = norms::not_finite(&entries.matrix().data);
-            return Err(ProbeError::NotFinite { count });
+            return Err(ProbeError::NotFinite);
         }
         let norm = Known::lower(sparse.stretch(&found.vector, ask.keep_going)?);
         Ok(vec![Fact::Sketch(Arc::new(Sketch::new(layer, norm, found)))])

@@ -181,6 +181,7 @@ impl Probe for SpectrumProbe {
         svd::workspace(layer.rows(), layer.cols(), threads, self.double)
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        entries.fit()?;
         let entries = AsStored(entries);
         let sigma = if self.double {
             singular_values_f64(entries, ask.keep_going)?
@@ -211,8 +212,7 @@ impl From<SvdError> for ProbeError {
     fn from(error: SvdError) -> Self {
         match error {
             SvdError::Stopped => Self::Stopped,
-            // Magnitudes are counted first and tell how many; reached only when the probe runs alone.
-            SvdError::NotFinite => Self::NotFinite { count: 1 },
+            SvdError::NotFinite => Self::NotFinite,
             SvdError::NoConvergence => Self::NoConvergence,
         }
     }

@@ -141,6 +141,7 @@ impl Tiles {
 
 /// Measures a matrix in one pass.
 pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure, ProbeError> {
+    entries.fit()?;
     let shape @ [rows, cols] = entries.shape();
     let mut groups = Counter::default();
     let mut tiles = BLOCKS.map(|b| Tiles::new(b, shape));
@@ -167,12 +168,6 @@ pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure
         groups.add(block, cols, held == block.len() as u64, Isa::Best);
     }
     let sum_squares: f64 = by_row.iter().sum();
-    if !sum_squares.is_finite() {
-        let count = crate::numerics::norms::not_finite(&entries.matrix().data);
-        if count > 0 {
-            return Err(ProbeError::NotFinite { count });
-        }
-    }
     let mut groups = groups.finish();
     if groups.iter().any(|g| !plausible(g, sum_squares, nonzeros, cols)) {
         // Squares of entries this large or small leave the range of `f32`.
