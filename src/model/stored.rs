@@ -44,7 +44,8 @@ impl<'a> Stored<'a> {
             } else {
                 unfit::first(self.dtype, self.bytes)
             }?;
-            let (row, col) = if turned { (at % rows.max(1), at / rows.max(1)) } else { (at / cols.max(1), at % cols.max(1)) };
+            let (row, col) =
+                if turned { (at % rows.max(1), at / rows.max(1)) } else { (at / cols.max(1), at % cols.max(1)) };
             Some(Unfit { row, col, value, count })
         });
         found.map_or(Ok(()), Err)
@@ -79,6 +80,35 @@ impl<'a> Stored<'a> {
         if let Some(bytes) = self.bytes.get(from * cols * width..(from * cols + out.len()) * width) {
             decode::decode_into(self.dtype, bytes, out);
         }
+    }
+
+    /// Rows `from..from + count`: as they lie in memory where they are `f32` already, else decoded into `buffer`. Empty
+    /// where there are no such rows.
+    pub fn rows<'b>(&'b self, from: usize, count: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
+        let range = from * self.shape[1]..(from + count) * self.shape[1];
+        if let Some(matrix) = self.matrix.get().or_else(|| (!self.by_rows()).then(|| self.matrix())) {
+            return matrix.data.get(range).unwrap_or(&[]);
+        }
+        if self.dtype == DType::F32
+            && let Some(bytes) = self.bytes.get(range.start * 4..range.end * 4)
+            && let Ok(rows) = pulp::bytemuck::try_cast_slice(bytes)
+        {
+            return rows;
+        }
+        buffer.resize(range.len(), 0.0);
+        self.rows_into(from, buffer);
+        buffer
+    }
+
+    /// The bytes of an F64 tensor as numbers, with the place of each in the matrix view: row, column.
+    pub fn doubles(&self) -> Option<impl Iterator<Item = (usize, usize, f64)> + '_> {
+        let width = self.laid_out()[1].max(1);
+        let turned = self.turned();
+        let place = move |i: usize| if turned { (i % width, i / width) } else { (i / width, i % width) };
+        (self.dtype == DType::F64).then(|| {
+            let numbers = self.bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
+            numbers.enumerate().map(move |(i, w)| (place(i).0, place(i).1, w))
+        })
     }
 
     /// `[rows, columns]` as the bytes lie: the transpose of [`Self::shape`] where the file holds it so.
@@ -130,7 +160,14 @@ impl From<Matrix> for Stored<'_> {
     fn from(matrix: Matrix) -> Self {
         let shape = [matrix.rows, matrix.cols];
         let orientation = Orientation::OutIn;
-        Self { dtype: DType::F32, bytes: &[], shape, orientation, matrix: OnceLock::from(matrix), unfit: OnceLock::new() }
+        Self {
+            dtype: DType::F32,
+            bytes: &[],
+            shape,
+            orientation,
+            matrix: OnceLock::from(matrix),
+            unfit: OnceLock::new(),
+        }
     }
 }
 
@@ -187,7 +224,10 @@ mod tests {
         }
         let of = |values: &[f64]| {
             let bytes = bytes_of(DType::F64, values);
-            Stored::new(DType::F64, [1, values.len()], Orientation::OutIn, &bytes).unwrap().fit().map_err(|u| u.to_string())
+            Stored::new(DType::F64, [1, values.len()], Orientation::OutIn, &bytes)
+                .unwrap()
+                .fit()
+                .map_err(|u| u.to_string())
         };
         assert!(of(&[1.0, 7e150]).unwrap_err().starts_with("row 0, column 1 (counted from 0) is 7e150, more than"));
         assert!(of(&[0.0, 1e-50]).unwrap_err().starts_with("row 0, column 1 (counted from 0) is 1e-50, and no entry"));

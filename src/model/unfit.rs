@@ -33,7 +33,10 @@ impl fmt::Display for Unfit {
                 "{value:e}, more than the largest f32 ({count} such entries): rescale the tensor to measure it"
             );
         } else {
-            return write!(f, "{value:e}, and no entry is larger: f32 loses its digits; rescale the tensor to measure it");
+            return write!(
+                f,
+                "{value:e}, and no entry is larger: f32 loses its digits; rescale the tensor to measure it"
+            );
         }
         let (noun, verb) = if count == 1 { ("entry", "is") } else { ("entries", "are") };
         write!(f, "; {count} {noun} {verb} NaN or infinite: no norm or spectrum is defined")

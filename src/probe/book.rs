@@ -103,7 +103,9 @@ impl LayerFacts {
             Fact::Certificate(f) => {
                 self.certificate.get_or_insert(f);
             }
-            Fact::Unfit(unfit) => *self = Self { unfit: Some(unfit), failure: Some(unfit.to_string()), ..Self::default() },
+            Fact::Unfit(unfit) => {
+                *self = Self { unfit: Some(unfit), failure: Some(unfit.to_string()), ..Self::default() }
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use super::{Ask, Fact, Magnitude, Probe, ProbeError, ProbeId};
 use crate::known::Known;
 use crate::model::{Layer, Matrix, Stored};
-use crate::numerics::conv::{self, Kernel, Operator};
 use crate::numerics::Stopped;
+use crate::numerics::conv::{self, Kernel, Operator};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -19,6 +19,7 @@ pub mod sketch;
 pub mod spatial;
 pub mod spectrum;
 mod steps;
+mod stripes;
 pub mod structure;
 pub mod weighted;
 

@@ -5,6 +5,7 @@ use crate::known::Known;
 use crate::model::{DType, Layer, Orientation, Stored};
 use crate::numerics::density::{Density, density};
 use crate::numerics::gram::{Held, Sparse};
+use crate::numerics::norms;
 use std::sync::Arc;
 
 /// What a few Lanczos steps tell, before the exact spectrum is there.
@@ -67,7 +68,14 @@ impl Probe for SketchProbe {
         if !found.largest.is_finite() {
             return Err(ProbeError::NotFinite);
         }
-        let norm = Known::lower(sparse.stretch(&found.vector, ask.keep_going)?);
+        let norm = sparse.stretch(&found.vector, ask.keep_going)?;
+        // Doubles were rounded to `f32`, by half a unit in the last place of every entry: σ₁ moves by at most the Frobenius
+        // norm of that, 2⁻²⁴‖W‖_F; twice that holds the rounding of the bound as well.
+        let rounding = match entries.dtype() {
+            DType::F64 => norms::frobenius_squared(entries.matrix().view()).sqrt() * f64::from(f32::EPSILON),
+            _ => 0.0,
+        };
+        let norm = Known::lower((norm - rounding).max(0.0));
         Ok(vec![Fact::Sketch(Arc::new(Sketch::new(layer, norm, found)))])
     }
 }
