@@ -152,6 +152,39 @@ fn sketch_csv_and_table() {
 }
 
 #[test]
+fn only_named_figures_are_computed_and_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slimscope"));
+        let command = command.args(["measure", &sample("digits_mlp"), "--format"]).args(args);
+        command.env("SLIMSCOPE_CACHE_DIR", dir.path()).env_remove("TERM").output().unwrap()
+    };
+    let out = run(&["json", "--only", "pq_index", "--only", "prune_error"]);
+    assert!(out.status.success() && out.stderr.is_empty());
+    let layers: Vec<Value> =
+        String::from_utf8(out.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    for layer in &layers {
+        assert!(layer["pq_index"]["value"].is_number() && layer["prune_error"]["0.5"].is_number(), "{layer}");
+        assert!(layer["prune_error_bound"] == "exact" && layer["matrix"].is_array(), "{layer}");
+        for other in ["nm_error", "spectral_norm", "singular_values", "lipschitz", "magnitude", "note"] {
+            assert!(layer.get(other).is_none(), "{other}: {layer}");
+        }
+    }
+    // What was computed is in the cache: of each layer the place of its content and one answer, to one probe.
+    let kept = std::fs::read_dir(dir.path()).unwrap().flatten().flat_map(|v| std::fs::read_dir(v.path()).unwrap());
+    let kept: usize = kept.flatten().map(|folder| std::fs::read_dir(folder.path()).unwrap().count()).sum();
+    assert_eq!(kept, 2 * layers.len());
+    let csv = String::from_utf8(run(&["csv", "--only", "pq_index"]).stdout).unwrap();
+    assert!(csv.lines().next().unwrap().ends_with("eligible,break_even_rank,pq_index,pq_index.bound,note"), "{csv}");
+    let table = String::from_utf8(run(&["table", "--only", "zero_fraction"]).stdout).unwrap();
+    let heads: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads, ["layer", "matrix", "even", "zeros"]);
+    let unknown = run(&["json", "--only", "norm"]);
+    let told = String::from_utf8(unknown.stderr).unwrap();
+    assert!(unknown.status.code() == Some(2) && told.contains("frobenius_norm, spectral_norm"), "{told}");
+}
+
+#[test]
 fn a_zero_matrix_is_null_with_a_note_and_never_nan() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("odd.safetensors");
@@ -169,7 +202,13 @@ fn a_zero_matrix_is_null_with_a_note_and_never_nan() {
     let named = |name: &str| lines.iter().find(|l| l["layer"] == name).unwrap();
     let nan = named("nan");
     assert_eq!((&nan["frobenius_norm"], &nan["spectral_norm"]), (&Value::Null, &Value::Null));
-    assert!(nan["note"].as_str().unwrap().contains("2 of its entries are NaN or infinite"), "{nan}");
+    assert!(
+        nan["note"]
+            .as_str()
+            .unwrap()
+            .contains("row 0, column 1 (counted from 0) is NaN; 2 entries are NaN or infinite"),
+        "{nan}"
+    );
     let zero = named("zero");
     assert_eq!(zero["spectral_norm"]["value"], 0.0);
     assert_eq!((&zero["stable_rank"], &zero["condition_number"]), (&Value::Null, &Value::Null));

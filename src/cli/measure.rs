@@ -9,6 +9,7 @@ use crate::engine::cache::Cache;
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::book::{FactBook, LayerFacts};
 use crate::probe::{PROBES, Probe, ProbeId, Spectrum, in_double};
+use crate::report::figures::{self, Figure};
 use crate::report::table::Table;
 use crate::report::{csv, json};
 use crate::widgets::number::{known, number, percent, ratio};
@@ -17,6 +18,10 @@ use std::sync::Arc;
 /// Measures and prints.
 pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     let shard = args.shard.as_deref().map(|text| shard(common, text)).transpose()?;
+    let exact = |f: &&Figure| f.name == "singular_values" && args.sketch;
+    if let Some(figure) = args.only.iter().find(|f| exact(f)) {
+        return Err(CliError::Usage(format!("--sketch computes no spectra: leave out --only {}", figure.name)));
+    }
     if args.sketch && args.with.contains(&With::Spectrum) {
         return Err(CliError::Usage("--sketch computes no spectra: leave out --with spectrum".to_owned()));
     }
@@ -25,11 +30,20 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
     for note in &model.notes {
         remark!("note: {note}");
     }
-    let certify = args.with.contains(&With::Certificate);
+    let certify =
+        args.with.contains(&With::Certificate) || args.only.iter().any(|f| f.probes == [ProbeId::Certificate]);
+    let needed = |id: ProbeId| args.only.is_empty() || args.only.iter().any(|f| f.probes.contains(&id));
+    let needed = |id: ProbeId| match id {
+        // A sketch stands in for singular values.
+        ProbeId::Sketch => needed(ProbeId::Spectrum),
+        ProbeId::Spectrum => needed(id) || args.with.contains(&With::Spectrum),
+        ProbeId::Certificate => certify,
+        _ => needed(id),
+    };
     let probes: Vec<&'static dyn Probe> = if args.double { in_double() } else { PROBES.to_vec() };
     // The exact spectrum makes a sketch of it needless.
     let left_out = if args.sketch { ProbeId::Spectrum } else { ProbeId::Sketch };
-    let wanted = |p: &&dyn Probe| p.id() != left_out && (certify || !p.on_request());
+    let wanted = |p: &&dyn Probe| p.id() != left_out && needed(p.id());
     let probes: Vec<&'static dyn Probe> = probes.into_iter().filter(wanted).collect();
     if let Some((part, parts)) = shard {
         chosen = part_of(&model, &probes, chosen, part, parts);
@@ -48,7 +62,9 @@ pub fn run(common: &Common, args: &Measure) -> Result<(), CliError> {
         chosen: &chosen,
         next: 0,
         probes: probes.clone(),
-        table: table(certify),
+        table: table(certify, &args.only),
+        only: only(args),
+        certify,
         heads: None,
     };
     let gather = Gather { model: &model, weights: weights.clone(), layers: &chosen, probes, certify, settings };
@@ -111,7 +127,43 @@ fn choose(model: &Model, globs: &[String]) -> Result<Vec<LayerId>, CliError> {
     matching(model, "--layers", globs, |l| (l.measurable() || l.coded.is_some()) && l.tied_to.is_none())
 }
 
-fn table(certified: bool) -> Table {
+/// The figures that are printed: those of `--only`, and with them what `--with` adds; none where all are.
+fn only(args: &Measure) -> Vec<&'static Figure> {
+    let mut only = args.only.clone();
+    if !only.is_empty() {
+        let added = args.with.iter().map(|with| match with {
+            With::Spectrum => "singular_values",
+            With::Certificate => "spectral_norm_certified",
+        });
+        only.extend(added.filter_map(figures::find));
+    }
+    only
+}
+
+/// The figure in each column of the table after the layer and its shape; none where it is always shown.
+const COLUMNS: [Option<&str>; 12] = [
+    Some("spectral_norm"),
+    Some("stable_rank"),
+    Some("effective_rank"),
+    Some("rank_for_energy"),
+    Some("rank_for_energy"),
+    Some("rank_for_energy"),
+    None,
+    Some("power_law"),
+    Some("zero_fraction"),
+    Some("prune_error"),
+    Some("nm_error"),
+    Some("lipschitz"),
+];
+
+/// Leaves out the columns of figures that are not wanted.
+fn keep_wanted<T>(cells: Vec<T>, only: &[&Figure]) -> Vec<T> {
+    let wanted =
+        |i: usize| i < 2 || COLUMNS.get(i - 2).copied().flatten().is_none_or(|name| figures::wanted(only, name));
+    cells.into_iter().enumerate().filter(|(i, _)| wanted(*i)).map(|(_, cell)| cell).collect()
+}
+
+fn table(certified: bool, only: &[&Figure]) -> Table {
     let mut heads = vec![
         "layer",
         "matrix",
@@ -128,8 +180,9 @@ fn table(certified: bool) -> Table {
         ">err 2:4",
         ">ℓ2",
     ];
+    heads = keep_wanted(heads, only);
     if certified {
-        heads.insert(3, ">proven");
+        heads.insert(if only.is_empty() { 3 } else { 2 }, ">proven");
     }
     Table::new(&heads)
 }
@@ -142,6 +195,9 @@ struct Output<'a> {
     next: usize,
     probes: Vec<&'static dyn Probe>,
     table: Table,
+    /// The figures that are printed; all where none is named.
+    only: Vec<&'static Figure>,
+    certify: bool,
     heads: Option<Vec<String>>,
 }
 
@@ -167,14 +223,22 @@ impl Output<'_> {
     }
 
     fn write(&mut self, layer: &Layer, facts: &LayerFacts) -> Result<(), CliError> {
-        let with_spectrum = self.args.with.contains(&With::Spectrum);
+        let with_spectrum =
+            self.args.with.contains(&With::Spectrum) || self.only.iter().any(|f| f.name == "singular_values");
         match self.args.format {
-            MeasureFormat::Json => line(&json::measured(self.model, layer, facts, with_spectrum).to_string()),
+            MeasureFormat::Json => {
+                line(&json::measured(self.model, layer, facts, with_spectrum, &self.only).to_string())
+            }
             MeasureFormat::Csv => self.write_csv(layer, facts, with_spectrum),
             MeasureFormat::Table => {
-                let mut cells = cells(layer, facts);
-                if self.args.with.contains(&With::Certificate) && facts.failure.is_none() {
-                    cells.insert(3, facts.certificate.map_or("·".to_owned(), |k| known(Some(k), number)));
+                let cells = cells(layer, facts);
+                // The reason for a failure stands in the place of all figures.
+                let mut cells = if facts.failure.is_some() { cells } else { keep_wanted(cells, &self.only) };
+                if self.certify && facts.failure.is_none() {
+                    cells.insert(
+                        if self.only.is_empty() { 3 } else { 2 },
+                        facts.certificate.map_or("·".to_owned(), |k| known(Some(k), number)),
+                    );
                 }
                 self.table.row(cells);
                 Ok(())
@@ -183,9 +247,9 @@ impl Output<'_> {
     }
 
     fn write_csv(&mut self, layer: &Layer, facts: &LayerFacts, with_spectrum: bool) -> Result<(), CliError> {
-        let flat = csv::flatten(&json::measured(self.model, layer, facts, with_spectrum));
+        let flat = csv::flatten(&json::measured(self.model, layer, facts, with_spectrum, &self.only));
         if self.heads.is_none() {
-            let heads = csv::heads(with_spectrum, self.args.with.contains(&With::Certificate));
+            let heads = csv::heads(with_spectrum, self.certify, &self.only);
             line(&csv::line(heads.iter().map(String::as_str)))?;
             self.heads = Some(heads);
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Changes whenever facts of the same bytes may come out differently.
-const VERSION: &str = "facts-5";
+const VERSION: &str = "facts-6";
 const MAGIC: &[u8; 8] = b"slimfact";
 /// Bytes that the folder may hold.
 const CAP: u64 = 2 << 30;

@@ -1,7 +1,7 @@
 //! Facts as bytes, for the cache. What follows from singular values alone is not kept: it is made anew from them.
 
 use crate::known::Known;
-use crate::model::Layer;
+use crate::model::{Layer, Unfit};
 use crate::numerics::density::Density;
 use crate::probe::weighted;
 use crate::probe::{
@@ -26,6 +26,7 @@ enum Record {
     Activations(Activations),
     Weighted(Vec<Record>),
     Losses(weighted::Losses),
+    Unfit(Unfit),
 }
 
 /// The bytes of what one probe told.
@@ -61,6 +62,7 @@ fn record(fact: &Fact) -> Record {
         }
         Fact::Losses(l) => Record::Losses((**l).clone()),
         Fact::Certificate(k) => Record::Certificate(*k),
+        Fact::Unfit(u) => Record::Unfit(*u),
     }
 }
 
@@ -95,6 +97,7 @@ fn fact(layer: &Layer, record: Record) -> Option<Fact> {
         Record::Losses(l) => l.fit(layer).then(|| Fact::Losses(Arc::new(l)))?,
         Record::Activations(a) => (a.shape == layer.matrix).then(|| Fact::Activations(Arc::new(a)))?,
         Record::Certificate(k) => Fact::Certificate(k),
+        Record::Unfit(u) => (u.row < rows && u.col < cols).then_some(Fact::Unfit(u))?,
     })
 }
 

@@ -4,7 +4,7 @@ use super::cache::{Cache, Key};
 use super::codec;
 use super::{Message, Report, Signals};
 use crate::model::{Layer, LayerId, Model, Stored};
-use crate::probe::{Ask, Probe, ProbeError, ProbeId, Spectrum};
+use crate::probe::{Ask, Fact, Probe, ProbeError, ProbeId, Spectrum};
 use crate::source::Weights;
 use crate::treat::{Refined, Treatment, refine};
 use std::collections::HashMap;
@@ -135,7 +135,23 @@ impl Shared {
                 settled.push(ProbeId::Sketch);
                 tell(Vec::new(), ProbeId::Sketch);
             }
+            let unfit = matches!(facts[..], [Fact::Unfit(_)]);
             tell(facts.into_iter().map(|fact| Report::Fact { layer: job.layer, fact }).collect(), probe.id());
+            if unfit {
+                return self.unfit(job, layer);
+            }
+        }
+        let waiting: Vec<ProbeId> = probes.iter().copied().filter(|p| !settled.contains(p)).collect();
+        if let Some(unfit) = entries.fit().err().filter(|_| !waiting.is_empty()) {
+            // Kept as the answer to every question of this job: none has another.
+            for probe in self.probes.iter().filter(|p| waiting.contains(&p.id())) {
+                let known = probe.question(layer).zip(codec::encode_all(&[Fact::Unfit(unfit)]));
+                if let Some(((cache, key), (question, bytes))) = kept.zip(known) {
+                    let _ = cache.put(key.of(&question), &bytes);
+                }
+            }
+            let report = Report::Fact { layer: job.layer, fact: Fact::Unfit(unfit) };
+            return Finished { reports: vec![report], ..self.unfit(job, layer) };
         }
         for probe in self.probes.iter().filter(|p| probes.contains(&p.id())) {
             if settled.contains(&probe.id()) {
@@ -163,6 +179,13 @@ impl Shared {
             tell(reports, probe.id());
         }
         self.weights.release(&self.model, layer);
+        Finished { number: job.number, reports: Vec::new(), settled }
+    }
+
+    /// The end of a job whose layer holds an entry that leaves every fact undefined: no probe is left to run.
+    fn unfit(&self, job: &Job, layer: &Layer) -> Finished {
+        self.weights.release(&self.model, layer);
+        let settled = self.probes.iter().filter(|p| p.applies(layer)).map(|p| p.id()).collect();
         Finished { number: job.number, reports: Vec::new(), settled }
     }
 

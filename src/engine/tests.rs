@@ -196,6 +196,40 @@ fn the_selected_layer_takes_a_worker_from_what_nobody_looks_at() {
 }
 
 #[test]
+fn a_layer_with_nan_or_infinity_names_its_place_and_no_probe_gives_a_figure_of_it() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        let header = r#"{"fc.weight":{"dtype":"F32","shape":[40,30],"data_offsets":[0,4800]}}"#;
+        let header = format!("{header:<96}");
+        let mut bytes = 96u64.to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend((0..1200).flat_map(|i| (if i == 605 { bad } else { i as f32 }).to_le_bytes()));
+        let (model, weights) = source::open_embedded("test", Box::leak(bytes.into_boxed_slice()), "{}").unwrap();
+        let model = Arc::new(model);
+        let dir = tempfile::tempdir().unwrap();
+        for turn in ["measured", "from the cache"] {
+            let cache = Some(Arc::new(cache::Cache::new(dir.path())));
+            let (mut engine, inbox) = start(&model, weights.clone(), Settings { cache, ..settings() });
+            let requests = engine.ask(all(&model));
+            let mut book = crate::probe::book::FactBook::new(1);
+            for report in until_idle(&inbox, requests) {
+                match report {
+                    Report::Fact { layer, fact } => {
+                        assert!(matches!(fact, Fact::Unfit(_)), "{turn}: {fact:?}");
+                        book.merge(layer, fact);
+                    }
+                    Report::Failed { why, .. } => panic!("{turn}: {why}"),
+                    _ => {}
+                }
+            }
+            let facts = book.of(LayerId(0));
+            assert_eq!(facts.not_finite(), Some((20, 5)), "{turn}");
+            assert!(facts.failure.as_ref().unwrap().contains("row 20, column 5"), "{turn}");
+            assert!(facts.magnitude.is_none() && facts.sketch.is_none() && facts.spectrum.is_none());
+        }
+    }
+}
+
+#[test]
 fn a_layer_that_needs_too_much_memory_says_so_and_the_rest_is_measured() {
     let (model, weights) = model(2, 64);
     // Enough for the entries and not for their spectrum.

@@ -26,6 +26,7 @@ pub mod spatial;
 mod stacks;
 mod stored;
 mod ties;
+mod unfit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ pub use layer::{Kind, Layer, LayerId, Orientation, Role};
 pub use matrix::Matrix;
 pub use stacks::Stack;
 pub use stored::Stored;
+pub use unfit::Unfit;
 
 /// Position of a tensor in [`Model::tensors`].
 pub type TensorId = usize;

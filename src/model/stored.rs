@@ -1,6 +1,6 @@
 //! A layer's entries as they lie in the file, decoded when somebody asks.
 
-use super::{DType, Matrix, Orientation, decode};
+use super::{DType, Matrix, Orientation, Unfit, decode, unfit};
 use std::sync::OnceLock;
 
 /// Entries of one layer: stored bytes, and the matrix view of them once it was needed.
@@ -11,6 +11,7 @@ pub struct Stored<'a> {
     shape: [usize; 2],
     orientation: Orientation,
     matrix: OnceLock<Matrix>,
+    unfit: OnceLock<Option<Unfit>>,
 }
 
 impl<'a> Stored<'a> {
@@ -19,7 +20,7 @@ impl<'a> Stored<'a> {
     pub fn new(dtype: DType, shape: [usize; 2], orientation: Orientation, bytes: &'a [u8]) -> Option<Self> {
         let bits = shape[0].checked_mul(shape[1])?.checked_mul(dtype.bits())?;
         let fits = dtype.is_float() && bytes.len().checked_mul(8) == Some(bits);
-        fits.then_some(Self { dtype, bytes, shape, orientation, matrix: OnceLock::new() })
+        fits.then_some(Self { dtype, bytes, shape, orientation, matrix: OnceLock::new(), unfit: OnceLock::new() })
     }
 
     /// `[rows, columns]`.
@@ -30,6 +31,24 @@ impl<'a> Stored<'a> {
     /// The element type.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// Checks, at the first call, that every entry is a finite number that `f32` holds; the error names the first that is
+    /// not, in file order.
+    pub fn fit(&self) -> Result<(), Unfit> {
+        let found = self.unfit.get_or_init(|| {
+            let ([rows, cols], turned) = (self.shape, self.turned());
+            let (at, value, count) = if self.bytes.is_empty() {
+                let bytes: &[u8] = pulp::bytemuck::cast_slice(&self.matrix().data);
+                unfit::first(DType::F32, bytes)
+            } else {
+                unfit::first(self.dtype, self.bytes)
+            }?;
+            let (row, col) =
+                if turned { (at % rows.max(1), at / rows.max(1)) } else { (at / cols.max(1), at % cols.max(1)) };
+            Some(Unfit { row, col, value, count })
+        });
+        found.map_or(Ok(()), Err)
     }
 
     /// The 16-bit patterns of a BF16 or F16 tensor, in file order; empty for a matrix that came decoded.
@@ -61,6 +80,35 @@ impl<'a> Stored<'a> {
         if let Some(bytes) = self.bytes.get(from * cols * width..(from * cols + out.len()) * width) {
             decode::decode_into(self.dtype, bytes, out);
         }
+    }
+
+    /// Rows `from..from + count`: as they lie in memory where they are `f32` already, else decoded into `buffer`. Empty
+    /// where there are no such rows.
+    pub fn rows<'b>(&'b self, from: usize, count: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
+        let range = from * self.shape[1]..(from + count) * self.shape[1];
+        if let Some(matrix) = self.matrix.get().or_else(|| (!self.by_rows()).then(|| self.matrix())) {
+            return matrix.data.get(range).unwrap_or(&[]);
+        }
+        if self.dtype == DType::F32
+            && let Some(bytes) = self.bytes.get(range.start * 4..range.end * 4)
+            && let Ok(rows) = pulp::bytemuck::try_cast_slice(bytes)
+        {
+            return rows;
+        }
+        buffer.resize(range.len(), 0.0);
+        self.rows_into(from, buffer);
+        buffer
+    }
+
+    /// The bytes of an F64 tensor as numbers, with the place of each in the matrix view: row, column.
+    pub fn doubles(&self) -> Option<impl Iterator<Item = (usize, usize, f64)> + '_> {
+        let width = self.laid_out()[1].max(1);
+        let turned = self.turned();
+        let place = move |i: usize| if turned { (i % width, i / width) } else { (i / width, i % width) };
+        (self.dtype == DType::F64).then(|| {
+            let numbers = self.bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
+            numbers.enumerate().map(move |(i, w)| (place(i).0, place(i).1, w))
+        })
     }
 
     /// `[rows, columns]` as the bytes lie: the transpose of [`Self::shape`] where the file holds it so.
@@ -112,7 +160,14 @@ impl From<Matrix> for Stored<'_> {
     fn from(matrix: Matrix) -> Self {
         let shape = [matrix.rows, matrix.cols];
         let orientation = Orientation::OutIn;
-        Self { dtype: DType::F32, bytes: &[], shape, orientation, matrix: OnceLock::from(matrix) }
+        Self {
+            dtype: DType::F32,
+            bytes: &[],
+            shape,
+            orientation,
+            matrix: OnceLock::from(matrix),
+            unfit: OnceLock::new(),
+        }
     }
 }
 
@@ -139,5 +194,46 @@ mod tests {
         assert!(Stored::new(DType::BF16, [2, 4], Orientation::OutIn, &bytes).is_none());
         assert!(Stored::new(DType::I16, [2, 3], Orientation::OutIn, &bytes).is_none());
         assert!(Stored::new(DType::BF16, [usize::MAX, 3], Orientation::OutIn, &bytes).is_none());
+    }
+
+    #[test]
+    fn the_first_entry_that_is_no_finite_f32_is_named_however_it_is_stored() {
+        let bytes_of = |dtype: DType, values: &[f64]| -> Vec<u8> {
+            let each = |v: &f64| match dtype {
+                DType::F64 => v.to_le_bytes().to_vec(),
+                DType::F32 => (*v as f32).to_le_bytes().to_vec(),
+                DType::BF16 => half::bf16::from_f64(*v).to_le_bytes().to_vec(),
+                _ => half::f16::from_f64(*v).to_le_bytes().to_vec(),
+            };
+            values.iter().flat_map(each).collect()
+        };
+        for dtype in [DType::F64, DType::F32, DType::BF16, DType::F16] {
+            for (at, bad) in [(7, f64::NAN), (11, f64::NEG_INFINITY), (9000, f64::INFINITY)] {
+                let mut values = vec![1.0; 4 * 3000];
+                (values[at], values[11_999]) = (bad, f64::NAN);
+                let bytes = bytes_of(dtype, &values);
+                for (orientation, place) in
+                    [(Orientation::OutIn, (at / 3000, at % 3000)), (Orientation::InOut, (at % 4, at / 4))]
+                {
+                    let stored = Stored::new(dtype, [4, 3000], orientation, &bytes).unwrap();
+                    let found = stored.fit().unwrap_err();
+                    assert_eq!((found.row, found.col, found.count), (place.0, place.1, 2), "{dtype:?} {orientation:?}");
+                    assert!(found.value.is_nan() == bad.is_nan() && (bad.is_nan() || found.value == bad));
+                }
+            }
+        }
+        let of = |values: &[f64]| {
+            let bytes = bytes_of(DType::F64, values);
+            Stored::new(DType::F64, [1, values.len()], Orientation::OutIn, &bytes)
+                .unwrap()
+                .fit()
+                .map_err(|u| u.to_string())
+        };
+        assert!(of(&[1.0, 7e150]).unwrap_err().starts_with("row 0, column 1 (counted from 0) is 7e150, more than"));
+        assert!(of(&[0.0, 1e-50]).unwrap_err().starts_with("row 0, column 1 (counted from 0) is 1e-50, and no entry"));
+        assert_eq!((of(&[0.0, 0.0]), of(&[1e-20, 1e-300])), (Ok(()), Ok(())));
+        let matrix = Matrix::new(1, 2, vec![1.0, f32::NAN]).unwrap();
+        let text = Stored::from(matrix).fit().unwrap_err().to_string();
+        assert!(text.starts_with("row 0, column 1 (counted from 0) is NaN; 1 entry is"), "{text}");
     }
 }

@@ -111,7 +111,13 @@ impl<'a> Sparse<'a> {
         let mut squares = 0.0;
         self.pass::<1, TOGETHER>(Step::Squares { v: &v, sum: &mut squares }, keep_going)?;
         let length: f64 = v.iter().map(|x| x * x).sum();
-        let slack = 1.0 - 4.0 * (self.rows + self.cols) as f64 * f64::EPSILON;
+        // Products of two `f32` are exact in `f64`. A row's product adds at most d = n/32 + 64 terms one after the other (32
+        // sums side by side, then these and the rest): it is off by d·u|a||v| (u = ε/2), so ‖Av‖ by d·u‖A‖_F‖v‖ ≤ d·u√k‖A‖₂‖v‖,
+        // k = min(m, n). Squares of products, their sum over m rows and ‖v‖² are off by at most (m + 2)u and (n + 1)u of
+        // themselves. Hence ‖A‖₂(1 + d·u√k) ≥ (‖Av‖/‖v‖)(1 − (m + n + 4)u); scaling by a power of two rounds entries below
+        // 2⁻¹²⁶ of the largest at most. ε in place of u covers what products of these small numbers leave out.
+        let deep = (self.cols as f64 / 32.0 + 64.0) * (self.small() as f64).sqrt();
+        let slack = 1.0 - (deep + (self.rows + self.cols + 8) as f64) * f64::EPSILON;
         Ok(if length > 0.0 { (squares / length).sqrt() * slack / f64::from(self.scale) } else { 0.0 })
     }
 

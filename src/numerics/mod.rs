@@ -1,5 +1,6 @@
 //! Mathematics on arrays: knows no layer, thread or colour.
 
+pub mod batcher;
 pub mod certificate;
 pub mod conv;
 pub mod density;

@@ -4,17 +4,28 @@
 
 use super::isa::{Isa, Kernel};
 use ndarray::ArrayView2;
-use pulp::{Simd, WithSimd};
 
 /// Rows worked on together: sums over columns are loaded and stored once for all of them.
 const TOGETHER: usize = 4;
-/// Columns after which the sums of a row move from `f32` to `f64`.
-const STRETCH: usize = 512;
-/// Rows after which the sums of columns do.
-const FOLD: usize = 16;
+const LANES: usize = 8;
 
-/// Sums over rows and columns of a matrix that comes a few rows at a time. A few terms are added in `f32`, which is
-/// good to a part in a million; then in `f64`.
+/// A sum that was computed, raised so that the sum that was meant is not larger.
+///
+/// `terms` not negative numbers, each exact or off by a few roundings, are added in some order: every addition rounds by
+/// at most u = ε/2 relative to its result, and a term goes through at most `terms` of them, so the computed sum is at
+/// least (1 − u)^(terms + 2) ≥ 1 − (terms + 2)u of the true one, and 1/(1 − x) ≤ 1 + 2x for x ≤ 1/2. The result is
+/// rounded once more.
+pub fn above(sum: f64, terms: usize) -> f64 {
+    sum * (1.0 + (terms + 4) as f64 * f64::EPSILON)
+}
+
+/// The same from below: the computed sum is at most (1 + u)^(terms + 2) of the true one.
+pub fn below(sum: f64, terms: usize) -> f64 {
+    sum * (1.0 - (terms + 4) as f64 * f64::EPSILON)
+}
+
+/// Sums over rows and columns of a matrix that comes a few rows at a time, in `f64`: squares of `f32` entries are exact
+/// there, and neither overflow nor vanish.
 #[derive(Debug)]
 pub struct Sums {
     /// Σ |w| of each column.
@@ -25,22 +36,12 @@ pub struct Sums {
     pub row_squares: Vec<f64>,
     /// The largest Σ |w| of a row so far.
     pub largest_row: f64,
-    /// The last rows of the first two.
-    near: [Vec<f32>; 2],
-    since: usize,
 }
 
 impl Sums {
     /// For so many columns, no row yet.
     pub fn new(cols: usize) -> Self {
-        Self {
-            abs: vec![0.0; cols],
-            squares: vec![0.0; cols],
-            row_squares: Vec::new(),
-            largest_row: 0.0,
-            near: [vec![0.0; cols], vec![0.0; cols]],
-            since: 0,
-        }
+        Self { abs: vec![0.0; cols], squares: vec![0.0; cols], row_squares: Vec::new(), largest_row: 0.0 }
     }
     /// Takes whole rows in.
     pub fn add(&mut self, rows: &[f32], isa: Isa) {
@@ -55,87 +56,68 @@ impl Sums {
                 }
             }
         }
-        self.fold();
+    }
+
+    /// Takes in the sums of rows that come after these.
+    pub fn append(&mut self, later: Self) {
+        self.abs.iter_mut().zip(&later.abs).for_each(|(a, b)| *a += b);
+        self.squares.iter_mut().zip(&later.squares).for_each(|(a, b)| *a += b);
+        self.row_squares.extend(later.row_squares);
+        self.largest_row = self.largest_row.max(later.largest_row);
     }
 
     fn few<const R: usize>(&mut self, rows: [&[f32]; R], isa: Isa) {
-        let [abs, squares] = &mut self.near;
-        let (largest, of_rows) = isa.arch().dispatch(Few { rows, abs, squares });
-        self.largest_row = largest.into_iter().fold(self.largest_row, f64::max);
-        self.row_squares.extend(of_rows);
-        self.since += R;
-        if self.since >= FOLD {
-            self.fold();
-        }
-    }
-
-    fn fold(&mut self) {
-        for (total, near) in [&mut self.abs, &mut self.squares].into_iter().zip(&mut self.near) {
-            for (t, n) in total.iter_mut().zip(near) {
-                *t += f64::from(*n);
-                *n = 0.0;
-            }
-        }
-        self.since = 0;
+        let (sums, squares) = isa.run(Few { rows, abs: &mut self.abs, squares: &mut self.squares });
+        self.largest_row = sums.into_iter().fold(self.largest_row, f64::max);
+        self.row_squares.extend(squares);
     }
 }
 
 /// Σ |w| and Σ w² of a few rows, added to those of their columns on the way.
 struct Few<'a, const R: usize> {
     rows: [&'a [f32]; R],
-    abs: &'a mut [f32],
-    squares: &'a mut [f32],
+    abs: &'a mut [f64],
+    squares: &'a mut [f64],
 }
 
-impl<const R: usize> WithSimd for Few<'_, R> {
+impl<const R: usize> Kernel for Few<'_, R> {
     type Output = ([f64; R], [f64; R]);
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+    fn run<const FMA: bool>(self) -> Self::Output {
+        let (mut row_a, mut row_s) = ([[0f64; LANES]; R], [[0f64; LANES]; R]);
+        let (near_a, rest_a) = self.abs.as_chunks_mut::<LANES>();
+        let (near_s, rest_s) = self.squares.as_chunks_mut::<LANES>();
+        let count = near_a.len();
+        let mut heads: [&[[f32; LANES]]; R] = [&[]; R];
+        for r in 0..R {
+            heads[r] = &self.rows[r].as_chunks::<LANES>().0[..count];
+        }
+        for (i, (a, s)) in near_a.iter_mut().zip(near_s).enumerate() {
+            for r in 0..R {
+                for k in 0..LANES {
+                    let w = f64::from(heads[r][i][k]);
+                    let (size, square) = (w.abs(), w * w);
+                    row_a[r][k] += size;
+                    row_s[r][k] += square;
+                    a[k] += size;
+                    s[k] += square;
+                }
+            }
+        }
         let (mut sums, mut squares) = ([0f64; R], [0f64; R]);
-        let columns = self.abs.chunks_mut(STRETCH).zip(self.squares.chunks_mut(STRETCH));
-        for (k, (near_a, near_s)) in columns.enumerate() {
-            let range = k * STRETCH..k * STRETCH + near_a.len();
-            let (near_a, rest_a) = S::as_mut_simd_f32s(near_a);
-            let (near_s, rest_s) = S::as_mut_simd_f32s(near_s);
-            let count = near_a.len().min(near_s.len());
-            let mut heads: [&[S::f32s]; R] = [&[]; R];
-            for r in 0..R {
-                let (head, rest) = S::as_simd_f32s(&self.rows[r][range.clone()]);
-                heads[r] = &head[..count];
-                for ((a, s), w) in rest_a.iter_mut().zip(&mut *rest_s).zip(rest) {
-                    *a += w.abs();
-                    *s += w * w;
-                    sums[r] += f64::from(w.abs());
-                    squares[r] += f64::from(w * w);
-                }
-            }
-            let mut row_a = [simd.splat_f32s(0.0); R];
-            let mut row_s = [simd.splat_f32s(0.0); R];
-            for i in 0..count {
-                let (mut a, mut s) = (near_a[i], near_s[i]);
-                for r in 0..R {
-                    let w = heads[r][i];
-                    let size = simd.abs_f32s(w);
-                    row_a[r] = simd.add_f32s(row_a[r], size);
-                    row_s[r] = simd.mul_add_e_f32s(w, w, row_s[r]);
-                    a = simd.add_f32s(a, size);
-                    s = simd.mul_add_e_f32s(w, w, s);
-                }
-                near_a[i] = a;
-                near_s[i] = s;
-            }
-            for r in 0..R {
-                sums[r] += f64::from(simd.reduce_sum_f32s(row_a[r]));
-                squares[r] += f64::from(simd.reduce_sum_f32s(row_s[r]));
+        for r in 0..R {
+            (sums[r], squares[r]) = (row_a[r].iter().sum(), row_s[r].iter().sum());
+            let rest = &self.rows[r][count * LANES..];
+            for ((a, s), w) in rest_a.iter_mut().zip(&mut *rest_s).zip(rest) {
+                let w = f64::from(*w);
+                *a += w.abs();
+                *s += w * w;
+                sums[r] += w.abs();
+                squares[r] += w * w;
             }
         }
         (sums, squares)
     }
-}
-
-/// Entries that are NaN or infinite.
-pub fn not_finite(a: &[f32]) -> u64 {
-    a.iter().filter(|w| !w.is_finite()).count() as u64
 }
 
 /// ‖A‖_{∞→∞}: the largest row sum of |a|.
@@ -222,26 +204,52 @@ mod tests {
         #[test]
         fn sums_are_those_of_plain_loops_on_every_instruction_set(
             rows in 1usize..40, cols in prop::sample::select(vec![1usize, 3, 16, 37, 100, 512, 530, 1100]), seed in any::<u32>(),
-            isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]), at_once in 1usize..9,
+            isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]), at_once in 1usize..9, power in -38i32..38,
         ) {
             let mut state = u64::from(seed);
             let a = Array2::from_shape_simple_fn((rows, cols), || {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
             });
-            let mut sums = Sums::new(cols);
-            for some in a.as_slice().unwrap().chunks(at_once * cols) {
-                sums.add(some, isa);
+            let scale = 10f32.powi(power);
+            let a = a.mapv(|w| w * scale);
+            let (mut sums, mut later) = (Sums::new(cols), Sums::new(cols));
+            for (i, some) in a.as_slice().unwrap().chunks(at_once * cols).enumerate() {
+                (if i < 2 { &mut sums } else { &mut later }).add(some, isa);
             }
+            sums.append(later);
             let wide = a.mapv(f64::from);
             let (abs, squares) = (wide.mapv(f64::abs), wide.mapv(|w| w * w));
             let close = |got: &[f64], want: ndarray::Array1<f64>| {
-                got.len() == want.len() && got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 1e-5 * w.max(1e-6))
+                got.len() == want.len() && got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 1e-13 * w)
             };
             prop_assert!(close(&sums.abs, abs.sum_axis(Axis(0))));
             prop_assert!(close(&sums.squares, squares.sum_axis(Axis(0))));
             prop_assert!(close(&sums.row_squares, squares.sum_axis(Axis(1))));
-            prop_assert!((sums.largest_row / max_row_sum(a.view()) - 1.0).abs() < 1e-5);
+            let want = max_row_sum(a.view());
+            prop_assert!((sums.largest_row - want).abs() <= 1e-13 * want);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_raised_sum_is_not_below_the_true_one_and_a_lowered_one_not_above(
+            terms in prop::collection::vec(0.0f64..1.0, 1..400), powers in prop::collection::vec(-40i32..40, 1..9),
+        ) {
+            let terms: Vec<f64> =
+                terms.iter().enumerate().map(|(i, t)| t * 2f64.powi(powers[i % powers.len()])).collect();
+            let sum: f64 = terms.iter().sum();
+            // The rounding error of each addition is a number of its own (Knuth's two-sum).
+            let (mut total, mut rest) = (0f64, 0f64);
+            for &t in &terms {
+                let next = total + t;
+                let back = next - total;
+                rest += (total - (next - back)) + (t - back);
+                total = next;
+            }
+            let low = below(sum, terms.len());
+            prop_assert!((low - total) - rest <= 0.0 && (above(sum, terms.len()) - total) - rest >= 0.0);
+            prop_assert!(above(sum, terms.len()) - low <= 1e-12 * sum);
         }
     }
 

@@ -78,6 +78,7 @@ impl Probe for ActivationsProbe {
         1 << 21
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        entries.fit()?;
         let missing = || ProbeError::Inputs("no inputs of it were seen: --calibration FILE".to_owned());
         let inputs = layer.inputs.as_ref().ok_or_else(missing)?;
         Ok(vec![Fact::Activations(Arc::new(measured(entries, inputs.diagonal(), ask)?))])
@@ -109,7 +110,7 @@ fn measured(entries: &Stored, diagonal: &[f32], ask: &Ask) -> Result<Activations
         }
     }
     if !sum.is_finite() {
-        return Err(ProbeError::NotFinite { count: crate::numerics::norms::not_finite(&entries.matrix().data) });
+        return Err(ProbeError::NotFinite);
     }
     let bins: BTreeMap<u16, u64> =
         counts.into_iter().enumerate().filter(|(_, n)| *n > 0).map(|(bin, n)| (bin as u16, n)).collect();

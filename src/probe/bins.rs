@@ -1,5 +1,8 @@
 //! Magnitudes counted in fine logarithmic bins, cumulated, so that any threshold is one binary search away.
 
+#![allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `numerics::isa`")]
+
+use crate::numerics::isa::{Isa, Kernel};
 use serde::{Deserialize, Serialize};
 
 /// Bits of |w| (as `f32`) dropped to get a bin: 8 exponent and 10 mantissa bits stay, so every F16, BF16 and F8
@@ -83,40 +86,32 @@ impl Bins {
         Cut { energy: (energy + (floor * floor * inside as f64).min(share), energy + share), threshold }
     }
 
-    /// Like [`Self::lowest`] for several `k`, exactly: one pass collects the entries of the bins that are cut.
-    /// Returns `(sum of squares, largest magnitude removed)` for each; `None` when told to stop.
-    pub fn lowest_exactly(&self, ks: &[u64], data: &[f32], keep_going: &dyn Fn() -> bool) -> Option<Vec<(f64, f32)>> {
-        if self.is_empty() {
-            return Some(vec![(0.0, 0.0); ks.len()]);
+    /// The bins that hold the `ks`-th smallest non-zero magnitudes (k from 1): their keys, each once, ascending.
+    pub fn keys_of(&self, ks: impl Iterator<Item = u64>) -> Vec<u32> {
+        let mut keys: Vec<u32> = ks.filter_map(|k| self.key.get(self.bin_of(k.max(1))).copied()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// The `k`-th smallest non-zero magnitude and Σ w² of the first `k` (k from 1), exactly, from the sorted entries of its
+    /// bin; zeros without an entry.
+    pub fn select(&self, k: u64, keys: &[u32], held: &[Vec<f32>]) -> (f64, f64) {
+        if k == 0 || self.is_empty() {
+            return (0.0, 0.0);
         }
-        let bins: Vec<usize> = ks.iter().map(|&k| self.bin_of(k.max(1))).collect();
-        let keys: Vec<u32> = bins.iter().map(|&b| self.key[b]).collect();
-        let mut held: Vec<Vec<f32>> = vec![Vec::new(); ks.len()];
-        for block in data.chunks(1 << 18) {
-            if !keep_going() {
-                return None;
-            }
-            for w in block {
-                let key = (w.to_bits() & 0x7fff_ffff) >> SHIFT;
-                for (k, found) in keys.iter().zip(&mut held) {
-                    // The zero bin never cuts: its key is held by subnormals as well.
-                    if key == *k && *w != 0.0 {
-                        found.push(w.abs());
-                    }
-                }
-            }
-        }
-        let answer = |((&k, &bin), mut found): ((&u64, &usize), Vec<f32>)| {
-            if k == 0 {
-                return (0.0, 0.0);
-            }
-            let (count, energy) = self.before(bin);
-            let inside = (k.min(self.count[bin]) - count) as usize;
-            found.sort_unstable_by(f32::total_cmp);
-            let squares: f64 = found.iter().take(inside).map(|&w| f64::from(w) * f64::from(w)).sum();
-            (energy + squares, inside.checked_sub(1).and_then(|i| found.get(i)).copied().unwrap_or(0.0))
-        };
-        Some(ks.iter().zip(&bins).zip(held).map(answer).collect())
+        let bin = self.bin_of(k);
+        let (count, energy) = self.before(bin);
+        let inside = (k.min(self.count[bin]) - count) as usize;
+        let found = keys.binary_search(&self.key[bin]).ok().and_then(|i| held.get(i)).map_or(&[][..], Vec::as_slice);
+        let first = &found[..inside.min(found.len())];
+        let squares: f64 = first.iter().map(|&w| f64::from(w) * f64::from(w)).sum();
+        (first.last().map_or(0.0, |w| f64::from(*w)), energy + squares)
+    }
+
+    /// The same where each bin holds a single magnitude.
+    pub fn nth(&self, k: u64) -> f64 {
+        if k == 0 || self.is_empty() { 0.0 } else { f64::from(Self::floor(self.key[self.bin_of(k)])) }
     }
 
     /// A histogram with `bars` bars of equal width in log|w| between the smallest and the largest magnitude.
@@ -142,49 +137,69 @@ impl Bins {
 
 /// Counts entries into all bins, then keeps those that hold any.
 pub(super) struct Counter {
-    count: Vec<u32>,
-    energy: Vec<f64>,
-    overflow: Vec<u64>,
+    /// Σ w² and number of the entries of each bin; zeros count in the first.
+    table: Vec<[f64; 2]>,
+    /// Zeros.
     pub zeros: u64,
-    min_bits: u32,
-    pub max: f32,
+    smallest: u32,
+    largest: u32,
 }
 
 impl Counter {
     pub fn new() -> Self {
-        let overflow = Vec::new();
-        Self { count: vec![0; BINS], energy: vec![0.0; BINS], overflow, zeros: 0, min_bits: u32::MAX, max: 0.0 }
+        Self { table: vec![[0.0; 2]; BINS], zeros: 0, smallest: u32::MAX, largest: 0 }
     }
 
+    /// Takes finite entries in.
     pub fn add(&mut self, block: &[f32]) {
+        let (zeros, smallest, largest) = Isa::Best.run(Extremes(block));
+        self.zeros += zeros;
+        self.smallest = self.smallest.min(smallest);
+        self.largest = self.largest.max(largest);
+        let Some(table) = self.table.first_chunk_mut::<BINS>() else { return };
         for w in block {
             let bits = w.to_bits() & 0x7fff_ffff;
-            if bits == 0 {
-                self.zeros += 1;
-                continue;
-            }
-            self.min_bits = self.min_bits.min(bits);
-            let a = f32::from_bits(bits);
-            self.max = self.max.max(a);
-            let bin = (bits >> SHIFT) as usize;
-            self.energy[bin] += f64::from(a) * f64::from(a);
-            self.count[bin] = self.count[bin].wrapping_add(1);
-            if self.count[bin] == 0 {
-                self.overflow.push(bin as u64);
+            let a = f64::from(f32::from_bits(bits));
+            let [energy, count] = &mut table[(bits >> SHIFT) as usize % BINS];
+            *energy += a * a;
+            *count += 1.0;
+        }
+    }
+
+    /// Takes in what another counted.
+    pub fn append(&mut self, other: &Self) {
+        self.zeros += other.zeros;
+        self.smallest = self.smallest.min(other.smallest);
+        self.largest = self.largest.max(other.largest);
+        for key in other.keys() {
+            for i in 0..2 {
+                self.table[key][i] += other.table[key][i];
             }
         }
     }
 
-    pub fn min_nonzero(&self) -> f32 {
-        if self.min_bits == u32::MAX { 0.0 } else { f32::from_bits(self.min_bits) }
+    /// Bins that may hold an entry that is not zero.
+    fn keys(&self) -> std::ops::RangeInclusive<usize> {
+        let first = if self.zeros > 0 { 0 } else { self.smallest >> SHIFT };
+        first as usize..=(self.largest >> SHIFT) as usize
+    }
+
+    /// The smallest non-zero magnitude; 0 without one.
+    pub fn min_nonzero(&self) -> f64 {
+        if self.smallest == u32::MAX { 0.0 } else { f64::from(f32::from_bits(self.smallest)) }
+    }
+
+    /// The largest magnitude.
+    pub fn max(&self) -> f64 {
+        f64::from(f32::from_bits(self.largest))
     }
 
     pub fn finish(self, exact: bool) -> Bins {
         let mut bins = Bins { exact, ..Bins::default() };
         let (mut count, mut energy) = (0u64, 0.0);
-        for (key, (&held, &squares)) in self.count.iter().zip(&self.energy).enumerate() {
-            let wrapped = self.overflow.iter().filter(|&&b| b == key as u64).count() as u64;
-            let held = u64::from(held) + (wrapped << 32);
+        for key in self.keys() {
+            let [squares, held] = self.table[key];
+            let held = held as u64 - if key == 0 { self.zeros } else { 0 };
             if held > 0 {
                 count += held;
                 energy += squares;
@@ -194,5 +209,76 @@ impl Counter {
             }
         }
         bins
+    }
+}
+
+const LANES: usize = 16;
+
+/// Zeros, and the bits of the smallest magnitude above zero (`u32::MAX` without one) and of the largest.
+struct Extremes<'a>(&'a [f32]);
+
+impl Kernel for Extremes<'_> {
+    type Output = (u64, u32, u32);
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Self::Output {
+        let (chunks, rest) = self.0.as_chunks::<LANES>();
+        let (mut zeros, mut least, mut most) = ([0u32; LANES], [u32::MAX; LANES], [0u32; LANES]);
+        let mut last = [0f32; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for chunk in chunks.iter().chain(std::iter::once(&last)) {
+            for k in 0..LANES {
+                let bits = chunk[k].to_bits() & 0x7fff_ffff;
+                zeros[k] += u32::from(bits == 0);
+                // Zero wraps around to the largest.
+                least[k] = least[k].min(bits.wrapping_sub(1));
+                most[k] = most[k].max(bits);
+            }
+        }
+        let padding = (LANES - rest.len()) as u64;
+        let least = least.into_iter().min().unwrap_or(u32::MAX);
+        let zeros = zeros.into_iter().map(u64::from).sum::<u64>() - padding;
+        (zeros, least.saturating_add(1), most.into_iter().max().unwrap_or(0))
+    }
+}
+
+/// Adds the magnitudes of the entries that lie in bins with these keys (ascending, at most [`CUTS`]) to `held`.
+pub(super) fn collect(block: &[f32], keys: &[u32], held: &mut [Vec<f32>]) {
+    let mut wanted = [u32::MAX; CUTS];
+    wanted.iter_mut().zip(keys).for_each(|(w, k)| *w = *k);
+    for part in block.chunks(4 * LANES) {
+        if !Isa::Best.run(Hits { part, wanted }) {
+            continue;
+        }
+        for w in part {
+            let bits = w.to_bits() & 0x7fff_ffff;
+            // The first bin holds zeros besides the smallest numbers.
+            if let Some(i) = keys.iter().position(|k| *k == bits >> SHIFT).filter(|_| bits != 0) {
+                held[i].push(f32::from_bits(bits));
+            }
+        }
+    }
+}
+
+/// Bins that can be looked for together.
+pub(super) const CUTS: usize = 12;
+
+/// Whether an entry lies in one of the bins.
+struct Hits<'a> {
+    part: &'a [f32],
+    wanted: [u32; CUTS],
+}
+
+impl Kernel for Hits<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> bool {
+        let mut any = 0u32;
+        for w in self.part {
+            let key = (w.to_bits() & 0x7fff_ffff) >> SHIFT;
+            for k in 0..CUTS {
+                any |= u32::from(key == self.wanted[k]);
+            }
+        }
+        any != 0
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Structure,
 };
 use crate::known::Known;
-use crate::model::LayerId;
+use crate::model::{LayerId, Unfit};
 use crate::treat::Factors;
 use std::sync::Arc;
 
@@ -41,11 +41,22 @@ pub struct LayerFacts {
     pub sensitivity: Option<Arc<Sensitivity>>,
     /// Why a probe failed; the first failure is kept.
     pub failure: Option<String>,
+    /// An entry that is NaN, infinite or beyond `f32`: then no other fact is kept, and `failure` says so.
+    pub unfit: Option<Unfit>,
 }
 
 impl LayerFacts {
-    /// Whether this probe has answered.
+    /// Row and column of the first entry that is NaN, infinite, or beyond the range of `f32`; no figure of such a layer
+    /// is defined.
+    pub fn not_finite(&self) -> Option<(usize, usize)> {
+        self.unfit.map(|u| (u.row, u.col))
+    }
+
+    /// Whether this probe has answered, or never will.
     pub fn has(&self, probe: ProbeId) -> bool {
+        if self.unfit.is_some() {
+            return true;
+        }
         match probe {
             ProbeId::Magnitude => self.magnitude.is_some(),
             ProbeId::Structure => self.structure.is_some(),
@@ -74,6 +85,9 @@ impl LayerFacts {
     }
 
     fn merge(&mut self, fact: Fact) {
+        if self.unfit.is_some() {
+            return;
+        }
         match fact {
             Fact::Magnitude(f) => drop(self.magnitude.get_or_insert(f)),
             Fact::Structure(f) => drop(self.structure.get_or_insert(f)),
@@ -88,6 +102,9 @@ impl LayerFacts {
             Fact::Losses(f) => drop(self.losses.get_or_insert(f)),
             Fact::Certificate(f) => {
                 self.certificate.get_or_insert(f);
+            }
+            Fact::Unfit(unfit) => {
+                *self = Self { unfit: Some(unfit), failure: Some(unfit.to_string()), ..Self::default() }
             }
         }
     }
@@ -134,6 +151,7 @@ static NOTHING: LayerFacts = LayerFacts {
     losses: None,
     sensitivity: None,
     failure: None,
+    unfit: None,
 };
 
 /// Facts of all layers of a model. Facts are immutable, so merging reports in any order gives the same book. A copy of the

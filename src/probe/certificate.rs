@@ -32,10 +32,7 @@ impl Probe for CertificateProbe {
     }
     fn measure(&self, _layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         let matrix = entries.matrix();
-        let count = norms::not_finite(&matrix.data);
-        if count > 0 {
-            return Err(ProbeError::NotFinite { count });
-        }
+        entries.fit()?;
         let bound = certificate::upper(matrix.view(), ask.threads, ask.keep_going)?.ok_or(ProbeError::NoConvergence)?;
         // Doubles were rounded to `f32` when they were decoded: half a unit in the last place of every entry.
         let rounding = match entries.dtype() {

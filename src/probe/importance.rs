@@ -1,8 +1,13 @@
 //! What pruning by relative importance costs, from a sample of rows: the curve of single entries, of each row, of N:M.
 
-use super::{Ask, Fact, Probe, ProbeError, ProbeId};
-use crate::model::{DType, Layer, Orientation, Stored};
+#![allow(clippy::inline_always, reason = "see `numerics::isa`")]
+
+use super::{Ask, Fact, Probe, ProbeError, ProbeId, stripes};
+use crate::model::{Layer, Orientation, Stored};
+use crate::numerics::batcher::{self, Pairs};
+use crate::numerics::isa::{Isa, Kernel};
 use crate::treat::Pattern;
+use pulp::{Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -12,6 +17,8 @@ const SAMPLE: usize = 256;
 const PLACES: usize = 256;
 /// Values of M that are measured.
 const SIZES: [usize; 3] = [4, 8, 16];
+/// Entries of a group that all of them fit into.
+const GROUP: usize = 16;
 
 /// Shares of the energy that go with the least important entries.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -58,13 +65,13 @@ impl Probe for ImportanceProbe {
     }
     fn cost(&self, layer: &Layer) -> f64 {
         let (rows, cols) = (layer.rows() as f64, layer.cols() as f64);
-        0.7 * rows * cols + 250.0 * rows.min(SAMPLE as f64) * cols
+        0.3 * rows * cols + 12.0 * rows.min(SAMPLE as f64) * cols
     }
     fn decodes(&self, layer: &Layer) -> bool {
-        layer.orientation == Orientation::InOut || layer.dtype == DType::F64
+        layer.orientation == Orientation::InOut
     }
-    fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
-        (1 << 20) + (layer.rows().min(SAMPLE) * layer.cols()) as u64 * 8
+    fn workspace(&self, layer: &Layer, threads: usize) -> u64 {
+        threads.max(1) as u64 * ((1 << 20) + (16 * BATCH + 80) as u64 * layer.cols() as u64)
     }
     fn measure(&self, _layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         Ok(vec![Fact::Importance(Arc::new(importance(entries, ask)?))])
@@ -73,75 +80,217 @@ impl Probe for ImportanceProbe {
 
 /// Measures a matrix: a pass for the sums of all columns, then the sampled rows.
 pub fn importance(entries: &Stored, ask: &Ask) -> Result<Importance, ProbeError> {
+    entries.fit()?;
     let shape @ [rows, cols] = entries.shape();
-    let together = ((1 << 16) / cols.max(1)).max(1);
-    let mut buffer = vec![0f32; together.min(rows) * cols];
-    let mut columns = vec![0f64; cols];
-    for from in (0..rows).step_by(together) {
-        if !(ask.keep_going)() {
-            return Err(ProbeError::Stopped);
-        }
-        let block = &mut buffer[..together.min(rows - from) * cols];
-        entries.rows_into(from, block);
-        for row in block.chunks_exact(cols.max(1)) {
-            columns.iter_mut().zip(row).for_each(|(sum, w)| *sum += f64::from(w.abs()));
-        }
-    }
+    let sums = stripes::pass(
+        entries,
+        ask,
+        |_| vec![0f64; cols],
+        |sums, _, block| {
+            Isa::Best.run(Columns { block, sums });
+        },
+    )?;
     let inverse = |sum: f64| if sum > 0.0 { 1.0 / sum } else { 0.0 };
-    columns.iter_mut().for_each(|sum| *sum = inverse(*sum));
+    let columns: Vec<f64> = (0..cols).map(|j| inverse(sums.iter().map(|s| s[j]).sum())).collect();
     let sampled = rows.min(SAMPLE);
-    let mut row = vec![0f32; cols];
-    let mut own = Vec::with_capacity(cols);
-    let mut all: Vec<(f32, f32)> = Vec::with_capacity(sampled * cols);
-    let mut out = Importance { shape, row: vec![0.0; PLACES + 1], ..Importance::default() };
-    out.groups = SIZES.map(|m| (m, vec![0.0; m + 1])).into();
-    for i in 0..sampled {
-        if !(ask.keep_going)() {
-            return Err(ProbeError::Stopped);
-        }
-        entries.rows_into(i * rows / sampled, &mut row);
-        let mine = inverse(row.iter().map(|w| f64::from(w.abs())).sum());
-        own.clear();
-        own.extend(row.iter().zip(&columns).map(|(w, column)| ((f64::from(w.abs()) * (column + mine)) as f32, *w)));
-        for (m, removed) in &mut out.groups {
-            for group in own.chunks_exact(*m) {
-                let mut sorted = group.to_vec();
-                sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-                sorted.iter().zip(&mut removed[1..]).for_each(|((_, w), sum)| *sum += f64::from(*w).powi(2));
+    let threads = if sampled * cols < 1 << 15 { 1 } else { ask.threads };
+    let parts = stripes::side_by_side(stripes::divide(sampled, BATCH, threads), |range| {
+        let mut state = State::new(cols);
+        let mut row = vec![0f32; cols];
+        for i in range {
+            if i.is_multiple_of(BATCH) && !(ask.keep_going)() {
+                return Err(ProbeError::Stopped);
             }
+            entries.rows_into(i * rows / sampled, &mut row);
+            state.add(&row, &columns);
         }
-        all.extend(&own);
-        own.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        add(&own, &mut out.row);
-    }
-    if !(ask.keep_going)() {
-        return Err(ProbeError::Stopped);
-    }
-    all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    out.layer = vec![0.0; PLACES + 1];
-    add(&all, &mut out.layer);
-    let total = out.layer.last().copied().unwrap_or(0.0);
-    if !total.is_finite() {
-        return Err(ProbeError::NotFinite { count: crate::numerics::norms::not_finite(&entries.matrix().data) });
-    }
-    for (_, removed) in &mut out.groups {
-        // Of the entries at each place to those up to it.
-        (1..removed.len()).for_each(|k| removed[k] += removed[k - 1]);
-    }
-    let curves = [&mut out.layer, &mut out.row].into_iter().chain(out.groups.iter_mut().map(|g| &mut g.1));
-    curves.flatten().for_each(|e| *e *= inverse(total));
-    Ok(out)
+        state.sort();
+        Ok(state)
+    })?;
+    let all = parts.into_iter().reduce(State::append).unwrap_or_else(|| State::new(cols));
+    Ok(all.finish(shape, sampled))
 }
 
-/// Adds the energy of the first entries at even shares of them.
-fn add(sorted: &[(f32, f32)], curve: &mut [f64]) {
-    let (mut energy, mut from) = (0f64, 0);
-    let places = curve.len() - 1;
-    for (place, sum) in curve.iter_mut().enumerate() {
-        let to = place * sorted.len() / places.max(1);
-        energy += sorted[from..to].iter().map(|(_, w)| f64::from(*w).powi(2)).sum::<f64>();
-        from = to;
-        *sum += energy;
+/// Rows sorted together on every instruction set: a multiple of its lanes.
+const BATCH: usize = 16;
+const PARTS: usize = 8;
+/// Bits of a score that do not tell bins apart: 128 bins for each power of two.
+const BELOW: u32 = 16;
+/// Scores are shares of a row and of a column: at most 2.
+const BINS: usize = (2f32.to_bits() >> BELOW) as usize + 1;
+
+/// What the sampled rows gave so far.
+struct State {
+    cols: usize,
+    /// Scores and magnitudes of rows that wait for others to be sorted with.
+    waiting: [Vec<f32>; 2],
+    planes: [Vec<f32>; 2],
+    /// Σ w² at each place of the sorted rows, in parts.
+    row: Vec<[f64; PARTS]>,
+    /// The same at each place of the sorted groups of each of [`SIZES`].
+    groups: [[[f64; PARTS]; GROUP]; SIZES.len()],
+    /// Σ w² and number of the entries whose score lies in each bin.
+    bins: Vec<[f64; 2]>,
+}
+
+impl State {
+    fn new(cols: usize) -> Self {
+        Self {
+            cols,
+            waiting: [Vec::new(), Vec::new()],
+            planes: [Vec::new(), Vec::new()],
+            row: vec![[0.0; PARTS]; cols],
+            groups: [[[0.0; PARTS]; GROUP]; SIZES.len()],
+            bins: vec![[0.0; 2]; BINS],
+        }
+    }
+
+    /// Takes a row; `columns` are the inverse sums of the columns.
+    fn add(&mut self, row: &[f32], columns: &[f64]) {
+        let sum: f64 = row.iter().map(|w| f64::from(w.abs())).sum();
+        let mine = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+        let [scores, sizes] = &mut self.waiting;
+        let from = scores.len();
+        scores.extend(row.iter().zip(columns).map(|(w, column)| (f64::from(w.abs()) * (column + mine)) as f32));
+        sizes.extend(row.iter().map(|w| w.abs()));
+        for (score, w) in scores[from..].iter().zip(row) {
+            let w = f64::from(*w);
+            let [energy, count] = &mut self.bins[((score.to_bits() >> BELOW) as usize).min(BINS - 1)];
+            *energy += w * w;
+            *count += 1.0;
+        }
+        if self.waiting[0].len() == BATCH * self.cols {
+            self.sort();
+        }
+    }
+
+    fn sort(&mut self) {
+        let Self { cols, waiting, planes, row, groups, .. } = self;
+        Isa::Best.arch().dispatch(Sort { cols: *cols, waiting, planes, row, groups });
+        waiting.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Takes in other rows.
+    fn append(mut self, other: Self) -> Self {
+        let groups = self.groups.iter_mut().flatten().zip(other.groups.iter().flatten());
+        for (a, b) in self.row.iter_mut().zip(&other.row).chain(groups) {
+            (0..PARTS).for_each(|k| a[k] += b[k]);
+        }
+        for (a, b) in self.bins.iter_mut().zip(&other.bins) {
+            (0..2).for_each(|k| a[k] += b[k]);
+        }
+        self
+    }
+
+    fn finish(self, shape: [usize; 2], sampled: usize) -> Importance {
+        let cols = self.cols;
+        let sum = |parts: &[f64; PARTS]| parts.iter().sum::<f64>();
+        let total: f64 = self.row.iter().map(sum).sum();
+        let share = |energy: f64| if total > 0.0 { energy / total } else { 0.0 };
+        let mut prefix = vec![0.0];
+        for parts in &self.row {
+            prefix.push(prefix.last().copied().unwrap_or(0.0) + sum(parts));
+        }
+        let row = (0..=PLACES).map(|place| share(prefix[place * cols / PLACES])).collect();
+        let groups = SIZES.iter().zip(&self.groups).map(|(&m, places)| {
+            let mut curve = vec![0.0; m + 1];
+            (0..m).for_each(|k| curve[k + 1] = curve[k] + share(sum(&places[k])));
+            (m, curve)
+        });
+        Importance { shape, layer: layer_curve(&self.bins, sampled * cols, total), row, groups: groups.collect() }
+    }
+}
+
+/// Shares of the energy that go with the first entries at even shares of them; of a bin that is cut an even part.
+fn layer_curve(bins: &[[f64; 2]], entries: usize, total: f64) -> Vec<f64> {
+    let (mut energy, mut count, mut at) = (0f64, 0f64, 0);
+    let place = |place: usize| {
+        let removed = (place * entries / PLACES) as f64;
+        while let Some([more, held]) = bins.get(at).filter(|b| count + b[1] <= removed) {
+            (energy, count, at) = (energy + more, count + held, at + 1);
+        }
+        let part = bins.get(at).map_or(0.0, |[more, held]| more * (removed - count) / held.max(1.0));
+        if total > 0.0 { ((energy + part) / total).min(1.0) } else { 0.0 }
+    };
+    (0..=PLACES).map(place).collect()
+}
+
+/// Σ |w| of columns.
+struct Columns<'a> {
+    block: &'a [f32],
+    sums: &'a mut [f64],
+}
+
+impl Kernel for Columns<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for row in self.block.chunks_exact(self.sums.len().max(1)) {
+            for (sum, w) in self.sums.iter_mut().zip(row) {
+                *sum += f64::from(w.abs());
+            }
+        }
+    }
+}
+
+/// Rows that wait; those that lack to fill all lanes count as zeros.
+struct Sort<'a> {
+    cols: usize,
+    waiting: &'a [Vec<f32>; 2],
+    planes: &'a mut [Vec<f32>; 2],
+    row: &'a mut [[f64; PARTS]],
+    groups: &'a mut [[[f64; PARTS]; GROUP]; SIZES.len()],
+}
+
+impl WithSimd for Sort<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { cols, waiting: [scores, sizes], planes: [keys, values], row, groups } = self;
+        let lanes = S::F32_LANES;
+        let all = lanes * cols.max(1);
+        for (scores, sizes) in scores.chunks(all).zip(sizes.chunks(all)) {
+            for (planes, rows) in [(&mut *keys, scores), (&mut *values, sizes)] {
+                planes.clear();
+                planes.resize(lanes * cols, 0.0);
+                for (lane, row) in rows.chunks_exact(cols.max(1)).enumerate() {
+                    for (plane, w) in planes.chunks_exact_mut(lanes).zip(row) {
+                        plane[lane] = *w;
+                    }
+                }
+            }
+            // Of a row's groups of 16 those of 4 come in order first, then those of 8, so each size is read on the way.
+            let mut start = 0;
+            while start < cols {
+                let count = GROUP.min(cols - start);
+                for (i, m) in SIZES.into_iter().enumerate() {
+                    let part = start * lanes..(start + count) * lanes;
+                    let (k, v) = (&mut keys[part.clone()], &mut values[part]);
+                    let mut pairs = Pairs { simd, keys: S::as_mut_simd_f32s(k).0, values: S::as_mut_simd_f32s(v).0 };
+                    batcher::merge(&mut pairs, if i == 0 { 1 } else { SIZES[i - 1] }, m);
+                    let whole = count / m * m;
+                    for (j, plane) in v.chunks_exact(lanes).take(whole).enumerate() {
+                        add(plane, &mut groups[i][j % m]);
+                    }
+                }
+                start += GROUP;
+            }
+            let mut pairs = Pairs { simd, keys: S::as_mut_simd_f32s(keys).0, values: S::as_mut_simd_f32s(values).0 };
+            // What lies in a last, shorter group is sorted as well: a run of 16 all the same.
+            batcher::sort_from(&mut pairs, GROUP);
+            for (plane, sums) in values.chunks_exact(lanes).zip(&mut *row) {
+                add(plane, sums);
+            }
+        }
+    }
+}
+
+/// Adds the squares of a plane.
+#[inline(always)]
+fn add(plane: &[f32], sums: &mut [f64; PARTS]) {
+    for (k, w) in plane.iter().enumerate() {
+        let w = f64::from(*w);
+        sums[k % PARTS] += w * w;
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Ask, Fact, Magnitude, Probe, ProbeError, ProbeId};
 use crate::known::Known;
 use crate::model::{Layer, Matrix, Stored};
+use crate::numerics::Stopped;
 use crate::numerics::conv::{self, Kernel, Operator};
-use crate::numerics::{Stopped, norms};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -55,10 +55,7 @@ impl Probe for LipschitzProbe {
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         let matrix = entries.matrix();
-        let count = norms::not_finite(&matrix.data);
-        if count > 0 {
-            return Err(ProbeError::NotFinite { count });
-        }
+        entries.fit()?;
         Ok(vec![Fact::Lipschitz(Arc::new(convolution(layer, matrix, ask)?))])
     }
 }

@@ -1,13 +1,15 @@
 //! One pass over the entries: magnitudes, norms of rows and columns, zeros.
 
+mod double;
+
 use super::bins::{self, Bar, Bins};
 use super::patterns::{PatternCounter, Table};
-use super::{Ask, Fact, Lipschitz, Probe, ProbeError, ProbeId, pq};
+use super::{Ask, Fact, Lipschitz, Probe, ProbeError, ProbeId, pq, stripes};
 use crate::known::Known;
 use crate::model::decode::pattern;
 use crate::model::{DType, Layer, Orientation, Stored};
-use crate::numerics::isa::Isa;
-use crate::numerics::norms::Sums;
+use crate::numerics::isa::{Isa, Kernel};
+use crate::numerics::norms::{Sums, above, below};
 use crate::treat::Treatment;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -26,9 +28,9 @@ pub struct Magnitude {
     /// Σ √|w|.
     pub sum_roots: f64,
     /// Smallest non-zero |w|; 0 for a zero matrix.
-    pub min_nonzero: f32,
+    pub min_nonzero: f64,
     /// Largest |w|.
-    pub max: f32,
+    pub max: f64,
     /// Cumulative magnitudes.
     pub bins: Bins,
     /// Σ w² of each row.
@@ -43,10 +45,29 @@ pub struct Magnitude {
     pub pq_index: f64,
     /// Relative error of removing 30, 50, 70, 90 % of the entries, smallest magnitudes first: `(ratio, error)`, exact.
     pub prune_error: Vec<(f64, f64)>,
+    /// Quantiles of |w| at [`QUANTILES`], zeros included: `(share, value)`, exact. As numpy and PyTorch have them by default:
+    /// on the straight line between the two entries around place q·(N − 1), so that the median of an even number of
+    /// entries is the mean of the middle two.
+    pub quantiles: Vec<(f64, f64)>,
 }
 
 /// Ratios at which every layer's error is told.
 pub const RATIOS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
+
+/// Shares whose quantile is told.
+pub const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+
+/// Numbers (from 1) of the two entries, ascending, around the quantile `q` of so many.
+fn around(q: f64, entries: u64) -> [u64; 2] {
+    let place = q * entries.saturating_sub(1) as f64;
+    [place.floor() as u64 + 1, place.ceil() as u64 + 1]
+}
+
+/// The quantile between those two.
+fn between(q: f64, entries: u64, [low, high]: [f64; 2]) -> f64 {
+    let place = q * entries.saturating_sub(1) as f64;
+    low + (high - low) * place.fract()
+}
 
 /// What removing the smallest entries comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,8 +85,76 @@ pub struct PruneProjection {
 }
 
 impl Magnitude {
+    /// With the sums over rows and columns.
+    fn with(mut self, sums: Sums) -> Self {
+        self.entries = (sums.row_squares.len() * sums.squares.len()) as u64;
+        self.sum_squares = sums.row_squares.iter().sum();
+        self.sum_abs = sums.abs.iter().sum();
+        self.l1 = sums.abs.iter().copied().fold(0.0, f64::max);
+        self.linf = sums.largest_row;
+        (self.row_squares, self.col_squares) = (sums.row_squares, sums.squares);
+        self
+    }
+
+    /// Numbers how many entries go at [`RATIOS`] and which surround [`QUANTILES`], reads those where bins do not tell, and
+    /// fills in errors and quantiles.
+    fn cut(&mut self, entries: &Stored, ask: &Ask) -> Result<(), ProbeError> {
+        let gone = RATIOS.map(|p| Treatment::removed(p, self.entries).saturating_sub(self.zeros));
+        let ranks = QUANTILES.map(|q| around(q, self.entries).map(|k| k.saturating_sub(self.zeros)));
+        let mut held = Vec::new();
+        let mut keys = Vec::new();
+        if !self.bins.exact && !self.bins.is_empty() {
+            keys = self.bins.keys_of(gone.into_iter().chain(ranks.into_iter().flatten()).filter(|k| *k > 0));
+            let empty = vec![Vec::new(); keys.len()];
+            let found =
+                stripes::pass(entries, ask, |_| empty.clone(), |held, _, block| bins::collect(block, &keys, held))?;
+            held = empty;
+            held.iter_mut().enumerate().for_each(|(i, all)| found.iter().for_each(|part| all.extend(&part[i])));
+            held.iter_mut().for_each(|all: &mut Vec<f32>| all.sort_unstable_by(f32::total_cmp));
+        }
+        let bins = &self.bins;
+        let energy = |k: u64| if bins.exact { bins.lowest(k).energy.1 } else { bins.select(k, &keys, &held).1 };
+        let nth = |k: u64| if bins.exact { bins.nth(k) } else { bins.select(k, &keys, &held).0 };
+        let errors = RATIOS.into_iter().zip(gone).map(|(p, k)| (p, self.relative(energy(k)))).collect();
+        let quantiles =
+            QUANTILES.into_iter().zip(ranks).map(|(q, ks)| (q, between(q, self.entries, ks.map(nth)))).collect();
+        (self.prune_error, self.quantiles) = (errors, quantiles);
+        Ok(())
+    }
+
+    /// √ of a share of the energy; 0 of a zero matrix.
+    fn relative(&self, energy: f64) -> f64 {
+        if self.sum_squares > 0.0 { (energy.max(0.0) / self.sum_squares).sqrt() } else { 0.0 }
+    }
+
+    /// ‖W‖_F², rounded up: the true one is not larger.
+    ///
+    /// Squares of `f32` entries are exact in `f64`. An entry's square is added to those of its row, then the row to the
+    /// others; or, with 16 bits, each of at most 2¹⁵ patterns is multiplied by its count and added. Doubles are squared with
+    /// one rounding. See [`above`].
+    pub fn energy_above(&self) -> f64 {
+        above(self.sum_squares, self.row_squares.len() + self.col_squares.len() + (1 << 15))
+    }
+
+    /// ‖W‖_F, rounded up; √ halves the relative error and rounds once.
+    pub fn frobenius_above(&self) -> f64 {
+        above(self.energy_above().sqrt(), 1)
+    }
+
+    /// ‖W‖_F²/σ₁² from above, where σ₁ is at least `norm`; a square and a quotient round once each.
+    pub fn stable_rank_above(&self, norm: f64) -> f64 {
+        above(self.energy_above() / (norm * norm), 2)
+    }
+
+    /// The smaller of ‖W‖_F and √(‖W‖₁‖W‖_∞), rounded up: the largest singular value is not larger.
+    pub fn norm_above(&self) -> f64 {
+        let terms = self.row_squares.len() + self.col_squares.len();
+        self.frobenius_above().min(above((self.linf * self.l1).sqrt(), terms))
+    }
+
     /// Takes in what the table of all patterns tells; every sum in it is exact but for its rounding.
     fn take(&mut self, table: Table) {
+        // The sums over rows and columns were taken entry by entry; the table's are shorter.
         (self.zeros, self.min_nonzero, self.max) = (table.zeros, table.min_nonzero, table.max);
         (self.sum_squares, self.sum_abs, self.sum_roots) = (table.sum_squares, table.sum_abs, table.sum_roots);
         self.bins = table.bins;
@@ -91,7 +180,8 @@ impl Magnitude {
             removed,
             nonzeros: self.entries - removed.max(self.zeros),
             removed_energy,
-            range: cut.energy,
+            // Sums over at most all entries.
+            range: (below(cut.energy.0, self.entries as usize), above(cut.energy.1, self.entries as usize)),
             threshold: cut.threshold,
         }
     }
@@ -120,14 +210,18 @@ impl Magnitude {
         self.bins.histogram(bars)
     }
 
-    /// The magnitude below which the share `q` of all entries lies; exact where each bin holds one magnitude.
+    /// The quantile `q` of |w|: exact for [`QUANTILES`] and where each bin holds one magnitude, else up to the width of a bin.
     pub fn quantile(&self, q: f64) -> Known {
-        let rank = ((q * self.entries as f64).ceil() as u64).clamp(1, self.entries.max(1));
-        if rank <= self.zeros || self.bins.is_empty() {
-            return Known::exact(0.0);
+        if let Some((_, value)) = self.quantiles.iter().find(|(at, _)| *at == q) {
+            return Known::exact(*value);
         }
-        let threshold = f64::from(self.bins.lowest(rank - self.zeros).threshold);
-        if self.bins.exact { Known::exact(threshold) } else { Known::estimate(threshold) }
+        let nth = |k: u64| match k.saturating_sub(self.zeros) {
+            0 => 0.0,
+            k if self.bins.exact => self.bins.nth(k),
+            k => f64::from(self.bins.lowest(k).threshold),
+        };
+        let value = between(q, self.entries, around(q, self.entries).map(nth));
+        if self.bins.exact { Known::exact(value) } else { Known::estimate(value) }
     }
 
     /// Σ of the `k` largest column norms: the L₁,₂ estimate of the nuclear norm (an upper bound where no column is
@@ -136,7 +230,9 @@ impl Magnitude {
         let mut norms: Vec<f64> = self.col_squares.iter().map(|s| s.sqrt()).collect();
         norms.sort_by(|a, b| b.total_cmp(a));
         let value = norms.iter().take(k).sum();
-        if k >= norms.len() { Known::upper(value) } else { Known::estimate(value) }
+        // A column's squares are added over its rows, and then the roots.
+        let terms = self.row_squares.len() + norms.len();
+        if k >= norms.len() { Known::upper(above(value, terms)) } else { Known::estimate(value) }
     }
 }
 
@@ -157,10 +253,18 @@ impl Probe for MagnitudeProbe {
         1.2 * layer.rows() as f64 * layer.cols() as f64
     }
     fn decodes(&self, layer: &Layer) -> bool {
-        !matches!(layer.dtype, DType::BF16 | DType::F16) || layer.orientation == Orientation::InOut
+        // Patterns and doubles are read as they lie.
+        layer.orientation == Orientation::InOut
     }
-    fn workspace(&self, _layer: &Layer, _threads: usize) -> u64 {
-        6 << 20
+    fn workspace(&self, layer: &Layer, threads: usize) -> u64 {
+        let entries = layer.rows() as u64 * layer.cols() as u64;
+        // Of doubles all are sorted; of a matrix whose entries are nearly equal, all may lie in the bins that are cut.
+        let sorted = match layer.dtype {
+            DType::BF16 | DType::F16 => 0,
+            DType::F64 => 8 * entries,
+            _ => 4 * entries,
+        };
+        sorted + threads.max(1) as u64 * (6 << 20)
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         let found = magnitude(entries, ask)?;
@@ -169,84 +273,92 @@ impl Probe for MagnitudeProbe {
     }
 }
 
-/// Entries worked on between two questions whether to go on, and in the cache together.
-const BLOCK: usize = 1 << 16;
-
-/// Measures a matrix in one pass. Of 16-bit types every pattern is counted, which makes every threshold exact; other
-/// types are counted in bins.
+/// Measures a matrix. Of 16-bit types every pattern is counted, of doubles all are sorted, which makes every figure exact;
+/// other types are counted in bins, and the bins that are cut are read in a second pass.
 pub fn magnitude(entries: &Stored, ask: &Ask) -> Result<Magnitude, ProbeError> {
-    let [rows, cols] = entries.shape();
-    let mut out = Magnitude { entries: (rows * cols) as u64, ..Magnitude::default() };
-    let mut sums = Sums::new(cols);
-    let mut counter = match entries.patterns() {
-        Some(patterns) => Counting::Patterns(patterns, PatternCounter::new()),
-        None => Counting::Bins(Box::new(bins::Counter::new())),
-    };
-    let together = (BLOCK / cols.max(1)).max(1);
-    let mut buffer = vec![0f32; together.min(rows) * cols];
-    let mut bad = 0;
-    for from in (0..rows).step_by(together) {
-        if !(ask.keep_going)() {
-            return Err(ProbeError::Stopped);
-        }
-        let block = &mut buffer[..together.min(rows - from) * cols];
-        entries.rows_into(from, block);
-        match &mut counter {
-            Counting::Patterns(patterns, counter) => counter.add(&patterns[from * cols..][..block.len()]),
-            Counting::Bins(counter) => {
-                bad += block.iter().filter(|w| !w.is_finite()).count() as u64;
-                if bad > 0 {
-                    continue;
-                }
-                counter.add(block);
-                out.sum_roots += block.iter().map(|w| f64::from(w.abs().sqrt())).sum::<f64>();
-            }
-        }
-        sums.add(block, Isa::Best);
+    entries.fit()?;
+    if let Some(found) = double::magnitude(entries, ask) {
+        return found;
     }
-    match counter {
-        Counting::Patterns(_, counter) => {
+    let cols = entries.shape()[1];
+    let patterns = entries.patterns();
+    let states = stripes::pass(
+        entries,
+        ask,
+        |_| (Sums::new(cols), Counting::new(patterns.is_some()), 0f64),
+        |(sums, counting, roots), from, block| {
+            match (counting, patterns) {
+                (Counting::Patterns(c), Some(p)) => c.add(&p[from * cols..][..block.len()]),
+                (Counting::Bins(c), _) => {
+                    c.add(block);
+                    *roots += Isa::Best.run(Roots(block));
+                }
+                (Counting::Patterns(_), None) => {}
+            }
+            sums.add(block, Isa::Best);
+        },
+    )?;
+    let joined = states.into_iter().reduce(|(mut sums, mut counting, roots), (later, more, some)| {
+        sums.append(later);
+        counting.append(more);
+        (sums, counting, roots + some)
+    });
+    let (sums, counting, roots) = joined.ok_or(ProbeError::Stopped)?;
+    let mut out = Magnitude::default().with(sums);
+    match counting {
+        Counting::Patterns(counter) => {
             let table = counter.finish(|bits| pattern(entries.dtype(), bits).unwrap_or(0.0));
-            bad = table.bad;
             out.take(table);
         }
         Counting::Bins(counter) => {
-            (out.zeros, out.min_nonzero, out.max) = (counter.zeros, counter.min_nonzero(), counter.max);
+            (out.zeros, out.min_nonzero, out.max) = (counter.zeros, counter.min_nonzero(), counter.max());
             // Types of so few bits that a bin holds a single magnitude.
             out.bins = counter.finish(matches!(entries.dtype(), DType::F8E4M3 | DType::F8E5M2));
-            out.sum_squares = sums.row_squares.iter().sum();
-            out.sum_abs = sums.abs.iter().sum();
+            out.sum_roots = roots;
         }
     }
-    if bad > 0 {
-        return Err(ProbeError::NotFinite { count: bad });
-    }
-    out.l1 = sums.abs.iter().copied().fold(0.0, f64::max);
-    out.linf = sums.largest_row;
-    (out.row_squares, out.col_squares) = (sums.row_squares, sums.squares);
     out.pq_index = pq::index(out.sum_roots, out.sum_abs, out.entries);
-    out.prune_error = exact_errors(entries, &out, ask)?;
+    out.cut(entries, ask)?;
     Ok(out)
 }
 
 /// How magnitudes are counted.
-enum Counting<'a> {
-    Patterns(&'a [[u8; 2]], PatternCounter),
-    Bins(Box<bins::Counter>),
+enum Counting {
+    Patterns(PatternCounter),
+    Bins(bins::Counter),
 }
 
-/// Errors at [`RATIOS`]: from the table where it is exact, else by reading the entries of the bins that are cut.
-fn exact_errors(entries: &Stored, known: &Magnitude, ask: &Ask) -> Result<Vec<(f64, f64)>, ProbeError> {
-    let relative =
-        |energy: f64| if known.sum_squares > 0.0 { (energy.max(0.0) / known.sum_squares).sqrt() } else { 0.0 };
-    if known.bins.exact {
-        return Ok(RATIOS.iter().map(|&p| (p, relative(known.prune(p).removed_energy.value))).collect());
+impl Counting {
+    fn new(patterns: bool) -> Self {
+        if patterns { Self::Patterns(PatternCounter::new()) } else { Self::Bins(bins::Counter::new()) }
     }
-    let cuts: Vec<u64> =
-        RATIOS.iter().map(|&p| Treatment::removed(p, known.entries).saturating_sub(known.zeros)).collect();
-    let energies =
-        known.bins.lowest_exactly(&cuts, &entries.matrix().data, ask.keep_going).ok_or(ProbeError::Stopped)?;
-    Ok(RATIOS.iter().zip(energies).map(|(&p, (energy, _))| (p, relative(energy))).collect())
+    fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Patterns(a), Self::Patterns(b)) => a.append(b),
+            (Self::Bins(a), Self::Bins(b)) => a.append(&b),
+            _ => {}
+        }
+    }
+}
+
+/// Σ √|w|, in `f64`.
+struct Roots<'a>(&'a [f32]);
+
+impl Kernel for Roots<'_> {
+    type Output = f64;
+    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        const LANES: usize = 16;
+        let (chunks, rest) = self.0.as_chunks::<LANES>();
+        let mut sums = [0f64; LANES];
+        for chunk in chunks {
+            for (sum, w) in sums.iter_mut().zip(chunk) {
+                *sum += f64::from(w.abs()).sqrt();
+            }
+        }
+        sums.iter().sum::<f64>() + rest.iter().map(|w| f64::from(w.abs()).sqrt()).sum::<f64>()
+    }
 }
 
 #[cfg(test)]

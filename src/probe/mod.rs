@@ -19,12 +19,13 @@ pub mod sketch;
 pub mod spatial;
 pub mod spectrum;
 mod steps;
+mod stripes;
 pub mod structure;
 pub mod weighted;
 
 use crate::known::Known;
 use crate::model::inputs::InputsError;
-use crate::model::{Layer, Stored};
+use crate::model::{Layer, Stored, Unfit};
 use std::sync::Arc;
 
 pub use activations::Activations;
@@ -92,20 +93,22 @@ pub enum Fact {
     Losses(Arc<weighted::Losses>),
     /// A proven upper bound on σ₁ of the matrix view.
     Certificate(Known),
+    /// An entry that leaves every other fact undefined.
+    Unfit(Unfit),
 }
 
 /// Why a layer could not be measured.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ProbeError {
     /// Somebody no longer wants the answer.
     #[error("stopped")]
     Stopped,
-    /// The matrix holds NaN or infinity.
-    #[error("{count} of its entries are NaN or infinite: no norm or spectrum is defined")]
-    NotFinite {
-        /// How many.
-        count: u64,
-    },
+    /// An entry is NaN, infinite, or beyond the range of `f32`.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
+    /// A computed value is NaN or infinite.
+    #[error("NaN or infinity among its values: no norm or spectrum is defined")]
+    NotFinite,
     /// An iteration did not converge.
     #[error("the singular values did not converge")]
     NoConvergence,

@@ -62,13 +62,20 @@ impl Probe for SketchProbe {
         (layer.full_rank() * 8 * 48 + layer.cols() * 8) as u64
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        entries.fit()?;
         let sparse = sparse(entries, 0.0);
         let found = density(&sparse, ask.keep_going)?;
         if !found.largest.is_finite() {
-            let count = norms::not_finite(&entries.matrix().data);
-            return Err(ProbeError::NotFinite { count });
+            return Err(ProbeError::NotFinite);
         }
-        let norm = Known::lower(sparse.stretch(&found.vector, ask.keep_going)?);
+        let norm = sparse.stretch(&found.vector, ask.keep_going)?;
+        // Doubles were rounded to `f32`, by half a unit in the last place of every entry: σ₁ moves by at most the Frobenius
+        // norm of that, 2⁻²⁴‖W‖_F; twice that holds the rounding of the bound as well.
+        let rounding = match entries.dtype() {
+            DType::F64 => norms::frobenius_squared(entries.matrix().view()).sqrt() * f64::from(f32::EPSILON),
+            _ => 0.0,
+        };
+        let norm = Known::lower((norm - rounding).max(0.0));
         Ok(vec![Fact::Sketch(Arc::new(Sketch::new(layer, norm, found)))])
     }
 }

@@ -30,6 +30,7 @@ impl Probe for SpatialProbe {
         (m * n * 4) as u64 + svd::workspace(m, n, threads, false)
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
+        entries.fit()?;
         let matrix = spatial(layer, entries.matrix());
         let sigma = singular_values(matrix.view(), ask.keep_going, ask.threads)?;
         Ok(vec![Fact::Spatial(Arc::new(found(layer, sigma)))])

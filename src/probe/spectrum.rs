@@ -3,9 +3,10 @@
 pub use super::marchenko_pastur::{MarchenkoPastur, median_of_law};
 pub use super::power_law::PowerLaw;
 use super::{Ask, Fact, Probe, ProbeError, ProbeId, marchenko_pastur, power_law};
-use crate::known::Known;
-use crate::model::{Layer, Stored};
+use crate::known::{Bound, Known};
+use crate::model::{DType, Layer, Stored};
 use crate::numerics::density::Curve;
+use crate::numerics::norms::below;
 use crate::numerics::svd::{self, Entries, SvdError, singular_values, singular_values_f64};
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub struct Spectrum {
     pub numerical_rank: Known,
     /// Smallest r with Σ_{i≤r}σᵢ² ≥ e·Σσᵢ² for e = 0.90, 0.95, 0.99.
     pub rank_for_energy: [usize; 3],
+    /// Whether each of these is certain: [`Bound::Estimate`] where the accuracy of the values may move it.
+    pub rank_for_energy_bound: [Bound; 3],
     /// Power-law fit of λ = σ², when there are enough values.
     pub power_law: Option<PowerLaw>,
     /// Marchenko–Pastur noise bulk.
@@ -82,6 +85,9 @@ impl Spectrum {
             effective_rank: (nuclear > 0.0).then(|| effective_rank(&sigma, nuclear)),
             condition: sigma.last().and_then(|&s| condition(largest, s, slack)),
             numerical_rank: numerical_rank(&sigma, floor, slack),
+            rank_for_energy_bound: std::array::from_fn(|i| {
+                certain(ENERGIES[i], rank_for_energy[i], &tail, &sigma, slack)
+            }),
             rank_for_energy,
             power_law: power_law::fit(&sigma),
             marchenko_pastur: marchenko_pastur::fit(&sigma, rows, cols),
@@ -97,7 +103,9 @@ impl Spectrum {
         let Curve { sigma, low, high } = curve;
         let exact = Self::from_sigma(sigma, rows, cols, epsilon, svd::accuracy(rows, cols));
         let numerical_rank = Known::estimate(exact.numerical_rank.value);
-        Self { condition: None, power_law: None, numerical_rank, band: Some(Band { low, high }), ..exact }
+        let rank_for_energy_bound = [Bound::Estimate; 3];
+        let band = Some(Band { low, high });
+        Self { condition: None, power_law: None, numerical_rank, rank_for_energy_bound, band, ..exact }
     }
     /// Whether every value is computed, none estimated.
     pub fn is_exact(&self) -> bool {
@@ -125,6 +133,17 @@ impl Spectrum {
     }
 }
 
+/// Whether `rank` surely is the smallest whose tail holds at most 1 − e of the energy, when each value may be off by
+/// `slack` d: Σ_{i>r} σᵢ² is then off by at most Σ_{i>r} (2σᵢd + d²).
+fn certain(e: f64, rank: usize, tail: &[f64], sigma: &[f64], slack: f64) -> Bound {
+    let off = |r: usize| sigma.iter().skip(r).map(|s| (2.0 * s + slack) * slack).sum::<f64>();
+    let (all, all_off) = (tail[0], off(0));
+    let (least, most) = ((1.0 - e) * (all - all_off), (1.0 - e) * (all + all_off));
+    let enough = tail[rank] + off(rank) <= least || all == 0.0;
+    let needed = rank.checked_sub(1).is_none_or(|r| tail[r] - off(r) > most);
+    if enough && needed { Bound::Exact } else { Bound::Estimate }
+}
+
 /// σ₁/σ_k, when σ_k may be off by `slack`.
 fn condition(largest: f64, smallest: f64, slack: f64) -> Option<Known> {
     match smallest {
@@ -133,7 +152,8 @@ fn condition(largest: f64, smallest: f64, slack: f64) -> Option<Known> {
         s if s >= 1000.0 * slack => Some(Known::exact(largest / s)),
         // In double precision a value at the slack is zero; in single precision nobody knows.
         s if slack < 1e-9 * largest && s <= slack => None,
-        s => Some(Known::lower(largest / (s + slack))),
+        // The largest may be off as well; three roundings.
+        s => Some(Known::lower(below((largest - slack).max(0.0) / (s + slack), 3))),
     }
 }
 
@@ -181,7 +201,8 @@ impl Probe for SpectrumProbe {
         svd::workspace(layer.rows(), layer.cols(), threads, self.double)
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
-        let entries = AsStored(entries);
+        entries.fit()?;
+        let (stored, entries) = (entries.dtype(), AsStored(entries));
         let sigma = if self.double {
             singular_values_f64(entries, ask.keep_going)?
         } else {
@@ -189,7 +210,9 @@ impl Probe for SpectrumProbe {
         };
         let (rows, cols) = (layer.rows(), layer.cols());
         let accuracy = if self.double { svd::accuracy_f64(rows, cols) } else { svd::accuracy(rows, cols) };
-        let found = Spectrum::from_sigma(sigma, rows, cols, layer.dtype.epsilon(), accuracy);
+        // Doubles were rounded to `f32`: a matrix of such errors has a norm of at most 2⁻²⁴‖W‖_F ≤ 2⁻²⁴√k·σ₁.
+        let decoded = if stored == DType::F64 { f64::from(f32::EPSILON) * (rows.min(cols) as f64).sqrt() } else { 0.0 };
+        let found = Spectrum::from_sigma(sigma, rows, cols, layer.dtype.epsilon(), accuracy + decoded);
         Ok(vec![Fact::Spectrum(Arc::new(found))])
     }
 }
@@ -211,8 +234,7 @@ impl From<SvdError> for ProbeError {
     fn from(error: SvdError) -> Self {
         match error {
             SvdError::Stopped => Self::Stopped,
-            // Magnitudes are counted first and tell how many; reached only when the probe runs alone.
-            SvdError::NotFinite => Self::NotFinite { count: 1 },
+            SvdError::NotFinite => Self::NotFinite,
             SvdError::NoConvergence => Self::NoConvergence,
         }
     }

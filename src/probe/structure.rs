@@ -1,14 +1,15 @@
 //! What removing entries in patterns costs: N of every M, rows, columns, blocks.
 
-use super::groups::{self, Counter, Places};
+use super::groups::{Counter, Places};
 use super::row_curve::{self, RowCurve};
 use super::steps::Steps;
-use super::{Ask, Fact, Probe, ProbeError, ProbeId};
+use super::{Ask, Fact, Probe, ProbeError, ProbeId, stripes};
 use crate::known::Known;
-use crate::model::{DType, Layer, Orientation, Stored};
+use crate::model::{Layer, Orientation, Stored};
 use crate::numerics::isa::Isa;
 use crate::treat::{Pattern, Prune};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Patterns whose error every layer tells in reports: keep N of M.
@@ -95,19 +96,18 @@ impl Probe for StructureProbe {
         2.6 * layer.rows() as f64 * layer.cols() as f64 + RowCurve::cost(layer.rows(), layer.cols())
     }
     fn decodes(&self, layer: &Layer) -> bool {
-        layer.orientation == Orientation::InOut || layer.dtype == DType::F64
+        layer.orientation == Orientation::InOut
     }
-    fn workspace(&self, layer: &Layer, _threads: usize) -> u64 {
+    fn workspace(&self, layer: &Layer, threads: usize) -> u64 {
+        // Sums over columns and sorted rows of each thread.
+        let each = (layer.cols() * 8 * (2 + 8 + 16)) as u64;
         let tiles: usize = BLOCKS.iter().map(|(r, c)| layer.rows().div_ceil(*r) * layer.cols().div_ceil(*c)).sum();
-        (1 << 20) + tiles as u64 * 16 + (layer.rows() + layer.cols()) as u64 * 16
+        (1 << 20) + threads.max(1) as u64 * each + tiles as u64 * 16 + (layer.rows() + layer.cols()) as u64 * 16
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         Ok(vec![Fact::Structure(Arc::new(structure(layer, entries, ask)?))])
     }
 }
-
-/// Entries worked on together.
-const BLOCK: usize = 1 << 16;
 
 /// Sums of squares of tiles of one size.
 struct Tiles {
@@ -139,65 +139,81 @@ impl Tiles {
     }
 }
 
-/// Measures a matrix in one pass.
-pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure, ProbeError> {
-    let shape @ [rows, cols] = entries.shape();
-    let mut groups = Counter::default();
-    let mut tiles = BLOCKS.map(|b| Tiles::new(b, shape));
-    let (mut by_row, mut by_column) = (vec![0f64; rows], vec![0f64; cols]);
-    let mut per_row = row_curve::Counter::new(rows, cols);
-    let mut nonzeros = 0u64;
-    let together = (BLOCK / cols.max(1)).max(1);
-    let mut buffer = vec![0f32; together.min(rows) * cols];
-    let mut squares = vec![0f64; cols.div_ceil(BLOCKS[0].1)];
-    for from in (0..rows).step_by(together) {
-        if !(ask.keep_going)() {
-            return Err(ProbeError::Stopped);
+/// What a stripe of rows gave so far.
+struct State {
+    first: usize,
+    groups: Counter,
+    tiles: [Tiles; BLOCKS.len()],
+    by_row: Vec<f64>,
+    by_column: Vec<f64>,
+    per_row: row_curve::Counter,
+    nonzeros: u64,
+    squares: Vec<f64>,
+}
+
+impl State {
+    /// For some rows of a matrix of this shape.
+    fn new(stripe: Range<usize>, [rows, cols]: [usize; 2]) -> Self {
+        Self {
+            first: stripe.start,
+            groups: Counter::default(),
+            tiles: BLOCKS.map(|b| Tiles::new(b, [stripe.len(), cols])),
+            by_row: Vec::with_capacity(stripe.len()),
+            by_column: vec![0.0; cols],
+            per_row: row_curve::Counter::new(rows, cols),
+            nonzeros: 0,
+            squares: vec![0.0; cols.div_ceil(BLOCKS[0].1)],
         }
-        let block = &mut buffer[..together.min(rows - from) * cols];
-        entries.rows_into(from, block);
+    }
+
+    fn take(&mut self, from: usize, block: &[f32], cols: usize) {
         let mut held = 0;
         for (r, row) in block.chunks_exact(cols.max(1)).enumerate() {
-            held += Isa::Best.run(Row { entries: row, squares: &mut squares, columns: &mut by_column });
-            by_row[from + r] = squares.iter().sum();
-            tiles.iter_mut().for_each(|t| t.add(from + r, &squares));
-            per_row.add(from + r, row);
+            held += Isa::Best.run(Row { entries: row, squares: &mut self.squares, columns: &mut self.by_column });
+            self.by_row.push(self.squares.iter().sum());
+            self.tiles.iter_mut().for_each(|t| t.add(from - self.first + r, &self.squares));
+            self.per_row.add(from + r, row);
         }
-        nonzeros += held;
-        groups.add(block, cols, held == block.len() as u64, Isa::Best);
+        self.nonzeros += held;
+        self.groups.add(block, cols, held == block.len() as u64, Isa::Best);
     }
+
+    /// Takes in the rows that follow.
+    fn append(mut self, later: Self) -> Self {
+        self.groups.append(&later.groups);
+        self.tiles.iter_mut().zip(later.tiles).for_each(|(a, b)| a.energy.extend(b.energy));
+        self.by_row.extend(later.by_row);
+        self.by_column.iter_mut().zip(later.by_column).for_each(|(a, b)| *a += b);
+        self.per_row.append(later.per_row);
+        self.nonzeros += later.nonzeros;
+        self
+    }
+}
+
+/// Measures a matrix in one pass.
+pub fn structure(layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Structure, ProbeError> {
+    entries.fit()?;
+    let shape @ [rows, cols] = entries.shape();
+    let states = stripes::pass(
+        entries,
+        ask,
+        |stripe| State::new(stripe, shape),
+        |state, from, block| state.take(from, block, cols),
+    )?;
+    let State { groups, tiles, by_row, by_column, per_row, nonzeros, .. } =
+        states.into_iter().reduce(State::append).ok_or(ProbeError::Stopped)?;
     let sum_squares: f64 = by_row.iter().sum();
-    if !sum_squares.is_finite() {
-        let count = crate::numerics::norms::not_finite(&entries.matrix().data);
-        if count > 0 {
-            return Err(ProbeError::NotFinite { count });
-        }
-    }
-    let mut groups = groups.finish();
-    if groups.iter().any(|g| !plausible(g, sum_squares, nonzeros, cols)) {
-        // Squares of entries this large or small leave the range of `f32`.
-        groups = groups::plain(&entries.matrix().data, cols, ask.keep_going).ok_or(ProbeError::Stopped)?;
-    }
     let width = layer.input_columns();
     let inputs = by_column.chunks(width).map(|c| (c.iter().sum(), (rows * c.len()) as u32));
     Ok(Structure {
         per_row: per_row.finish(sum_squares, nonzeros),
         sum_squares,
         nonzeros,
-        groups,
+        groups: groups.finish(),
         columns: Steps::new(inputs.collect()),
         rows: Steps::new(by_row.iter().map(|e| (*e, cols as u32)).collect()),
         blocks: tiles.map(|t| t.finish(shape)).into(),
     })
-}
-
-/// Whether sums in `f32` can be right: those of entries of all places may only lack the columns that fill no group.
-fn plausible(places: &Places, sum_squares: f64, nonzeros: u64, cols: usize) -> bool {
-    let (energy, held) = places.lowest(places.m);
-    if !energy.is_finite() || (energy == 0.0 && held > 0) {
-        return false;
-    }
-    !cols.is_multiple_of(places.m) || held != nonzeros || (energy - sum_squares).abs() <= 1e-4 * sum_squares
 }
 
 /// A row: its squares added to those of the columns, and summed over stretches; its nonzeros.

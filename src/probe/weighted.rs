@@ -94,6 +94,7 @@ impl Probe for WeightedProbe {
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         let inputs = layer.inputs.as_ref().ok_or_else(|| ProbeError::Inputs(NO_INPUTS.to_owned()))?;
+        entries.fit()?;
         let matrix = entries.matrix();
         let numerics::Losses { sigma, outputs_of_plain: plain, weights_of_whitened: whitened, scaled } =
             losses(layer, matrix, ask.keep_going)?;
@@ -102,6 +103,7 @@ impl Probe for WeightedProbe {
         let weighted: Vec<f32> =
             matrix.row_iter().flat_map(|row| row.iter().zip(&scales).map(|(w, s)| w.abs() * s)).collect();
         let weighted: Stored = Matrix { rows: matrix.rows, cols: matrix.cols, data: weighted }.into();
+        weighted.fit().map_err(|_| ProbeError::NotFinite)?;
         let mut found = MagnitudeProbe.measure(layer, &weighted, ask)?;
         found.extend(StructureProbe.measure(layer, &weighted, ask)?);
         found.push(Fact::Spectrum(Arc::new(spectrum(layer, sigma))));

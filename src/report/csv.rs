@@ -1,5 +1,6 @@
 //! JSON objects as CSV: nested fields become columns named `outer.inner`.
 
+use super::figures::{Figure, wanted};
 use crate::text::shown;
 use serde_json::Value;
 use std::fmt::Write;
@@ -56,8 +57,14 @@ pub fn line<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     out
 }
 
-/// All columns that a measured layer may have.
-pub fn heads(spectrum: bool, certificate: bool) -> Vec<String> {
+/// All columns that a measured layer may have, or those of the figures that are named.
+pub fn heads(spectrum: bool, certificate: bool, only: &[&Figure]) -> Vec<String> {
+    let mut heads = all(spectrum, certificate);
+    heads.retain(|head| wanted(only, head.split('.').next().unwrap_or(head)));
+    heads
+}
+
+fn all(spectrum: bool, certificate: bool) -> Vec<String> {
     let mut heads: Vec<String> = [
         "layer",
         "tensor",
@@ -96,14 +103,19 @@ pub fn heads(spectrum: bool, certificate: bool) -> Vec<String> {
             "rank_for_energy.0.90",
             "rank_for_energy.0.95",
             "rank_for_energy.0.99",
+            "rank_for_energy_bound.0.90",
+            "rank_for_energy_bound.0.95",
+            "rank_for_energy_bound.0.99",
             "break_even_rank",
             "power_law.alpha",
             "power_law.xmin",
             "power_law.ks",
             "power_law.tail",
+            "power_law.bound",
             "marchenko_pastur.sigma",
             "marchenko_pastur.edge",
             "marchenko_pastur.spikes",
+            "marchenko_pastur.bound",
             "magnitude.min_nonzero",
             "magnitude.median",
             "magnitude.max",
@@ -111,18 +123,21 @@ pub fn heads(spectrum: bool, certificate: bool) -> Vec<String> {
             "magnitude.quantiles.0.9",
             "magnitude.quantiles.0.99",
             "magnitude.quantile_bound",
+            "magnitude.bound",
         ]
         .map(str::to_owned),
     );
     heads.extend(crate::probe::magnitude::RATIOS.iter().map(|r| format!("prune_error.{r}")));
+    heads.push("prune_error_bound".to_owned());
     heads.extend(crate::probe::structure::PATTERNS.iter().map(|(n, m)| format!("nm_error.{n}:{m}")));
+    heads.push("nm_error_bound".to_owned());
     heads.extend(["pq_index".to_owned(), "pq_index.bound".to_owned()]);
     for norm in ["l2", "linf", "l1", "rms", "l2_lower"] {
         heads.extend([format!("lipschitz.{norm}"), format!("lipschitz.{norm}.bound")]);
     }
     heads.push("lipschitz.method".to_owned());
     if spectrum {
-        heads.push("singular_values".to_owned());
+        heads.extend(["singular_values", "singular_values_error"].map(str::to_owned));
     }
     heads.push("note".to_owned());
     heads

@@ -1,6 +1,7 @@
 //! A layer as a JSON object, with the field names that scripts rely on.
 
-use crate::known::Known;
+use super::figures::{Figure, wanted};
+use crate::known::{Bound, Known};
 use crate::model::{Layer, Model};
 use crate::probe::book::LayerFacts;
 use crate::probe::spectrum::ENERGIES;
@@ -11,7 +12,8 @@ use serde_json::{Map, Value, json};
 /// An object under construction: values that are undefined become `null` and say why in `note`.
 struct Object {
     map: Map<String, Value>,
-    notes: Vec<String>,
+    /// The field that a note is about, where it is about one, and the note.
+    notes: Vec<(String, String)>,
 }
 
 impl Object {
@@ -28,12 +30,16 @@ impl Object {
     }
     fn note(&mut self, key: &str, why: &str) {
         if !why.is_empty() {
-            self.notes.push(format!("{key}: {why}"));
+            self.notes.push((key.to_owned(), format!("{key}: {why}")));
         }
     }
-    fn finish(mut self) -> Value {
-        if !self.notes.is_empty() {
-            let notes = self.notes.join("; ");
+    /// The object with these figures alone; with all where none is named.
+    fn finish(mut self, only: &[&Figure]) -> Value {
+        self.map.retain(|field, _| wanted(only, field));
+        let of = |key: &str| wanted(only, key.split('.').next().unwrap_or(key));
+        let notes: Vec<String> = self.notes.iter().filter(|(key, _)| of(key)).map(|(_, note)| note.clone()).collect();
+        if !notes.is_empty() {
+            let notes = notes.join("; ");
             self.put("note", notes);
         }
         Value::Object(self.map)
@@ -70,16 +76,16 @@ pub fn header(model: &Model, layer: &Layer) -> Map<String, Value> {
     map
 }
 
-/// Everything measured of a layer.
-pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum: bool) -> Value {
+/// Everything measured of a layer, or of it the figures that are named.
+pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum: bool, only: &[&Figure]) -> Value {
     let mut map = header(model, layer);
     map.remove("why_not");
     let mut o = Object { map, notes: Vec::new() };
     if let Some(why) = &facts.failure {
-        o.notes.push(why.clone());
+        o.notes.push((String::new(), why.clone()));
     }
     if let Some(why) = layer.why_not.as_ref().filter(|_| layer.coded.is_some()) {
-        o.notes.push(why.clone());
+        o.notes.push((String::new(), why.clone()));
     }
     // A failure already says why everything is missing.
     let absent = if facts.failure.is_some() || layer.coded.is_some() { "" } else { "not measured" };
@@ -89,9 +95,12 @@ pub fn measured(model: &Model, layer: &Layer, facts: &LayerFacts, with_spectrum:
     patterns(&mut o, facts.structure.as_deref());
     lipschitz(&mut o, layer, facts, absent);
     if with_spectrum {
-        o.put("singular_values", facts.spectrum.as_deref().map_or(Value::Null, |s| json!(s.sigma)));
+        let s = facts.spectrum.as_deref();
+        o.put("singular_values", s.map_or(Value::Null, |s| json!(s.sigma)));
+        // How far each of them may be off.
+        o.put("singular_values_error", s.map_or(Value::Null, |s| json!(s.norm() * s.accuracy)));
     }
-    o.finish()
+    o.finish(only)
 }
 
 fn norms(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
@@ -111,7 +120,7 @@ fn norms(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
     let why = if zero { "the matrix is zero" } else { absent };
     // ‖W‖_F² over a lower bound of σ₁² bounds the stable rank from above.
     let sketch = facts.sketch.as_deref().filter(|s| s.norm.value > 0.0).zip(m);
-    let sketch = sketch.map(|(s, m)| Known::upper(m.sum_squares / (s.norm.value * s.norm.value)));
+    let sketch = sketch.map(|(s, m)| Known::upper(m.stable_rank_above(s.norm.value)));
     let stable = facts.spectrum.as_deref().map_or(sketch, |s| s.stable_rank.map(Known::exact));
     o.known("stable_rank", stable, why);
     o.known("effective_rank", from(|s| s.effective_rank), why);
@@ -132,6 +141,11 @@ fn shape(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
         Value::Object(pairs.collect())
     });
     o.put("rank_for_energy", ranks.unwrap_or(Value::Null));
+    let bounds = best.map(|s| {
+        let words = s.rank_for_energy_bound.map(Bound::word);
+        Value::Object(ENERGIES.iter().zip(words).map(|(e, word)| (format!("{e:.2}"), json!(word))).collect())
+    });
+    o.put("rank_for_energy_bound", bounds.unwrap_or(Value::Null));
     if best.is_some_and(|s| !s.is_exact()) {
         o.note("rank_for_energy", "estimated from a sketch");
     }
@@ -142,7 +156,10 @@ fn shape(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
     }
     o.put(
         "power_law",
-        fit.map_or(Value::Null, |f| json!({"alpha": f.alpha, "xmin": f.xmin, "ks": f.ks, "tail": f.tail})),
+        fit.map_or(
+            Value::Null,
+            |f| json!({"alpha": f.alpha, "xmin": f.xmin, "ks": f.ks, "tail": f.tail, "bound": Bound::Estimate.word()}),
+        ),
     );
     let bulk = best.and_then(|s| s.marchenko_pastur.as_ref());
     if s.is_some() && bulk.is_none() {
@@ -150,13 +167,16 @@ fn shape(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {
     }
     o.put(
         "marchenko_pastur",
-        bulk.map_or(Value::Null, |f| json!({"sigma": f.sigma, "edge": f.edge, "spikes": f.spikes})),
+        bulk.map_or(
+            Value::Null,
+            |f| json!({"sigma": f.sigma, "edge": f.edge, "spikes": f.spikes, "bound": Bound::Estimate.word()}),
+        ),
     );
 }
 
 fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
     let Some(m) = m else {
-        for key in ["magnitude", "prune_error"] {
+        for key in ["magnitude", "prune_error", "prune_error_bound"] {
             o.put(key, Value::Null);
         }
         o.known("pq_index", None, absent);
@@ -172,16 +192,18 @@ fn magnitudes(o: &mut Object, m: Option<&Magnitude>, absent: &str) {
         .collect();
     let bound = m.quantile(0.5).bound.word();
     o.put("magnitude", json!({
-        "min_nonzero": smallest, "median": m.quantile(0.5).value, "max": m.max, "quantiles": quantiles, "quantile_bound": bound,
+        "min_nonzero": smallest, "median": m.quantile(0.5).value, "max": m.max, "quantiles": quantiles, "quantile_bound": bound, "bound": Bound::Exact.word(),
     }));
     let errors = m.prune_error.iter().map(|(r, e)| (format!("{r}"), json!(e)));
     o.put("prune_error", Value::Object(errors.collect()));
+    o.put("prune_error_bound", Bound::Exact.word());
     o.known("pq_index", Some(Known::exact(m.pq_index)), absent);
 }
 
 fn patterns(o: &mut Object, s: Option<&Structure>) {
     let errors = |s: &Structure| PATTERNS.map(|(n, of)| (format!("{n}:{of}"), json!(s.group_error(n, of)))).into_iter();
     o.put("nm_error", s.map_or(Value::Null, |s| Value::Object(errors(s).collect())));
+    o.put("nm_error_bound", s.map_or(Value::Null, |_| json!(Bound::Exact.word())));
 }
 
 fn lipschitz(o: &mut Object, layer: &Layer, facts: &LayerFacts, absent: &str) {

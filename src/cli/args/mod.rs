@@ -8,6 +8,7 @@ pub use calibrate::CalibrateArgs;
 pub use plan::{ApplyArgs, Errors, ExportArgs, Form, Group, Measuring, Of, PlanArgs, Treat};
 pub use run::EvaluateArgs;
 
+use crate::report::figures::{self, Figure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -193,6 +194,12 @@ pub struct Measure {
     /// Add all singular values, or a proven upper bound on the largest; may be repeated
     #[arg(long, value_enum, value_name = "WHAT")]
     pub with: Vec<With>,
+    /// Compute and print nothing but this figure, a field of the JSON object; may be repeated. With --sketch singular
+    /// values are estimated. Figures: zero_fraction, frobenius_norm, spectral_norm, spectral_norm_certified, nuclear_norm,
+    /// l12_nuclear_norm, stable_rank, effective_rank, condition_number, numerical_rank, rank_for_energy, power_law,
+    /// marchenko_pastur, magnitude, prune_error, pq_index, nm_error, lipschitz, singular_values
+    #[arg(long, value_name = "NAME", value_parser = figure)]
+    pub only: Vec<&'static Figure>,
     /// Stop at the first cheap estimate: magnitudes and norms, σ₁ from below, the spectrum's density
     #[arg(long)]
     pub sketch: bool,
@@ -202,6 +209,11 @@ pub struct Measure {
     /// Measure the I-th of N parts of equal cost (I from 1) into the shared cache: for job arrays and xargs
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
+}
+
+/// A figure by its name.
+fn figure(name: &str) -> Result<&'static Figure, String> {
+    figures::find(name).ok_or_else(|| format!("no such figure; there are {}", figures::names()))
 }
 
 /// What `measure` can add.
@@ -263,7 +275,20 @@ pub struct Frame {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, figure, figures};
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_lists_every_figure_and_an_unknown_one_is_an_error_that_lists_them() {
+        let mut command = super::Cli::command();
+        let measure = command.find_subcommand_mut("measure").unwrap();
+        let help: String = measure.render_long_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        for known in figures::FIGURES {
+            assert!(help.contains(known.name), "{}", known.name);
+            assert_eq!(figure(known.name).unwrap().name, known.name);
+        }
+        assert!(figure("norm").unwrap_err().contains("spectral_norm, spectral_norm_certified, nuclear_norm"));
+    }
 
     #[test]
     fn sizes_are_read_with_their_units() {

@@ -5,6 +5,7 @@ use super::{LayerOutcome, rounding};
 use crate::known::{Bound, Known};
 use crate::model::Layer;
 use crate::model::cost::Cost;
+use crate::numerics::norms::{above, below};
 use crate::probe::book::LayerFacts;
 use crate::treat::error::Weighed;
 use crate::treat::size::cost;
@@ -173,7 +174,7 @@ fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
     if let Some(l) = facts.lipschitz.as_ref().filter(|_| !layer.kind.is_conv()) {
         return Some(l.l2_upper);
     }
-    facts.magnitude.as_ref().map(|m| Known::upper(m.frobenius().min((m.linf * m.l1).sqrt())))
+    facts.magnitude.as_ref().map(|m| Known::upper(m.norm_above()))
 }
 
 fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, form: Factors, rank: usize) {
@@ -234,13 +235,16 @@ fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how:
         _ => (removed.value, removed.value),
     };
     let sure = if how.pattern == Pattern::Unstructured { Bound::Exact } else { removed.bound };
-    let delta = most.max(0.0).sqrt();
+    // Each is a sum over at most all entries, and a root; an exact ‖W‖₂ is known up to the accuracy of its spectrum.
+    let terms = layer.rows() * layer.cols();
+    let (least, delta) = (below(least, terms), above(above(most.max(0.0), terms).sqrt(), 1));
+    let accuracy = facts.spectrum.as_ref().map_or(0.0, |s| s.accuracy);
     out.delta_norm = Some(Known { value: delta, bound: upper(sure) });
-    let left = (magnitude.sum_squares - least).max(0.0).sqrt();
+    let left = above((magnitude.energy_above() - least).max(0.0).sqrt(), 1);
     // What is left of whole rows or columns is a part of W.
     let more = if matches!(how.pattern, Pattern::Rows | Pattern::Columns) { 0.0 } else { delta };
     out.norm_after = out.norm_before.map(|n| Known {
-        value: (n.value + more).min(left),
+        value: above(n.value * (1.0 + accuracy) + more, 2).min(left),
         bound: upper(sure).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
     });
 }
@@ -288,7 +292,7 @@ fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, 
     // Of whole rows a part of W is left; else no more than all entries.
     let rows = how.pattern == Pattern::Rows;
     out.norm_after = out.norm_before.filter(|_| rows).map(|n| Known { bound: upper(n.bound), ..n });
-    out.norm_after = out.norm_after.or(Some(Known::upper(magnitude.frobenius())));
+    out.norm_after = out.norm_after.or(Some(Known::upper(magnitude.frobenius_above())));
 }
 
 /// The share of the entries that really goes: whole entries, of the layer or of each row.

@@ -5,6 +5,7 @@ use super::gaussian::quantile;
 use super::layer::upper;
 use crate::known::{Bound, Known};
 use crate::model::Layer;
+use crate::numerics::norms::above;
 use crate::probe::book::LayerFacts;
 use crate::treat::{Criterion, Granularity, Pattern, Prune, Quantise, Treatment};
 
@@ -45,10 +46,16 @@ pub(super) fn project(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts,
     out.error_energy = Some(error);
     // ‖ΔW‖₂ ≤ ‖ΔW‖_F, and ‖Ŵ‖₂ ≤ ‖W‖₂ + ‖ΔW‖₂.
     let bound = if most.is_some() { upper(before.bound) } else { Bound::Estimate };
-    let delta = most.unwrap_or(error.value).max(0.0).sqrt();
+    // The probe takes w·(1/s) in `f32` where a run takes w/s, and a run rounds its result: an entry's error is off by at
+    // most 2⁻²¹|w|, all errors together by 2⁻²¹‖W‖_F. The sum itself is one over at most all entries.
+    let terms = layer.rows() * layer.cols();
+    let delta = above(above(most.unwrap_or(error.value).max(0.0), terms).sqrt() + energy.sqrt() / (1 << 21) as f64, 2);
     if treatment.rank.is_none() {
         out.delta_norm = Some(Known { value: delta, bound });
-        out.norm_after = out.norm_before.map(|n| Known { value: n.value + delta, bound: bound.and(upper(n.bound)) });
+        // An exact ‖W‖₂ is known up to the accuracy of its spectrum.
+        let accuracy = facts.spectrum.as_ref().map_or(0.0, |s| s.accuracy);
+        let after = |n: Known| above(n.value * (1.0 + accuracy) + delta, 2);
+        out.norm_after = out.norm_before.map(|n| Known { value: after(n), bound: bound.and(upper(n.bound)) });
     } else {
         let cut = out.delta_norm.map_or(0.0, |d| d.value);
         // Rounding errors spread over all directions: of a square of them the norm is about 2/√n of the Frobenius norm.

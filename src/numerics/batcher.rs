@@ -1,0 +1,162 @@
+//! Batcher's odd–even merge sort on planes of vectors: each lane is a sequence of its own, and all are sorted together,
+//! without a branch that depends on an entry (Knuth, The Art of Computer Programming, volume 3, 5.2.2, algorithm M).
+
+#![allow(clippy::inline_always, reason = "see `isa`")]
+
+use pulp::Simd;
+
+/// Planes that are sorted by themselves before they are merged, so that they stay in the nearest cache.
+const HOT: usize = 256;
+
+/// What is put in order: two planes of `Self` at the same places are compared and exchanged together.
+pub trait Planes {
+    /// Number of planes.
+    fn len(&self) -> usize;
+    /// Puts the smaller of planes `a + i` and `b + i` at `a + i`, lane by lane, for each i below `count`; a < b.
+    fn exchange(&mut self, a: usize, b: usize, count: usize);
+}
+
+/// Keys alone.
+pub struct Keys<'a, S: Simd> {
+    /// The instruction set.
+    pub simd: S,
+    /// Keys, plane after plane.
+    pub keys: &'a mut [S::f32s],
+}
+
+impl<S: Simd> Planes for Keys<'_, S> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+    #[inline(always)]
+    fn exchange(&mut self, a: usize, b: usize, count: usize) {
+        let (low, high) = self.keys.split_at_mut(b);
+        for (x, y) in low[a..a + count].iter_mut().zip(&mut high[..count]) {
+            (*x, *y) = (self.simd.min_f32s(*x, *y), self.simd.max_f32s(*x, *y));
+        }
+    }
+}
+
+/// Keys with a value each that goes where its key goes.
+pub struct Pairs<'a, S: Simd> {
+    /// The instruction set.
+    pub simd: S,
+    /// Keys, plane after plane.
+    pub keys: &'a mut [S::f32s],
+    /// A value for each key.
+    pub values: &'a mut [S::f32s],
+}
+
+impl<S: Simd> Planes for Pairs<'_, S> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+    #[inline(always)]
+    fn exchange(&mut self, a: usize, b: usize, count: usize) {
+        let simd = self.simd;
+        let (low, high) = self.keys.split_at_mut(b);
+        let (low_values, high_values) = self.values.split_at_mut(b);
+        let keys = low[a..a + count].iter_mut().zip(&mut high[..count]);
+        let values = low_values[a..a + count].iter_mut().zip(&mut high_values[..count]);
+        for ((x, y), (v, w)) in keys.zip(values) {
+            let wrong = simd.greater_than_f32s(*x, *y);
+            (*v, *w) = (simd.select_f32s(wrong, *w, *v), simd.select_f32s(wrong, *v, *w));
+            (*x, *y) = (simd.min_f32s(*x, *y), simd.max_f32s(*x, *y));
+        }
+    }
+}
+
+/// Merges sorted runs of `from` planes (a power of two) into sorted runs of `to`; a last run may be shorter.
+#[inline(always)]
+pub fn merge(planes: &mut impl Planes, from: usize, to: usize) {
+    merge_within(planes, 0, planes.len(), from, to);
+}
+
+/// Sorts all planes.
+#[inline(always)]
+pub fn sort(planes: &mut impl Planes) {
+    sort_from(planes, 1);
+}
+
+/// Sorts planes that come in sorted runs of `run` (a power of two up to [`HOT`]).
+#[inline(always)]
+pub fn sort_from(planes: &mut impl Planes, run: usize) {
+    let n = planes.len();
+    let mut start = 0;
+    while start < n {
+        merge_within(planes, start, HOT.min(n - start), run, HOT);
+        start += HOT;
+    }
+    merge(planes, HOT, n);
+}
+
+#[inline(always)]
+fn merge_within(planes: &mut impl Planes, start: usize, n: usize, from: usize, to: usize) {
+    let mut p = from;
+    while p < to.min(n) {
+        let mut k = p;
+        while k >= 1 {
+            let mut j = k % p;
+            while j + k < n {
+                // Both ends of an exchange lie in the same run of 2p planes, or none of these do.
+                if j / (2 * p) == (j + k) / (2 * p) {
+                    planes.exchange(start + j, start + j + k, k.min(n - j - k));
+                }
+                j += 2 * k;
+            }
+            k /= 2;
+        }
+        p *= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numerics::isa::Isa;
+    use proptest::prelude::*;
+    use pulp::WithSimd;
+
+    /// Sorts `n` planes of keys, each key with a value derived from it.
+    struct Run<'a> {
+        data: &'a [f32],
+        n: usize,
+    }
+
+    impl WithSimd for Run<'_> {
+        type Output = (Vec<f32>, Vec<f32>, Vec<f32>, usize);
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let lanes = S::F32_LANES;
+            let data: Vec<f32> = (0..self.n * lanes).map(|i| self.data[i % self.data.len()]).collect();
+            let (mut alone, mut keys) = (data.clone(), data.clone());
+            let mut values: Vec<f32> = data.iter().map(|x| x * 2.0).collect();
+            sort(&mut Keys { simd, keys: S::as_mut_simd_f32s(&mut alone).0 });
+            let (keys_of, values_of) = (S::as_mut_simd_f32s(&mut keys).0, S::as_mut_simd_f32s(&mut values).0);
+            sort(&mut Pairs { simd, keys: keys_of, values: values_of });
+            assert!(keys == alone && keys.iter().zip(&values).all(|(k, v)| k * 2.0 == *v));
+            (data, keys, values, lanes)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn every_lane_is_sorted_for_any_number_of_planes(
+            n in prop_oneof![1usize..40, 200usize..700], data in prop::collection::vec(-50i32..50, 1..900),
+            isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]),
+        ) {
+            let data: Vec<f32> = data.into_iter().map(|x| x as f32).collect();
+            let (before, after, _, lanes) = isa.arch().dispatch(Run { data: &data, n });
+            for lane in 0..lanes {
+                let mut want: Vec<f32> = before.iter().skip(lane).step_by(lanes).copied().collect();
+                want.sort_by(f32::total_cmp);
+                let got: Vec<f32> = after.iter().skip(lane).step_by(lanes).copied().collect();
+                prop_assert_eq!(got, want);
+            }
+        }
+    }
+}
