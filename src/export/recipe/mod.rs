@@ -116,6 +116,19 @@ impl<'a> Recipe<'a> {
         let free = model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none());
         free.map(|l| (l, plan.treatment(l.id)))
     }
+    /// Layers that the plan does something to and that are the weights of modules, for formats that name modules; the
+    /// others are left out.
+    fn modules(&self, lost: &mut Lost) -> Vec<(&'a Layer, Treatment)> {
+        let (of_modules, bare): (Vec<_>, Vec<_>) = self.treated().partition(|(l, _)| self.is_module(l));
+        bare.iter().for_each(|(l, _)| lost.add(l, BARE));
+        of_modules
+    }
+    /// Whether a layer is the `weight` of a module. A parameter that a module holds under another name, such as
+    /// `attn.in_proj_weight` or `text_projection`, is named by no list of modules.
+    fn is_module(&self, layer: &Layer) -> bool {
+        let tensor = self.model.tensors.get(layer.tensor);
+        tensor.is_none_or(|t| t.name == "weight" || t.name.ends_with(".weight"))
+    }
     /// Layers that the plan does something to.
     fn treated(&self) -> impl Iterator<Item = (&'a Layer, Treatment)> {
         self.layers().filter(|(_, t)| !t.is_dense())
@@ -124,6 +137,10 @@ impl<'a> Recipe<'a> {
         self.plan.entry(layer.id).pinned
     }
 }
+
+/// Said of layers that no module's name means.
+const BARE: &str = "left out: a parameter of its own, not the weight of a module, which is what this format names (json and \
+                    csv carry it)";
 
 /// Whether it is a `torch.nn.Linear`.
 fn is_linear(layer: &Layer) -> bool {
@@ -182,9 +199,30 @@ fn share(x: f64) -> f64 {
     (x * 1e9).round() / 1e9
 }
 
-/// Text in single quotes, as YAML reads it, with nothing to escape but the quote.
+/// Text as a YAML scalar: in single quotes, with nothing to escape but the quote; in double quotes where it holds
+/// characters that YAML takes as breaks or not at all, or that a terminal would act on.
 fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    if !text.chars().any(unprintable) {
+        return format!("'{}'", text.replace('\'', "''"));
+    }
+    let escaped: Vec<String> = text.chars().map(escaped).collect();
+    format!("\"{}\"", escaped.concat())
+}
+
+/// Whether a character is no letter or sign of a line: controls, breaks, marks of direction, the byte order mark.
+fn unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A character within YAML's double quotes.
+fn escaped(c: char) -> String {
+    match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if unprintable(c) && u32::from(c) < 256 => format!("\\x{:02x}", u32::from(c)),
+        c if unprintable(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    }
 }
 
 /// The line that says where a file comes from, without a comment sign.
@@ -194,7 +232,7 @@ fn origin(recipe: &Recipe) -> String {
     format!(
         "slimscope {}: a plan for {}{how}{budget}",
         env!("CARGO_PKG_VERSION"),
-        recipe.model.name.replace(['\n', '\r'], " ")
+        recipe.model.name.replace(unprintable, " ")
     )
 }
 
