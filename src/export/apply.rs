@@ -10,6 +10,7 @@ mod beside;
 mod check;
 mod error;
 mod factored;
+mod finite;
 mod layout;
 mod spare;
 mod work;
@@ -93,6 +94,7 @@ impl Apply<'_> {
     /// Writes; `progress` is told how many bytes of how many are done.
     pub fn run(&self, progress: Telling<'_>, keep_going: KeepGoing<'_>) -> Result<Written, ApplyError> {
         let layout = Layout::of(self.model, self.weights, self.plan, self.form)?;
+        self.finite(&layout, keep_going)?;
         self.prepare(&layout)?;
         let result = self.files(&layout, progress, keep_going);
         // Whatever it was that failed first: nobody wants it any more.
