@@ -563,6 +563,22 @@ fn pruning_and_ranks_go_together_and_keep_what_a_plan_has() {
 }
 
 #[test]
+fn a_budget_below_what_the_model_can_reach_ends_where_it_can_still_go() {
+    let bytelm = sample("bytelm");
+    let (code, why) = failure(&["plan", &bytelm, "--budget", ".01"]);
+    assert!(code == 1 && why.contains("% of what can be compressed)"), "{why}");
+    let least = why.rsplit_once("can be kept is ").unwrap().1.split('%').next().unwrap().to_owned();
+    // The embedding, gains and nothing else.
+    assert_eq!(least, "3.2", "{why}");
+    let frame = stdout(&["frame", &bytelm, "--keys", "B <rest> = 1 % <enter>", "--size", "160x45"]);
+    assert!(frame.contains("the least that can be kept is 3.2% of params (0.0%"), "{frame}");
+    assert!(frame.contains("keep 3.2%"), "{frame}");
+    let made: Value = serde_json::from_str(&stdout(&["plan", &bytelm, "--prune", ".5", "--format", "json"])).unwrap();
+    let (of_all, within) = (&made["keep"]["params"], &made["keep_compressible"]["params"]);
+    assert!(of_all.as_f64().unwrap() > 0.5 && (within.as_f64().unwrap() - 0.5).abs() < 1e-3, "{of_all} {within}");
+}
+
+#[test]
 fn plans_that_cannot_be_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("plan.toml");

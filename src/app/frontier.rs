@@ -140,11 +140,11 @@ impl Frontier {
     pub fn allocator(&self) -> &'static str {
         ALLOCATORS.get(self.allocator).map_or("", |a| a.name)
     }
-    /// The least share that the chosen allocator can keep, rounded up to a tenth of a percent; `None` while its curve is not
+    /// The least share that the chosen allocator can keep, rounded up a little, so that it can be met; `None` while its curve is not
     /// drawn.
     pub fn least(&self) -> Option<f64> {
         let curve = self.curves.as_ref().filter(|_| self.fresh)?.get(self.allocator)?;
-        curve.points.first().map(|p| (p.keep * 1e3 - 1e-6).ceil() / 1e3)
+        curve.points.first().map(|p| (p.keep * 1e6).ceil() / 1e6)
     }
     /// Rows of the table.
     pub fn rows(&self) -> usize {
