@@ -26,7 +26,11 @@ row() { # name, options of plan
     local name=$1 value nats kept
     shift
     [[ $name =~ ${ROWS:-.} ]] || return 0
-    if ! "$slimscope" plan "$model" --calibration "$calibration" -o "$work/plan.toml" --format json "$@" \
+    # The options that a row does not name are those of the weights alone, whatever a calibration makes the default.
+    local plain=()
+    case " $* " in *measured*) ;; *--by\ rank*) plain=(--errors weights --factors matrix) ;; *) plain=(--errors weights --criterion magnitude) ;; esac
+    case " $* " in *--factors*|*--criterion*) plain=(--errors weights) ;; esac
+    if ! "$slimscope" plan "$model" --calibration "$calibration" -o "$work/plan.toml" --format json "$@" ${plain[@]+"${plain[@]}"} \
         >"$work/plan.json" 2>"$work/said"; then
         printf '| %s | – | – | – | %s |\n' "$name" "$(head -1 "$work/said" | cut -c1-90)"
         return

@@ -546,6 +546,78 @@ fn a_plan_rounds_follows_rules_and_other_criteria() {
 }
 
 #[test]
+fn a_plan_goes_to_standard_output_and_lists_come_from_the_registries() {
+    let dir = tempfile::tempdir().unwrap();
+    let digits = sample("digits_mlp");
+    let run = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_slimscope"))
+            .args(args)
+            .current_dir(dir.path())
+            .env("SLIMSCOPE_CACHE_DIR", dir.path().join("cache"))
+            .output()
+            .unwrap()
+    };
+    let out = run(&["plan", &digits, "--prune", ".5", "-o", "-"]);
+    assert!(out.status.success() && !dir.path().join("-").exists());
+    let file = dir.path().join("plan.toml");
+    assert!(run(&["plan", &digits, "--prune", ".5", "-o", file.to_str().unwrap()]).status.success());
+    assert_eq!(out.stdout, std::fs::read(&file).unwrap());
+    let eval = format!("{digits}/eval.safetensors");
+    let piped = run(&["calibrate", &digits, "--data", &eval, "-o", "-"]);
+    assert!(piped.status.success() && !dir.path().join("-").exists());
+    let header = u64::from_le_bytes(piped.stdout[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&piped.stdout[8..8 + header]).unwrap();
+    assert!(header["fc1.gram"].is_object(), "{header}");
+    for (command, words) in [
+        ("export", &["llm-compressor:", "json:", "csv:", "llama-cpp:", "tensorrt"][..]),
+        ("plan", &["waterfill:", "owl:", "obs-refit:", "whitened:", "group:64", "energy", "block:RxC"]),
+    ] {
+        let help = stdout(&[command, "--help"]);
+        words.iter().for_each(|w| assert!(help.contains(w), "{command} {w}: {help}"));
+    }
+}
+
+#[test]
+fn pruning_and_ranks_go_together_and_keep_what_a_plan_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plan.toml");
+    let file = file.to_str().unwrap();
+    let digits = sample("digits_mlp");
+    let of = |args: &[&str]| -> Value {
+        let all: Vec<&str> = ["plan", &digits, "--format", "json"].iter().chain(args).copied().collect();
+        let made: Value = serde_json::from_str(&stdout(&all)).unwrap();
+        made["layers"].as_array().unwrap().iter().find(|l| l["layer"] == "fc1").unwrap().clone()
+    };
+    let both = of(&["--prune", ".5", "--keep-rank", ".25", "-o", file]);
+    assert_eq!((&both["treatment"], &both["rank"], &both["remove"]), (&"rank+prune".into(), &16.into(), &0.5.into()));
+    let with_bits = of(&["--plan", file, "--bits", "4", "-o", file]);
+    assert_eq!(with_bits["treatment"], "rank+prune+quantise");
+    let more = of(&["--plan", file, "--prune", ".7"]);
+    assert_eq!((&more["rank"], &more["bits"], &more["remove"]), (&16.into(), &4.into(), &0.7.into()));
+    let other = of(&["--plan", file, "--rank", "8"]);
+    assert_eq!((&other["rank"], &other["bits"], &other["remove"]), (&8.into(), &4.into(), &0.5.into()));
+    // The dashboard makes the same plan of the same settings.
+    let frame = stdout(&["frame", &digits, "--keys", "= 2 5 % <enter> <tab> = 5 0 % <enter> <rest>"]);
+    assert!(frame.contains("r 16 p 50%"), "{frame}");
+}
+
+#[test]
+fn a_budget_below_what_the_model_can_reach_ends_where_it_can_still_go() {
+    let bytelm = sample("bytelm");
+    let (code, why) = failure(&["plan", &bytelm, "--budget", ".01"]);
+    assert!(code == 1 && why.contains("% of what can be compressed)"), "{why}");
+    let least = why.rsplit_once("can be kept is ").unwrap().1.split('%').next().unwrap().to_owned();
+    // The embedding, gains and nothing else.
+    assert_eq!(least, "3.2", "{why}");
+    let frame = stdout(&["frame", &bytelm, "--keys", "B <rest> = 1 % <enter>", "--size", "160x45"]);
+    assert!(frame.contains("the least that can be kept is 3.2% of params (0.0%"), "{frame}");
+    assert!(frame.contains("keep 3.2%"), "{frame}");
+    let made: Value = serde_json::from_str(&stdout(&["plan", &bytelm, "--prune", ".5", "--format", "json"])).unwrap();
+    let (of_all, within) = (&made["keep"]["params"], &made["keep_compressible"]["params"]);
+    assert!(of_all.as_f64().unwrap() > 0.5 && (within.as_f64().unwrap() - 0.5).abs() < 1e-3, "{of_all} {within}");
+}
+
+#[test]
 fn plans_that_cannot_be_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("plan.toml");
@@ -556,13 +628,14 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
         (1, "--force", vec!["plan", &digits, "--plan", file]),
         (1, "--force", vec!["frame", &digits, "--plan", file]),
         (1, "out of reach", vec!["plan", &bytelm, "--budget", ".01"]),
-        (2, "not one of", vec!["plan", &bytelm, "--budget", ".5", "--allocator", "best"]),
+        (2, "waterfill", vec!["plan", &bytelm, "--budget", ".5", "--allocator", "best"]),
+        (2, "obs-refit", vec!["plan", &bytelm, "--prune", ".5", "--criterion", "best"]),
         (2, "what to do?", vec!["plan", &bytelm]),
         (2, "GLOB=dense", vec!["plan", &bytelm, "--prune", ".3", "--pin", "lm_head"]),
         (1, "no layer that can be compressed", vec!["plan", &bytelm, "--prune", ".3", "--pin", "nothing=dense"]),
         (2, "per-row, N:M", vec!["plan", &bytelm, "--prune", ".3", "--pattern", "4:4"]),
         (2, "--plan PLAN.toml --bits", vec!["plan", &bytelm, "--budget", ".5", "--bits", "4"]),
-        (2, "group:64 or group:128", vec!["plan", &bytelm, "--bits", "4", "--bits-per", "column"]),
+        (2, "group:128, group:64", vec!["plan", &bytelm, "--bits", "4", "--bits-per", "column"]),
         (2, "break-even:", vec!["plan", &bytelm, "--rank-rule", "best"]),
         (2, "leave out", vec!["plan", &bytelm, "--rank-rule", "gd 20%"]),
         (2, "say how much", vec!["plan", &bytelm, "--criterion", "leverage"]),
@@ -570,9 +643,22 @@ fn plans_that_cannot_be_are_refused_with_the_reason() {
         (2, "--calibration FILE", vec!["plan", &bytelm, "--rank", "8", "--factors", "whitened"]),
         (2, "--calibration FILE", vec!["plan", &bytelm, "--budget", ".5", "--allocator", "owl"]),
         (2, "--calibration FILE", vec!["plan", &bytelm, "--budget", ".5", "--errors", "outputs"]),
-        (2, "--pattern per-row: is of pruning", vec!["plan", &bytelm, "--rank", "8", "--pattern", "per-row"]),
+        (2, "--pattern: is of pruning", vec!["plan", &bytelm, "--rank", "8", "--pattern", "per-row"]),
+        // Options that would have no effect.
+        (2, "--budget <F>", vec!["plan", &bytelm, "--prune", ".5", "--allocator", "lamp"]),
+        (2, "--budget <F>", vec!["plan", &bytelm, "--prune", ".5", "--floor", ".1"]),
+        (2, "--budget <F>", vec!["plan", &bytelm, "--keep-rank", ".5", "--multiple", "8"]),
+        (2, "--multiple: is of ranks", vec!["plan", &bytelm, "--budget", ".5", "--multiple", "8"]),
+        (2, "is of ranks", vec!["plan", &bytelm, "--prune", ".5", "--factors", "matrix"]),
+        (2, "--bits-per: is of bits", vec!["plan", &bytelm, "--prune", ".5", "--bits-per", "tensor"]),
+        (2, "is of trials", vec!["plan", &bytelm, "--budget", ".5", "--time", "5s"]),
+        (2, "is of trials", vec!["plan", &bytelm, "--budget", ".5", "--context", "64"]),
+        (2, "which layers change", vec!["plan", &bytelm, "--plan", file, "--layers", "*.mlp.*"]),
+        (2, "both are standard output", vec!["plan", &bytelm, "--prune", ".3", "-o", "-", "--format", "json"]),
+        (2, "a checkpoint is a folder", vec!["apply", file, &bytelm, "-o", "-"]),
         (1, "cannot be opened", vec!["plan", &bytelm, "--prune", ".3", "--calibration", "no.safetensors"]),
-        (2, "one of", vec!["plan", &bytelm, "--prune", ".3", "--rank", "4"]),
+        (2, "one of", vec!["plan", &bytelm, "--rank", "3", "--keep-rank", ".4"]),
+        (2, "one of", vec!["plan", &bytelm, "--prune", ".3", "--budget", ".4"]),
         (2, "a share", vec!["plan", &bytelm, "--budget", "50"]),
         (1, "cannot be written", vec!["plan", &bytelm, "--prune", ".3", "-o", "/dev/null/plan.toml"]),
     ] {
@@ -937,6 +1023,160 @@ fn plans_that_go_by_activations_are_made_shown_and_carried_out_with_a_calibratio
         let told: Value = serde_json::from_str(&stdout(&with)).unwrap();
         assert_eq!(told["verified"], true, "{told}");
     }
+    // What is left open goes by activations, and is said.
+    let told = |options: &[&str]| -> Value {
+        let base = ["plan", &digits, "--calibration", &calibration, "--format", "json"];
+        serde_json::from_str(&stdout(&[&base[..], options].concat())).unwrap()
+    };
+    let said = |plan: &Value| plan["by_calibration"].to_string();
+    let ranks = told(&["--keep-rank", ".5"]);
+    assert!(ranks["layers"].as_array().unwrap().iter().all(|l| l["rank"].is_null() || l["factors"] == "whitened"));
+    assert!(said(&ranks).contains("factors whitened"), "{ranks}");
+    let pruned = told(&["--prune", ".5"]);
+    assert!(
+        pruned["layers"].as_array().unwrap().iter().all(|l| l["criterion"] == "wanda" && l["pattern"] == "per-row")
+    );
+    assert!(said(&pruned).contains("criterion wanda"), "{pruned}");
+    let named = told(&["--prune", ".5", "--criterion", "magnitude", "--keep-rank", ".5", "--factors", "matrix"]);
+    assert_eq!(said(&named), "[]");
+    // Bits by errors of outputs, with every allocator that spreads bits.
+    for allocator in ["waterfill", "global", "uniform", "alphapruning", "stable-rank", "owl"] {
+        let bits =
+            told(&["--budget", ".2", "--of", "bytes", "--by", "bits", "--errors", "outputs", "--allocator", allocator]);
+        let keep = bits["keep"]["bytes"].as_f64().unwrap();
+        assert!(keep <= 0.2 && keep > 0.1, "{allocator}: {keep}");
+    }
     let (code, why) = failure(&["plan", &sample("fashion_mlp"), "--prune", ".5", "--calibration", &calibration]);
     assert!(code == 1 && why.contains("another model") || why.contains("the layer's would be"), "{code} {why}");
+}
+
+/// A Llama of one block over bytes, written to a folder; `change` may rewrite tensors and config.
+fn tiny_llama(change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>, &mut Value)) -> tempfile::TempDir {
+    let (width, inner, words) = (8usize, 16usize, 256usize);
+    let block = "model.layers.0";
+    let shapes = [
+        ("model.embed_tokens.weight".to_owned(), vec![words, width]),
+        (format!("{block}.self_attn.q_proj.weight"), vec![width, width]),
+        (format!("{block}.self_attn.k_proj.weight"), vec![width, width]),
+        (format!("{block}.self_attn.v_proj.weight"), vec![width, width]),
+        (format!("{block}.self_attn.o_proj.weight"), vec![width, width]),
+        (format!("{block}.mlp.gate_proj.weight"), vec![inner, width]),
+        (format!("{block}.mlp.up_proj.weight"), vec![inner, width]),
+        (format!("{block}.mlp.down_proj.weight"), vec![width, inner]),
+        (format!("{block}.input_layernorm.weight"), vec![width]),
+        (format!("{block}.post_attention_layernorm.weight"), vec![width]),
+        ("model.norm.weight".to_owned(), vec![width]),
+        ("lm_head.weight".to_owned(), vec![words, width]),
+    ];
+    let mut state = 5u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((state >> 40) as f32 / 8_388_608.0 - 1.0) * 0.5
+    };
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = shapes
+        .into_iter()
+        .map(|(name, shape)| {
+            let count = shape.iter().product();
+            let data = (0..count).map(|_| if shape.len() == 1 { 1.0 } else { next() }).collect();
+            (name, shape, data)
+        })
+        .collect();
+    let mut config = serde_json::json!({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "tokenizer": "bytes", "hidden_size": width,
+        "intermediate_size": inner, "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": words,
+        "max_position_embeddings": 64, "tie_word_embeddings": false
+    });
+    change(&mut tensors, &mut config);
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape, values) in &tensors {
+        let from = data.len();
+        data.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        header.insert(
+            name.clone(),
+            serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [from, data.len()]}),
+        );
+    }
+    let header = Value::Object(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("model.safetensors"), bytes).unwrap();
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    std::fs::write(dir.path().join("text.txt"), "the quick brown fox jumps over the lazy dog ".repeat(4)).unwrap();
+    dir
+}
+
+#[test]
+fn a_layer_with_nan_or_infinity_is_refused_by_tensor_and_position() {
+    for (bad, word) in [(f32::NAN, "NaN"), (f32::INFINITY, "an infinity"), (f32::NEG_INFINITY, "an infinity")] {
+        let dir = tiny_llama(|tensors, _| tensors[6].2[8 * 3 + 5] = bad);
+        let (model, plan, out) = (dir.path(), dir.path().join("plan.toml"), dir.path().join("out"));
+        let (model, plan, out) = (model.to_str().unwrap(), plan.to_str().unwrap(), out.to_str().unwrap());
+        for treatment in [&["--prune", ".5"][..], &["--rank", "2"], &["--bits", "4"], &["--pattern", "2:4"]] {
+            let made = slimscope(&[&["plan", model, "-o", plan], treatment].concat());
+            let said = String::from_utf8_lossy(&made.stderr);
+            assert!(made.status.success() && said.contains("model.layers.0.mlp.up_proj"), "{said}");
+            assert!(!String::from_utf8_lossy(&made.stdout).contains('…'), "nothing is waited for");
+            for form in ["dense", "factored"] {
+                let (code, why) = failure(&["apply", plan, model, "-o", out, "--as", form]);
+                let place = "model.layers.0.mlp.up_proj.weight is not finite";
+                assert!(code == 1 && why.contains(place) && why.contains(word) && why.contains("[3, 5]"), "{why}");
+                assert!(!Path::new(out).exists(), "nothing is written");
+            }
+        }
+        let text = format!("{model}/text.txt");
+        let (code, why) = failure(&["evaluate", model, "--data", &text]);
+        assert!(code == 1 && why.contains("model.layers.0.mlp.up_proj") && why.contains("[3, 5]"), "{why}");
+        // What does not touch it can be applied.
+        let made = slimscope(&["plan", model, "-o", plan, "--prune", ".5", "--pin", "*.mlp.up_proj=dense"]);
+        assert!(made.status.success());
+        assert!(slimscope(&["apply", plan, model, "-o", out]).status.success());
+    }
+}
+
+#[test]
+fn finite_weights_that_overflow_are_not_blamed() {
+    let dir = tiny_llama(|tensors, _| (5..7).for_each(|i| tensors[i].2.iter_mut().for_each(|w| *w *= 1e25)));
+    let model = dir.path().to_str().unwrap();
+    let (code, why) = failure(&["evaluate", model, "--data", &format!("{model}/text.txt")]);
+    assert!(code == 1 && why.contains("every weight is one") && why.contains("overflows"), "{why}");
+}
+
+#[test]
+fn a_loss_is_measured_only_where_there_is_a_head() {
+    let evaluate = |dir: &tempfile::TempDir, more: &[&str]| {
+        let model = dir.path().to_str().unwrap().to_owned();
+        let text = format!("{model}/text.txt");
+        slimscope(&[&["evaluate", &model, "--data", &text, "--format", "json"], more].concat())
+    };
+    let refused = |dir: &tempfile::TempDir| {
+        let out = evaluate(dir, &[]);
+        assert_eq!(out.status.code(), Some(1));
+        String::from_utf8(out.stderr).unwrap()
+    };
+    let classifier = tiny_llama(|tensors, config| {
+        let last = tensors.last_mut().unwrap();
+        *last = ("score.weight".to_owned(), vec![2, 8], vec![0.1; 16]);
+        config["architectures"] = serde_json::json!(["LlamaForSequenceClassification"]);
+    });
+    assert!(refused(&classifier).contains("classes"));
+    let headless = tiny_llama(|tensors, _| drop(tensors.pop()));
+    assert!(refused(&headless).contains("has no head"));
+    // Tied, the embedding is the head.
+    let tied = tiny_llama(|tensors, config| {
+        tensors.pop();
+        config["tie_word_embeddings"] = true.into();
+    });
+    assert!(evaluate(&tied, &[]).status.success());
+    // One window tells nothing of the spread.
+    let whole = tiny_llama(|_, _| ());
+    let out = evaluate(&whole, &["--slice", "40"]);
+    let told: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(told["standard_error"].is_null() && told["note"].as_str().unwrap().contains("one window"), "{told}");
+    let several: Value = serde_json::from_slice(&evaluate(&whole, &[]).stdout).unwrap();
+    assert!(several["standard_error"].is_f64() && several.get("note").is_none(), "{several}");
+    let model = whole.path().to_str().unwrap();
+    let table = stdout(&["evaluate", model, "--data", &format!("{model}/text.txt"), "--slice", "40"]);
+    assert!(!table.contains("NaN") && table.contains("one window"), "{table}");
 }

@@ -186,10 +186,10 @@ fn wrong_words_end_with_2_and_what_cannot_be_said_with_1() {
     fs::copy(&blocks, &own).unwrap();
     let config = at("sample_models/bytelm/config.json");
     for (status, said, args) in [
-        (2, "not one of", vec![&blocks, &model, "--to", "onnx", "-o", "-"]),
+        (2, "possible values: llm-compressor, lems", vec![&blocks, &model, "--to", "onnx", "-o", "-"]),
         (2, "llm-compressor: shares", vec![&blocks, &model]),
         (2, "such as -o ranks.json", vec![&blocks, &model, "--to", "lems"]),
-        (2, "not one of any, torch", vec![&blocks, &model, "--lint", "--target", "gpu"]),
+        (2, "possible values: any, torch", vec![&blocks, &model, "--lint", "--target", "gpu"]),
         (2, "cannot be used with", vec![&blocks, &model, "--lint", "--to", "json"]),
         (2, "is a folder", vec![&blocks, &model, "--to", "json", "-o", &folder]),
         (2, "is read for this export", vec![&own, &model, "--to", "json", "-o", &own]),

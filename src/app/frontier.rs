@@ -66,6 +66,8 @@ pub struct Frontier {
     /// Which constraints held it back.
     pub binding: Vec<String>,
     drawn: Option<Drawn>,
+    /// Whether the curves are of what is asked now.
+    fresh: bool,
     drawn_at: Duration,
     asked: u64,
     waiting: Option<u64>,
@@ -94,6 +96,7 @@ impl Default for Frontier {
             solved_in: None,
             binding: Vec::new(),
             drawn: None,
+            fresh: false,
             drawn_at: Duration::ZERO,
             asked: 0,
             waiting: None,
@@ -136,6 +139,12 @@ impl Frontier {
     /// The name of the chosen allocator.
     pub fn allocator(&self) -> &'static str {
         ALLOCATORS.get(self.allocator).map_or("", |a| a.name)
+    }
+    /// The least share that the chosen allocator can keep, rounded up a little, so that it can be met; `None` while its curve is not
+    /// drawn.
+    pub fn least(&self) -> Option<f64> {
+        let curve = self.curves.as_ref().filter(|_| self.fresh)?.get(self.allocator)?;
+        curve.points.first().map(|p| (p.keep * 1e6).ceil() / 1e6)
     }
     /// Rows of the table.
     pub fn rows(&self) -> usize {
@@ -232,13 +241,25 @@ impl App {
         (later || self.idle).then(|| self.solve())
     }
 
+    /// What is asked of allocators, with what the knobs say. What goes by activations leaves layers without any to
+    /// magnitudes, as the knob does.
+    fn asked(&self) -> Ask {
+        Ask {
+            criterion: self.criterion,
+            or_magnitude: self.criterion.weighs(),
+            form: self.form,
+            weighted: self.activations,
+            ..self.frontier.ask
+        }
+    }
+
     fn question(&mut self, allocator: Option<&'static str>) -> Question {
         self.frontier.asked += 1;
         Question {
             number: self.frontier.asked,
             facts: self.facts.clone(),
             plan: self.plan.bare(),
-            ask: Ask { criterion: self.criterion, form: self.form, weighted: self.activations, ..self.frontier.ask },
+            ask: self.asked(),
             allocator,
         }
     }
@@ -249,13 +270,7 @@ impl App {
             return None;
         }
         let pinned = self.model.layers.iter().map(|l| (l.id, self.plan.entry(l.id))).filter(|(_, e)| e.pinned);
-        let ask = Ask {
-            keep: 1.0,
-            criterion: self.criterion,
-            form: self.form,
-            weighted: self.activations,
-            ..self.frontier.ask
-        };
+        let ask = Ask { keep: 1.0, ..self.asked() };
         let drawn = Drawn { facts: self.facts_seen, pinned: pinned.collect(), ask };
         let before = self.frontier.drawn.as_ref();
         if before == Some(&drawn) {
@@ -266,6 +281,7 @@ impl App {
         if !asked_anew && self.progress.is_some() && self.now < self.frontier.drawn_at + PATIENCE {
             return None;
         }
+        self.frontier.fresh &= !asked_anew;
         self.frontier.drawn = Some(drawn);
         self.frontier.drawn_at = self.now;
         Some(Effect::Spread(Arc::new(self.question(None))))
@@ -273,6 +289,7 @@ impl App {
 
     pub(super) fn curves_drawn(&mut self, took: Duration, curves: Arc<Vec<Curve>>) {
         self.frontier.curves = Some(curves);
+        self.frontier.fresh = true;
         self.frontier.took = took;
         // What plans put aside come to is known better as well.
         for snapshot in &mut self.frontier.snapshots {

@@ -3,11 +3,12 @@
 use super::App;
 use super::prompt::Value;
 use crate::model::{Layer, LayerId};
+use crate::plan::setting::{Rank, Setting};
 use crate::plan::{Edit, Entry, Knob};
 use crate::probe::rounding::GRANULARITIES;
 use crate::treat::pattern::CYCLE;
 use crate::treat::quantise::BITS;
-use crate::treat::{Criterion, Factors, Granularity, Pattern, Prune, Quantise};
+use crate::treat::{Criterion, Granularity, Pattern, Prune, Quantise};
 
 /// Which layers an edit touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
@@ -229,57 +230,13 @@ impl App {
         let mut changes = Vec::with_capacity(targets.len());
         for id in &targets {
             let (Some(layer), before) = (self.model.layer(*id), self.plan.entry(*id)) else { continue };
-            let mut after = before;
-            match knob {
-                Knob::Rank => {
-                    let form = if let Value::Form(form) = value { form } else { self.form_of(*id) };
-                    after.treatment.form = if form.apply_to(layer) { form } else { Factors::Matrix };
-                    after.treatment.rank = match value {
-                        // The same share of the rank there is then.
-                        Value::Form(_) => {
-                            let share = self.share(Knob::Rank, *id);
-                            let full = after.treatment.form.full_rank(layer);
-                            share.and_then(|s| rank_of(Value::Share(s), full))
-                        }
-                        // Where it finds none the layer stays as it is.
-                        Value::Rule(rule) => {
-                            rule.rank(layer, self.facts.of(*id), after.treatment.form).or(before.treatment.rank)
-                        }
-                        value => rank_of(value, self.full_rank(*id)),
-                    };
-                    if after.treatment.rank.is_none() {
-                        after.treatment.form = Factors::Matrix;
-                    }
-                }
-                Knob::Prune => {
-                    let pattern = match value {
-                        Value::Pattern(pattern, _) => pattern,
-                        Value::Criterion(c) => c.after(self.criterion_of(*id), layer, self.pattern_of(*id)),
-                        _ => self.pattern_of(*id),
-                    };
-                    let by = if let Value::Criterion(c) = value { c } else { self.criterion_of(*id) };
-                    // What cannot choose here leaves it to magnitudes, as the knob's line says.
-                    let by = if by.applies(layer, pattern).is_ok() { by } else { Criterion::Magnitude };
-                    let pruned = |share| pruned(pattern, share).map(|p| Prune { criterion: by, ..p });
-                    after.treatment.prune = match value {
-                        Value::Share(s) | Value::Pattern(_, Some(s)) => pruned(s),
-                        // A pattern or a criterion alone: as much as before goes.
-                        Value::Pattern(_, None) | Value::Criterion(_) => {
-                            before.treatment.prune.and_then(|p| pruned(p.remove))
-                        }
-                        Value::Rank(_) | Value::Bits(..) | Value::Rule(_) | Value::Form(_) | Value::Dense => None,
-                    };
-                }
-                Knob::Bits => {
-                    let before = before.treatment.quantise;
-                    after.treatment.quantise = match value {
-                        Value::Bits(bits, per) => bits
-                            .or(before.map(|q| q.bits))
-                            .map(|bits| Quantise { bits, per: per.or(before.map(|q| q.per)).unwrap_or(self.per) }),
-                        _ => None,
-                    };
-                }
-            }
+            let setting = match knob {
+                Knob::Rank => self.rank_setting(*id, value),
+                Knob::Prune => Setting::Prune(self.prune_setting(layer, before, value)),
+                Knob::Bits => Setting::Bits(self.bits_setting(before, value)),
+            };
+            // Where it cannot be made the layer stays as it is.
+            let after = setting.on(layer, self.facts.of(*id), before).unwrap_or(before);
             changes.push((*id, before, after));
         }
         let label = self.label(knob, value, targets.len());
@@ -288,6 +245,48 @@ impl App {
             self.rule_waits(rule, &targets);
             self.say(self.ruled(rule, &targets));
         }
+    }
+
+    /// What a value asks of a layer's rank.
+    fn rank_setting(&self, id: LayerId, value: Value) -> Setting {
+        let rank = match value {
+            // The same share of the rank there is then.
+            Value::Form(form) => {
+                return Setting::Rank(self.share(Knob::Rank, id).map_or(Rank::Dense, Rank::Share), form);
+            }
+            Value::Rule(rule) => Rank::Rule(rule),
+            Value::Rank(rank) => Rank::Of(rank),
+            Value::Share(share) => Rank::Share(share),
+            Value::Dense | Value::Pattern(..) | Value::Bits(..) | Value::Criterion(_) => Rank::Dense,
+        };
+        Setting::Rank(rank, self.form_of(id))
+    }
+
+    /// What a value asks of a layer's pruning.
+    fn prune_setting(&self, layer: &Layer, before: Entry, value: Value) -> Option<Prune> {
+        let pattern = match value {
+            Value::Pattern(pattern, _) => pattern,
+            Value::Criterion(c) => c.after(self.criterion_of(layer.id), layer, self.pattern_of(layer.id)),
+            _ => self.pattern_of(layer.id),
+        };
+        let by = if let Value::Criterion(c) = value { c } else { self.criterion_of(layer.id) };
+        // What cannot choose here leaves it to magnitudes, as the knob's line says.
+        let by = if by.applies(layer, pattern).is_ok() { by } else { Criterion::Magnitude };
+        let share = match value {
+            Value::Share(s) | Value::Pattern(_, Some(s)) => s,
+            // A pattern or a criterion alone: as much as before goes.
+            Value::Pattern(_, None) | Value::Criterion(_) => before.treatment.prune?.remove,
+            Value::Rank(_) | Value::Bits(..) | Value::Rule(_) | Value::Form(_) | Value::Dense => return None,
+        };
+        pruned(pattern, share).map(|p| Prune { criterion: by, ..p })
+    }
+
+    /// What a value asks of a layer's bits; what it does not say stays.
+    fn bits_setting(&self, before: Entry, value: Value) -> Option<Quantise> {
+        let Value::Bits(bits, per) = value else { return None };
+        let before = before.treatment.quantise;
+        let bits = bits.or(before.map(|q| q.bits))?;
+        Some(Quantise { bits, per: per.or(before.map(|q| q.per)).unwrap_or(self.per) })
     }
 
     /// Gestures are told apart by the scope and by what is selected.
@@ -446,15 +445,4 @@ fn more(steps: usize) -> String {
 fn pruned(pattern: Pattern, share: f64) -> Option<Prune> {
     let remove = pattern.on_grid(share.clamp(0.0, 1.0));
     (remove > 0.0).then_some(Prune::of(remove, pattern))
-}
-
-/// The rank that a value means for a layer; `None` is dense.
-fn rank_of(value: Value, full: usize) -> Option<usize> {
-    match value {
-        Value::Dense | Value::Pattern(..) | Value::Bits(..) | Value::Rule(_) | Value::Criterion(_) | Value::Form(_) => {
-            None
-        }
-        Value::Rank(r) => Some(r.clamp(1, full.max(1))),
-        Value::Share(s) => Some(((s * full as f64).round() as usize).clamp(1, full.max(1))),
-    }
 }

@@ -127,7 +127,7 @@ impl App {
     fn sorted(&self, listed: Vec<LayerId>) -> Vec<Row> {
         let metric = match self.list.sort {
             Sort::Params => METRICS.iter().find(|m| m.name == "parameters"),
-            Sort::Metric => METRICS.get(self.map_metric),
+            Sort::Metric => METRICS.get(self.metric()),
             _ => METRICS.first(),
         };
         let value = |id: LayerId| -> f64 {

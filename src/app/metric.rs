@@ -50,6 +50,9 @@ fn spectral(s: Source, f: fn(&crate::probe::Spectrum) -> Option<f64>) -> Option<
     s.facts.best_spectrum().and_then(|x| Some(x.known(f(x)?)))
 }
 
+/// Index of the metric that a map opens on while nothing is treated: errors are all 0 then.
+pub const UNTREATED: usize = 5;
+
 /// All metrics; the first is the one that the list's last column shows.
 pub static METRICS: &[Metric] = &[
     Metric {
@@ -172,3 +175,14 @@ pub static METRICS: &[Metric] = &[
         value: |s| Some(Known::exact(s.layer.params as f64)),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_opening_metric_is_one_of_the_weights_alone() {
+        assert_eq!(METRICS[UNTREATED].name, "stable rank");
+        assert_eq!(METRICS[0].name, "error");
+    }
+}

@@ -98,8 +98,8 @@ pub struct App {
     scope: Scope,
     /// The lens on screen.
     pub lens: LensId,
-    /// Index of the map's metric in [`metric::METRICS`].
-    pub map_metric: usize,
+    /// Index of the map's metric in [`metric::METRICS`]; `None` until one is chosen.
+    pub map_metric: Option<usize>,
     /// How the spectrum is looked at.
     pub spectrum: SpectrumView,
     /// Whether the lens has the whole width.
@@ -172,7 +172,7 @@ impl App {
             rule: None,
             scope: Scope::default(),
             lens: LensId::Spectrum,
-            map_metric: 0,
+            map_metric: None,
             spectrum: SpectrumView::default(),
             expanded: false,
             overlay: None,
@@ -198,6 +198,11 @@ impl App {
             dragging: None,
             focus: None,
         };
+        if app.model.layers.iter().any(|l| l.inputs.is_some()) {
+            // With a calibration new edits go by activations, as those of `plan --calibration` do.
+            app.form = Factors::Whitened;
+            (app.criterion, app.pattern) = (Criterion::Wanda, Criterion::Wanda.way().pattern);
+        }
         app.rebuild_rows();
         app
     }
@@ -211,6 +216,13 @@ impl App {
             let opened = self.plan.bare();
             self.put_aside(&[('A', opened)]);
         }
+    }
+
+    /// Index of the metric that the map shows: the one chosen, else the plan's error, and while nothing is treated one that
+    /// tells layers apart.
+    pub fn metric(&self) -> usize {
+        let opening = if self.plan.is_dense() { metric::UNTREATED } else { 0 };
+        self.map_metric.unwrap_or(opening)
     }
 
     /// How the window divides; `None` when it is too small.
@@ -333,7 +345,7 @@ impl App {
             Action::Metric if self.lens == LensId::Frontier => self.next_measure(),
             Action::Metric if self.lens == LensId::Quality => self.next_panel(),
             Action::Metric => {
-                self.map_metric = (self.map_metric + 1) % metric::METRICS.len();
+                self.map_metric = Some((self.metric() + 1) % metric::METRICS.len());
                 self.lens = LensId::Map;
                 if self.list.sort == Sort::Metric {
                     self.rebuild_rows();

@@ -26,7 +26,7 @@ pub(super) struct View {
     sort: Sort,
     all: bool,
     folded: BTreeSet<usize>,
-    metric: usize,
+    metric: Option<usize>,
     spectrum: SpectrumView,
     expanded: bool,
     budget: Ask,
@@ -77,7 +77,7 @@ impl App {
             "sort": view.sort,
             "all": view.all,
             "folded": view.folded,
-            "metric": METRICS.get(view.metric).map(|m| m.name),
+            "metric": view.metric.and_then(|m| METRICS.get(m)).map(|m| m.name),
             "axes": view.spectrum.axes,
             "cumulative": view.spectrum.cumulative,
             "overlay": view.spectrum.overlay,
@@ -128,9 +128,14 @@ impl App {
             self.frontier.allocator = known;
         }
         self.spectrum.cursor = self.spectrum.cursor.filter(|c| (0.0..=1.0).contains(c));
-        let metric = words.get("metric").and_then(Value::as_str);
-        if let Some(known) = METRICS.iter().position(|m| Some(m.name) == metric) {
-            self.map_metric = known;
+        match words.get("metric") {
+            // None was chosen.
+            Some(Value::Null) => self.map_metric = None,
+            Some(name) => {
+                let known = METRICS.iter().position(|m| Some(m.name) == name.as_str());
+                self.map_metric = known.or(self.map_metric);
+            }
+            None => {}
         }
         let name = words.get("layer").and_then(Value::as_str);
         if let Some(layer) = self.model.layers.iter().find(|l| Some(l.name.as_str()) == name) {

@@ -2,7 +2,7 @@
 
 use super::args::{ApplyArgs, Common, Form, InspectFormat};
 use super::error::CliError;
-use super::output::{Meter, line, open_noted, stop_on_interrupt};
+use super::output::{Meter, line, open_noted, stop_on_interrupt, to_stdout};
 use super::plan;
 use crate::engine::{Progress, Settings};
 use crate::export::{self, Apply, ApplyError, Check, Limits, Written};
@@ -21,6 +21,9 @@ const NOTE: &str = "layers in rank_dict of config.json are stored as two factors
 
 /// Writes and checks.
 pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
+    if to_stdout(&args.output) {
+        return Err(CliError::Usage("-o -: a checkpoint is a folder; name one, such as -o MODEL-half".to_owned()));
+    }
     let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (plan, made) = plan::read_made(&args.plan, &model, args.force)?;
@@ -51,6 +54,7 @@ pub fn run(common: &Common, args: &ApplyArgs) -> Result<(), CliError> {
         made: &made,
         plan: &plan,
         binding: &[],
+        by_calibration: &[],
         outcome: &outcome,
     };
     match args.format {

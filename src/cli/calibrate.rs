@@ -2,7 +2,7 @@
 
 use super::args::{CalibrateArgs, Common, InspectFormat};
 use super::error::CliError;
-use super::output::{Meter, line, matching, open, stop_on_interrupt};
+use super::output::{Meter, line, matching, open, stop_on_interrupt, to_stdout};
 use crate::engine::default_memory;
 use crate::evaluate::calibrate::{CalibrateError, Calibration, Options, calibrate};
 use crate::evaluate::data::Wanted;
@@ -11,12 +11,17 @@ use crate::model::{LayerId, Model};
 use crate::report::table::Table;
 use crate::widgets::number::{bytes, grouped, number};
 use serde_json::json;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Runs, writes and says what was written.
 pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
+    if to_stdout(&args.output) && (std::io::stdout().is_terminal() || args.format == InspectFormat::Json) {
+        let what = "-o -: is a binary file on standard output";
+        return Err(CliError::Usage(format!("{what}; send it somewhere, without --format json")));
+    }
     let place = device::device(args.device.as_deref()).map_err(|e| failed(e.into()))?;
     let (model, weights) = open(Some(&args.model))?;
     for note in &model.notes {
@@ -50,9 +55,21 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
     meter.clear();
     let stopped = || CliError::Interrupted(format!("stopped; {} was not written", args.output.display()));
     let calibration = result.map_err(failed)?.ok_or_else(stopped)?;
-    let size = calibration.write(&model, &args.output, &mut || !asked()).map_err(told)?.ok_or_else(stopped)?;
+    let piped = to_stdout(&args.output);
+    let into = if piped {
+        std::env::temp_dir().join(format!("slimscope-{}", std::process::id()))
+    } else {
+        args.output.clone()
+    };
+    let size = calibration.write(&model, &into, &mut || !asked()).map_err(told)?.ok_or_else(stopped)?;
     for remark in &calibration.remarks {
         remark!("note: {remark}");
+    }
+    if piped {
+        // The file alone: what is told of it would stand within it.
+        let copied = std::fs::File::open(&into).and_then(|mut f| std::io::copy(&mut f, &mut std::io::stdout().lock()));
+        let _ = std::fs::remove_file(&into);
+        return Ok(copied.map(drop)?);
     }
     match args.format {
         InspectFormat::Json => line(&object(&calibration, size, &args.output, &device::named(&place)).to_string()),
@@ -69,7 +86,7 @@ fn data(model: &Model, args: &CalibrateArgs) -> Result<Data, CliError> {
             args.model.display()
         )));
     };
-    let data = Data::open(path, model).map_err(told)?;
+    let data = Data { begin: args.begin.into(), ..Data::open(path, model).map_err(told)? };
     let beside = Data::beside(model).ok().flatten();
     if beside.is_some_and(|b| same(&b.path, path)) {
         remark!("note: {} is what quality is measured on: results will look better than they are", path.display());

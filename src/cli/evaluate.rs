@@ -5,7 +5,9 @@ use super::error::CliError;
 use super::output::{Meter, line, open_noted, stop_on_interrupt};
 use super::plan;
 use crate::evaluate::data::Wanted;
-use crate::evaluate::{Data, DataError, Measured, Metric, Network, RunError, Slice, device, measure, runnable, treat};
+use crate::evaluate::{
+    Data, DataError, Measured, Metric, Network, RunError, Slice, device, measure, runnable, scorable, treat,
+};
 use crate::model::{LayerId, Model};
 use crate::plan::{Plan, Treatment, project};
 use crate::probe::book::FactBook;
@@ -20,6 +22,7 @@ pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
     let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let path = model.path.display();
     runnable(&model).map_err(|why| CliError::Usage(format!("{path}: slimscope does not run it: {why}")))?;
+    scorable(&model).map_err(|why| CliError::Input(anyhow::anyhow!("{path}: nothing to measure: {why}")))?;
     let plan = args.plan.as_deref().map(|path| plan::read(path, &model, args.force)).transpose()?;
     let data = data(&model, args)?;
     let slice = data.range(args.slice.unwrap_or(Wanted::ALL)).and_then(|r| data.slice(&model, r, args.context));
@@ -69,10 +72,11 @@ pub fn run(common: &Common, args: &EvaluateArgs) -> Result<(), CliError> {
 }
 
 fn data(model: &Model, args: &EvaluateArgs) -> Result<Data, CliError> {
+    let begun = |data: Data| Data { begin: args.begin.into(), ..data };
     if let Some(path) = &args.data {
-        return Data::open(path, model).map_err(told);
+        return Data::open(path, model).map(begun).map_err(told);
     }
-    Data::beside(model).map_err(told)?.ok_or_else(|| {
+    Data::beside(model).map_err(told)?.map(begun).ok_or_else(|| {
         CliError::Usage(format!(
             "{}: no eval.safetensors lies beside it; name what it is to be measured on with --data FILE",
             model.path.display()
@@ -108,11 +112,14 @@ fn kept(model: &Model, plan: &Plan) -> f64 {
     project(model, &FactBook::new(model.layers.len()), &blank, plan).totals.keep()
 }
 
+/// Why there is no standard error.
+const ONE_WINDOW: &str = "one window tells nothing of the spread; take a longer --slice or a shorter --context";
+
 fn object(measured: &Measured, slice: &Slice, args: &EvaluateArgs, model: &Model, plan: Option<&Plan>) -> Value {
     let mut object = json!({
         "metric": measured.metric.word(),
         "value": measured.value,
-        "standard_error": measured.standard_error,
+        "standard_error": measured.standard_error.is_finite().then_some(measured.standard_error),
         "slice": slice.name,
         "seconds": measured.seconds,
         "cross_entropy": measured.nats,
@@ -126,6 +133,10 @@ fn object(measured: &Measured, slice: &Slice, args: &EvaluateArgs, model: &Model
             object["perplexity"] = json!(measured.perplexity.filter(|p| p.is_finite()));
             object["tokens_per_second"] = json!(rate(measured.tokens));
             object["context"] = json!(slice.context);
+            object["begins_with"] = json!(slice.begin);
+            if !measured.standard_error.is_finite() {
+                object["note"] = json!(ONE_WINDOW);
+            }
         }
         Metric::Accuracy => {
             object["examples"] = json!(measured.examples);
@@ -150,7 +161,11 @@ fn table(
     match measured.metric {
         Metric::BitsPerByte => {
             let perplexity = measured.perplexity.map_or(String::new(), |p| format!(", perplexity {p:.4} a token"));
-            line(&format!("bits per byte  {:.4} ± {error:.4}{perplexity}", measured.value))?;
+            let sure = if error.is_finite() { format!(" ± {error:.4}") } else { String::new() };
+            line(&format!("bits per byte  {:.4}{sure}{perplexity}", measured.value))?;
+            if !error.is_finite() {
+                line(&format!("error  not known: {ONE_WINDOW}"))?;
+            }
         }
         Metric::Accuracy => {
             let (value, error) = (measured.value * 100.0, error * 100.0);
@@ -166,7 +181,10 @@ fn table(
     };
     line(&format!("model  {}, {run}", model.name))?;
     let (count, unit, rate) = match slice.context {
-        Some(context) => (measured.tokens, "tokens", format!(", windows of {context}")),
+        Some(context) => {
+            let begin = slice.begin.map_or_else(String::new, |id| format!(", each begun with token {id}"));
+            (measured.tokens, "tokens", format!(", windows of {context}{begin}"))
+        }
         None => (measured.examples, "examples", String::new()),
     };
     let second = grouped((count as f64 / measured.seconds.max(1e-9)) as u64);

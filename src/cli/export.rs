@@ -3,10 +3,10 @@
 use super::args::{Common, ExportArgs, InspectFormat};
 use super::error::CliError;
 use super::gather::Gather;
-use super::output::{line, open_noted, settings};
+use super::output::{line, open_noted, settings, to_stdout};
 use super::plan;
 use crate::engine::Settings;
-use crate::export::lint::{Finding, Severity, TARGETS, Target, findings, lines};
+use crate::export::lint::{Finding, Severity, Target, findings, lines};
 use crate::export::recipe::linears;
 use crate::export::recipe::{EXPORTERS, ExportError, Exported, Exporter, Recipe, exporter};
 use crate::export::save;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Exports, or only says what is to be said.
 pub fn run(common: &Common, args: &ExportArgs) -> Result<(), CliError> {
     let format = format(args)?;
-    let target = target(args, format)?;
+    let target = target(args, format);
     let (model, weights) = open_noted(Some(&args.model), args.calibration.as_deref())?;
     let model = Arc::new(model);
     let (plan, made) = plan::read_made(&args.plan, &model, args.force)?;
@@ -78,31 +78,24 @@ fn format(args: &ExportArgs) -> Result<Option<Wanted<'_>>, CliError> {
         return Ok(None);
     }
     let known = || EXPORTERS.iter().map(|e| format!("\n  {}: {}", e.name, e.words)).collect::<Vec<_>>().concat();
-    let Some(name) = &args.to else {
+    let Some(format) = args.to.as_deref().and_then(exporter) else {
         return Err(CliError::Usage(format!(
             "--to NAME says the format, --lint writes nothing; formats are{}",
             known()
         )));
     };
-    let Some(format) = exporter(name) else {
-        return Err(CliError::Usage(format!("--to {name}: not one of{}", known())));
-    };
     match args.output.as_deref() {
         None => {
             Err(CliError::Usage(format!("-o FILE says where, such as -o {}; -o - is standard output", format.file)))
         }
-        Some(path) if path == Path::new("-") => Ok(Some((format, None))),
+        Some(path) if to_stdout(path) => Ok(Some((format, None))),
         Some(path) => Ok(Some((format, Some(path)))),
     }
 }
 
 /// For which runtime.
-fn target(args: &ExportArgs, format: Option<Wanted>) -> Result<Target, CliError> {
-    let Some(name) = &args.target else { return Ok(format.map_or(Target::Any, |(f, _)| f.target)) };
-    Target::parse(name).ok_or_else(|| {
-        let known: Vec<&str> = TARGETS.iter().map(|t| t.1).collect();
-        CliError::Usage(format!("--target {name}: not one of {}", known.join(", ")))
-    })
+fn target(args: &ExportArgs, format: Option<Wanted>) -> Target {
+    args.target.as_deref().and_then(Target::parse).unwrap_or_else(|| format.map_or(Target::Any, |(f, _)| f.target))
 }
 
 /// Refuses to take the place of what is read.

@@ -1,13 +1,13 @@
 //! `plan --allocator measured`: choices weighed by activations, spread, and improved by measured trials.
 
-use super::args::{Common, Measuring, Of, PlanArgs, Treat};
+use super::args::{Common, Measuring, PlanArgs, Treat};
 use super::error::CliError;
 use super::output::{Meter, settings, stop_on_interrupt};
 use crate::engine::quality::KeptInCache;
 use crate::evaluate::data::Wanted;
 use crate::evaluate::{
     Data, Families, Found, Goal, Kept, Metric, Network, RunError, SearchError, Slice, Trials, device::device,
-    difference, menus, runnable, search,
+    difference, menus, scorable, search,
 };
 use crate::model::{LayerId, Model};
 use crate::plan::budget::Unit;
@@ -31,21 +31,16 @@ pub struct Wish {
 impl Wish {
     /// From the command line.
     pub fn of(args: &PlanArgs, keep: f64) -> Result<Self, CliError> {
-        let of = match args.of {
-            Of::Params => Unit::Params,
-            Of::Bytes => Unit::Bytes,
-            Of::Macs => Unit::Macs,
-            Of::Stored => Unit::Stored,
-        };
-        let (pattern, own) = args.pattern_or(Pattern::Unstructured).map_err(CliError::Usage)?;
+        let of = super::plan::unit(args.of);
+        let (pattern, own) = args.pattern_or(Pattern::Unstructured);
         let refuse = |what: &str| Err(CliError::Usage(format!("--allocator measured: {what}")));
         if own.is_some() {
             return refuse("for a budget name only the group of a pattern, such as 0:4, or leave it out");
         }
-        if args.floor > 0.0 || args.ceiling < 1.0 || !args.group.is_empty() || args.multiple > 1 {
+        if args.floor > 0.0 || args.ceiling < 1.0 || !args.group.is_empty() || args.multiple.is_some() {
             return refuse("trials take no floor, ceiling, group or multiple");
         }
-        if args.criterion != "magnitude" {
+        if args.criterion.is_some() {
             return refuse(
                 "it chooses the criterion itself: obs-refit where there are activations; leave out --criterion",
             );
@@ -70,8 +65,8 @@ pub fn improve(
     plan: &mut Plan,
     wish: &Wish,
 ) -> Result<Found, CliError> {
-    runnable(model).map_err(|why| {
-        CliError::Usage(format!("{}: --allocator measured runs the model: {why}", model.path.display()))
+    scorable(model).map_err(|why| {
+        CliError::Usage(format!("{}: --allocator measured measures the model: {why}", model.path.display()))
     })?;
     let slice = slice(model, &wish.measuring)?;
     let device = device(None).map_err(failed)?;

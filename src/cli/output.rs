@@ -49,7 +49,26 @@ pub fn open_with(path: Option<&Path>, calibration: Option<&Path>) -> Result<(Mod
         let note = format!("{}: holds nothing of {what} {first}", file.display());
         model.notes.push(note);
     }
+    if let Some(note) = few_tokens(&model) {
+        let note = format!("{}: {note}", file.display());
+        remark!("note: {note}");
+        model.notes.push(note);
+    }
     Ok((model, weights))
+}
+
+/// A remark on layers of which fewer tokens were seen than they have inputs: their Gram matrices are singular.
+fn few_tokens(model: &Model) -> Option<String> {
+    let few = |l: &&Layer| l.inputs.as_ref().is_some_and(|i| i.tokens < i.in_features() as u64);
+    let layers: Vec<&Layer> = model.layers.iter().filter(few).collect();
+    let first = layers.first()?;
+    let inputs = first.inputs.as_ref()?;
+    let (tokens, width) = (inputs.tokens, inputs.in_features());
+    let more = if layers.len() > 1 { format!(" and {} more", layers.len() - 1) } else { String::new() };
+    Some(format!(
+        "{}{more}: {tokens} tokens for {width} inputs say little of how inputs go together; calibrate on more data",
+        first.name
+    ))
 }
 
 /// Layers of a kind whose names match any of the patterns, all where there is none, in module order.
@@ -75,6 +94,11 @@ pub fn matching(
         )));
     }
     Ok(chosen)
+}
+
+/// Whether a path of `-o` means standard output.
+pub fn to_stdout(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// Writes a file beside and renames it, so that there is never half of one.

@@ -4,7 +4,7 @@ use super::error::CliError;
 use crate::app::Offer;
 use crate::engine::quality::{KeptInCache, Open, TwoSlices};
 use crate::engine::{Runner, Settings};
-use crate::evaluate::{Data, Kept, Kind, Metric, Network, Slice, Trials, device::device, runnable};
+use crate::evaluate::{Data, Kept, Kind, Metric, Network, Slice, Trials, device::device, scorable};
 use crate::model::Model;
 use crate::source::Weights;
 use crate::widgets::number::{bytes, count};
@@ -37,8 +37,8 @@ pub fn find(
             Err(why) => return Ok(Err(why.to_string())),
         },
     };
-    if let Err(why) = runnable(model) {
-        return Ok(Err(format!("the model cannot be run here: {why}")));
+    if let Err(why) = scorable(model) {
+        return Ok(Err(format!("the model cannot be measured here: {why}")));
     }
     let Some(data) = data else {
         return Ok(Err(

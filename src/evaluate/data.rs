@@ -31,6 +31,20 @@ pub struct Data {
     pub name: String,
     /// What it holds.
     pub kind: Kind,
+    /// Whether windows of text begin with the model's beginning-of-text token.
+    pub begin: Begin,
+}
+
+/// Whether windows of text begin with the model's beginning-of-text token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Begin {
+    /// As its tokenizer does.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// Data longer than this is not read at once.
@@ -107,14 +121,14 @@ fn text(path: &Path, bytes: &[u8], model: &Model) -> Result<Data, DataError> {
     if bytes.is_empty() {
         return Err(DataError::new(path, "holds no text", FORMS));
     }
-    Ok(Data { path: path.to_owned(), name: file_name(path), kind: Kind::Text(bytes.into()) })
+    Ok(Data { path: path.to_owned(), name: file_name(path), kind: Kind::Text(bytes.into()), begin: Begin::Auto })
 }
 
 fn read(path: &Path, bytes: &[u8], model: &Model) -> Result<Data, DataError> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| explain(path, bytes, e))?;
     if takes_images(model) {
         let kind = Kind::Images(Arc::new(images::read(path, &file, model)?));
-        return Ok(Data { path: path.to_owned(), name: file_name(path), kind });
+        return Ok(Data { path: path.to_owned(), name: file_name(path), kind, begin: Begin::Auto });
     }
     let view = tensor(path, &file, "text", model)?;
     if view.dtype() != safetensors::Dtype::U8 || view.shape().len() != 1 {

@@ -20,7 +20,7 @@ pub use compare::{Difference, difference};
 pub use data::{Data, Kind, Slice, Unit};
 pub use data_error::DataError;
 pub use moments::Moments;
-pub use network::{Network, runnable};
+pub use network::{Network, runnable, scorable};
 pub use quality::{Measured, Metric, Part, measure};
 pub use run_error::RunError;
 pub use search::{Choosable, Families, Found, Goal, LayerMenu, Progress, SearchError, menus, search};

@@ -81,8 +81,7 @@ pub fn measure(
     slice: &Slice,
     tell: &mut dyn FnMut(&Measured) -> bool,
 ) -> Result<Option<Measured>, RunError> {
-    if !network.scores() {
-        let what = "is an encoder: it gives hidden states, and nothing to compare them with";
+    if let Some(what) = network.speechless() {
         return Err(RunError::Misfit(format!("{} {what}; calibrate runs it", network.name())));
     }
     let start = Instant::now();
@@ -180,8 +179,7 @@ fn finite(network: &Network, scored: &[Part]) -> Result<(), RunError> {
     if scored.iter().all(|s| s.nats.is_finite()) {
         return Ok(());
     }
-    let what = "the logits are no numbers: a weight or a treated layer holds infinities or NaN";
-    Err(network.failed(candle_core::Error::Msg(what.to_owned())))
+    Err(network.failed(candle_core::Error::Msg(network.blame())))
 }
 
 fn summary(scored: &[Part], slice: &Slice, share: f64, seconds: f64) -> Measured {

@@ -1,6 +1,7 @@
 //! Text as tokens: bytes, or what the tokenizer beside the model makes of it.
 
 use super::DataError;
+use super::data::Begin;
 use crate::model::Model;
 use std::path::{Path, PathBuf};
 use tokenizers::models::bpe::BPE;
@@ -25,6 +26,10 @@ pub struct Tokeniser {
     kind: Kind,
     /// Rows of the model's embedding, where its config.json says how many.
     vocabulary: Option<u64>,
+    /// The token that it puts before every text.
+    begins: Option<u32>,
+    /// The beginning-of-text token of config.json, whether it is put there or not.
+    begin_of_config: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,16 +52,34 @@ impl Tokeniser {
     pub fn of(model: &Model) -> Result<Self, DataError> {
         let key = |key: &str| model.config.as_ref().and_then(|c| c.get(key));
         let vocabulary = key("vocab_size").and_then(serde_json::Value::as_u64);
+        let begin_of_config =
+            key("bos_token_id").and_then(serde_json::Value::as_u64).and_then(|id| u32::try_from(id).ok());
         if key("tokenizer").and_then(serde_json::Value::as_str) == Some("bytes") {
-            return Ok(Self { path: model.path.clone(), kind: Kind::Bytes, vocabulary });
+            let (path, kind) = (model.path.clone(), Kind::Bytes);
+            return Ok(Self { path, kind, vocabulary, begins: None, begin_of_config });
         }
+        let begin_of_config = begin_of_config.filter(|id| vocabulary.is_none_or(|v| u64::from(*id) < v));
         let folder = model.files.first().and_then(|f| f.path.parent()).unwrap_or(Path::new(""));
         let (path, mut tokenizer) = read(model, folder)?;
         // Neither special tokens, nor offsets without the blanks, nor a cut at some length.
-        tokenizer.with_post_processor(None::<PostProcessorWrapper>).with_padding(None);
+        tokenizer.with_padding(None);
         let cut = tokenizer.with_truncation(None).map(drop);
         cut.map_err(|e| DataError::caused(&path, "its truncation cannot be switched off", AGAIN, e))?;
-        Ok(Self { path, kind: Kind::File(Box::new(tokenizer)), vocabulary })
+        let begins = begins(&tokenizer, folder);
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+        Ok(Self { path, kind: Kind::File(Box::new(tokenizer)), vocabulary, begins, begin_of_config })
+    }
+
+    /// The token that windows begin with, if any; asked for always, a model without one is refused.
+    pub fn begin(&self, when: Begin) -> Result<Option<u32>, DataError> {
+        match when {
+            Begin::Never => Ok(None),
+            Begin::Auto => Ok(self.begins),
+            Begin::Always => self.begins.or(self.begin_of_config).map(Some).ok_or_else(|| {
+                let what = "its tokenizer begins texts with no token, and config.json gives no bos_token_id";
+                DataError::new(&self.path, what, "leave out --begin always")
+            }),
+        }
     }
 
     /// Whether any bytes are text to it; else only UTF-8 is.
@@ -85,6 +108,27 @@ impl Tokeniser {
             None => Ok(tokens),
         }
     }
+}
+
+/// The one token that a tokenizer puts before every text and after none; what `tokenizer_config.json` beside it says of
+/// `add_bos_token` comes first, as in transformers.
+fn begins(tokenizer: &Tokenizer, folder: &Path) -> Option<u32> {
+    let beside = std::fs::read(folder.join("tokenizer_config.json")).ok();
+    let config: Option<serde_json::Value> = beside.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let adds = config.as_ref().and_then(|c| c.get("add_bos_token")).and_then(serde_json::Value::as_bool);
+    if adds == Some(false) {
+        return None;
+    }
+    let ids = |special: bool| tokenizer.encode("a", special).map(|e| e.get_ids().to_vec()).ok();
+    let (with, plain) = (ids(true)?, ids(false)?);
+    if let [first, rest @ ..] = with.as_slice()
+        && rest == plain
+    {
+        return Some(*first);
+    }
+    let token = config.as_ref().filter(|_| adds == Some(true))?.get("bos_token")?;
+    let token = token.as_str().or_else(|| token.get("content")?.as_str())?;
+    tokenizer.token_to_id(token)
 }
 
 /// The tokenizer's file and what it holds.

@@ -10,6 +10,7 @@ mod beside;
 mod check;
 mod error;
 mod factored;
+mod finite;
 mod layout;
 mod spare;
 mod work;
@@ -94,6 +95,7 @@ impl Apply<'_> {
     pub fn run(&self, progress: Telling<'_>, keep_going: KeepGoing<'_>) -> Result<Written, ApplyError> {
         self.check_config()?;
         let layout = Layout::of(self.model, self.weights, self.plan, self.form)?;
+        self.finite(&layout, keep_going)?;
         self.prepare(&layout)?;
         let result = self.files(&layout, progress, keep_going);
         // Whatever it was that failed first: nobody wants it any more.

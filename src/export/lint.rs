@@ -44,7 +44,7 @@ impl Target {
         TARGETS.iter().find(|t| t.1 == name).map(|t| t.0)
     }
     /// As it is written in a sentence.
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Any => "the runtime",
             Self::Torch => "PyTorch",

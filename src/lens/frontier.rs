@@ -262,6 +262,12 @@ fn budget_line(look: &Look, line: Rect, buf: &mut Buffer) {
     let area = slider(line);
     let keep = frontier.ask.keep;
     Slider { at: keep, dead_from: None, active: frontier.active, enabled: true }.draw(area, buf, theme);
+    // Where the model cannot go.
+    let last = f64::from(area.width.saturating_sub(1));
+    let column = |share: f64| (share * last).round() as u16;
+    for x in 0..frontier.least().map_or(0, column).min(area.width).min(column(keep)) {
+        put(buf, area.x + x, area.y, area.right(), "░", theme.style(Ink::Quiet));
+    }
     let words = Phrase::new().group(format!("keep {}", percent1(keep))).and(format!("of {}", frontier.ask.of.word()));
     words.caption(&frontier.ask.means.words()).draw(buf, area.right() + 1, line.y, line.right(), 1, theme);
 }
@@ -277,6 +283,9 @@ fn words(look: &Look, area: Rect, buf: &mut Buffer) {
     phrase = phrase.and(if ask.ceiling < 1.0 { percent(ask.ceiling) } else { "dense".to_owned() });
     phrase = phrase.caption("ranks").and(format!("×{}", frontier.multiple()));
     phrase = phrase.caption("groups").and(ask.groups.words());
+    if let Some(within) = ask.of.of_compressible(&look.app.model, &look.app.outcome, ask.keep) {
+        phrase = phrase.caption("of compressible").and(percent1(within.max(0.0)));
+    }
     phrase.draw(buf, area.x + 1, area.y, area.right(), 2, look.theme);
     let second = match (&frontier.solved, frontier.is_solving()) {
         (_, true) => Phrase::new().caption("solving …"),

@@ -51,7 +51,7 @@ impl Lens for MapLens {
 }
 
 fn metric(app: &App) -> &'static Metric {
-    METRICS.get(app.map_metric).unwrap_or(&METRICS[0])
+    METRICS.get(app.metric()).unwrap_or(&METRICS[0])
 }
 
 fn value(app: &App, id: LayerId) -> Option<Known> {

@@ -7,6 +7,7 @@ mod history;
 pub mod outcome;
 pub mod predict;
 pub mod rule;
+pub mod setting;
 
 use crate::model::LayerId;
 pub use crate::treat::criterion::CRITERIA;

@@ -1,7 +1,9 @@
 //! What a plan amounts to, as JSON and as a table.
 
 use super::table::Table;
+use crate::known::Known;
 use crate::model::{Layer, Model};
+use crate::plan::budget::Unit;
 use crate::plan::file::Made;
 use crate::plan::{Factors, LayerOutcome, Outcome, Plan, Treatment};
 use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
@@ -19,6 +21,8 @@ pub struct Summary<'a> {
     pub plan: &'a Plan,
     /// Which constraints held a budget back.
     pub binding: &'a [String],
+    /// What was left open and a calibration decided, in words.
+    pub by_calibration: &'a [String],
     /// What follows.
     pub outcome: &'a Outcome,
 }
@@ -79,8 +83,13 @@ pub fn json(summary: &Summary) -> Value {
         "before": sizes(t.params.0, t.bytes.0, t.macs.0),
         "after": after,
         "keep": {"params": share(t.params.0, t.params.1), "bytes": share(t.bytes.0, t.bytes.1), "macs": share(t.macs.0, t.macs.1)},
+        "keep_compressible": {
+            "params": Unit::Params.of_compressible(summary.model, summary.outcome, share(t.params.0, t.params.1)),
+            "bytes": Unit::Bytes.of_compressible(summary.model, summary.outcome, share(t.bytes.0, t.bytes.1)),
+        },
         "relative_error": t.error,
         "binding": summary.binding(),
+        "by_calibration": summary.by_calibration,
         "layers": layers,
     })
 }
@@ -91,6 +100,11 @@ fn word(treatment: Treatment) -> String {
         [treatment.rank.map(|_| "rank"), treatment.prune.map(|_| "prune"), treatment.quantise.map(|_| "quantise")];
     let words: Vec<&str> = parts.into_iter().flatten().collect();
     if words.is_empty() { "dense".to_owned() } else { words.join("+") }
+}
+
+/// A number with its badge; a dash where there is none: nothing more is measured.
+fn told(value: Option<Known>, write: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), |k| known(Some(k), write))
 }
 
 /// A table for people, and the totals below it.
@@ -118,24 +132,27 @@ pub fn table(summary: &Summary) -> Vec<String> {
             format!("{words}{pin}"),
             grouped(out.after.params),
             percent(out.keep()),
-            known(out.relative_error(), ratio),
-            known(out.delta_norm, number),
+            told(out.relative_error(), ratio),
+            told(out.delta_norm, number),
         ];
-        row.extend(seen.then(|| known(out.weighed.map(|w| w.output_error), ratio)));
+        row.extend(seen.then(|| told(out.weighed.map(|w| w.output_error), ratio)));
         table.row(row);
     }
     let t = &summary.outcome.totals;
     let mut lines = table.lines();
     lines.push(String::new());
     lines.push(format!(
-        "keeps {} of the parameters ({} of {}), {}{}, {} of the MACs; mean err {}",
+        "keeps {} of the parameters{} ({} of {}), {}{}, {} of the MACs; mean err {}",
         percent(t.keep()),
+        Unit::Params
+            .of_compressible(summary.model, summary.outcome, t.keep())
+            .map_or_else(String::new, |within| format!(", {} of the compressible", percent(within))),
         grouped(t.params.1),
         grouped(t.params.0),
         change(t.bytes.0, t.bytes.1, &BYTES, " → "),
         if t.index > 0 { format!(" + {} of index", bytes(t.index)) } else { String::new() },
         percent(share(t.macs.0, t.macs.1)),
-        known(t.error, ratio),
+        told(t.error, ratio),
     ));
     let binding = summary.binding();
     if !binding.is_empty() {
@@ -143,6 +160,9 @@ pub fn table(summary: &Summary) -> Vec<String> {
         let rest = binding.iter().filter(|b| pins <= 6 || !b.starts_with("pinned: ")).cloned();
         let counted = (pins > 6).then(|| format!("{pins} layers pinned"));
         lines.push(format!("binding: {}", counted.into_iter().chain(rest).collect::<Vec<_>>().join("; ")));
+    }
+    if !summary.by_calibration.is_empty() {
+        lines.push(format!("chosen by the calibration: {}", summary.by_calibration.join("; ")));
     }
     if t.macs_unknown > 0 {
         lines.push(format!("MACs of {} layers are not known", count(t.macs_unknown as u64)));

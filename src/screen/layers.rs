@@ -113,7 +113,7 @@ fn order(app: &App) -> String {
         Sort::Module => "module order".to_owned(),
         Sort::Error => "error".to_owned(),
         Sort::Params => "size".to_owned(),
-        Sort::Metric => crate::app::metric::METRICS.get(app.map_metric).map_or("metric", |m| m.name).to_owned(),
+        Sort::Metric => crate::app::metric::METRICS.get(app.metric()).map_or("metric", |m| m.name).to_owned(),
     }
 }
 

@@ -67,7 +67,7 @@ fn view(app: &App) -> String {
     let aside: Vec<_> = f.snapshots.iter().map(|s| (s.name, s.plan.treated(), s.keep(f.ask.of))).collect();
     format!(
         "{:?} {:?} {:?} {:?}",
-        (app.lens, app.selected, app.knob, app.scope(), app.pattern, app.map_metric),
+        (app.lens, app.selected, app.knob, app.scope(), app.pattern, app.metric()),
         app.list,
         (app.spectrum, app.expanded),
         (f.ask, f.allocator, f.measure, f.active, aside)

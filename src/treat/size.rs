@@ -119,6 +119,15 @@ impl Factors {
             Self::Asvd => "ASVD",
         }
     }
+    /// What it is, in a line of help.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Matrix => "the matrix itself: least error of the weights",
+            Self::Spatial => "spatial-wise, for convolutions: a kh×1 and a 1×kw convolution",
+            Self::Whitened => "least error of the outputs (SVD-LLM); needs --calibration",
+            Self::Asvd => "columns scaled by their mean |x| (ASVD); needs --calibration",
+        }
+    }
     /// What it is, said when it is chosen.
     pub fn describe(self, layer: &Layer) -> String {
         let diagonal = layer.inputs.as_ref().is_some_and(|i| !i.has_gram());

@@ -14,7 +14,18 @@ impl App {
     }
 
     pub(in crate::app) fn set_budget(&mut self, share: f64, effects: &mut Vec<Effect>) {
-        self.frontier.ask.keep = share.clamp(0.001, 1.0);
+        let least = self.frontier.least().unwrap_or(0.001).clamp(0.001, 1.0);
+        if share < least - 1e-9 && self.frontier.least().is_some() {
+            let of = self.frontier.ask.of;
+            let within = of.of_compressible(&self.model, &self.outcome, least).unwrap_or(0.0).max(0.0);
+            self.say(format!(
+                "the least that can be kept is {:.1}% of {} ({:.1}% of what can be compressed)",
+                least * 100.0,
+                of.word(),
+                within * 100.0
+            ));
+        }
+        self.frontier.ask.keep = share.clamp(least, 1.0);
         self.frontier.solved = None;
         self.frontier.cursor = None;
         // A plan that a budget made follows the budget; one that was changed by hand waits for enter.

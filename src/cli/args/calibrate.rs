@@ -1,6 +1,6 @@
 //! Arguments of `calibrate`.
 
-use super::InspectFormat;
+use super::{Begins, InspectFormat};
 use crate::evaluate::data::Wanted;
 use clap::Args;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct CalibrateArgs {
     /// What it runs on: a .txt file, or a .safetensors file with `text`, or `images` and `labels`
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
-    /// The file to write
+    /// The file to write; - is standard output
     #[arg(short, long, value_name = "calibration.safetensors")]
     pub output: PathBuf,
     /// Bytes of text or examples to run: the first N, or from A on and before B [default: all]
@@ -25,6 +25,9 @@ pub struct CalibrateArgs {
     /// Tokens of a window [default: as the model says, at most 1024]
     #[arg(long, value_name = "N")]
     pub context: Option<usize>,
+    /// Whether each window begins with the model's beginning-of-text token: as its tokenizer does, always, or never
+    #[arg(long, value_enum, default_value_t = Begins::Auto, value_name = "WHEN")]
+    pub begin: Begins,
     /// Only layers whose name matches; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub layers: Vec<String>,

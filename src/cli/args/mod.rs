@@ -6,7 +6,7 @@ mod run;
 
 pub use calibrate::CalibrateArgs;
 pub use plan::{ApplyArgs, Errors, ExportArgs, Form, Group, Measuring, Of, PlanArgs, Treat};
-pub use run::EvaluateArgs;
+pub use run::{Begins, EvaluateArgs};
 
 use crate::report::figures::{self, Figure};
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -1,14 +1,36 @@
 //! Words of the commands that run models.
 
 use super::InspectFormat;
+use crate::evaluate::data::Begin;
 use crate::evaluate::data::Wanted;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+
+/// Whether windows begin with the beginning-of-text token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Begins {
+    /// As the tokenizer does.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Begins> for Begin {
+    fn from(begins: Begins) -> Self {
+        match begins {
+            Begins::Auto => Self::Auto,
+            Begins::Always => Self::Always,
+            Begins::Never => Self::Never,
+        }
+    }
+}
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope evaluate MODEL\n  slimscope evaluate MODEL --plan half.toml --slice 32768\n  slimscope evaluate MODEL --data text.txt --context 512 --format json\n\nText is cut in windows that do not overlap; the first token of each is not predicted. Compare on one fixed slice:\na model scores differently on each."
+    after_help = "Examples:\n  slimscope evaluate MODEL\n  slimscope evaluate MODEL --plan half.toml --slice 32768\n  slimscope evaluate MODEL --data text.txt --context 512 --format json\n\nText is cut in windows that do not overlap; the first token of each is not predicted. Where the tokenizer puts a\nbeginning-of-text token before texts each window begins with it (--begin). Compare on one fixed slice:\na model scores differently on each."
 )]
 pub struct EvaluateArgs {
     /// The model
@@ -29,6 +51,9 @@ pub struct EvaluateArgs {
     /// Tokens of a window [default: as the model says, at most 1024]
     #[arg(long, value_name = "N")]
     pub context: Option<usize>,
+    /// Whether each window begins with the model's beginning-of-text token: as its tokenizer does, always, or never
+    #[arg(long, value_enum, default_value_t = Begins::Auto, value_name = "WHEN")]
+    pub begin: Begins,
     /// Where it runs: cpu, cuda, cuda:N [default: cpu, or the first GPU of a program built for them]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,

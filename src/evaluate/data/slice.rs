@@ -54,6 +54,8 @@ pub struct Slice {
     pub range: Range<usize>,
     /// Tokens of a full window; `None` for images.
     pub context: Option<usize>,
+    /// The token that each window begins with, before the text; it is one of the context's and is not predicted.
+    pub begin: Option<u32>,
     /// The pieces, in order.
     pub units: Vec<Unit>,
 }
@@ -97,17 +99,18 @@ impl Data {
     ///
     /// Text becomes windows of `context` tokens that do not overlap; without one those of the model
     /// (`max_position_embeddings`, `n_positions`), at most `LONGEST`. A last short window counts if it predicts
-    /// anything. Except for models of bytes both ends of the range move back to the start of a UTF-8 character.
+    /// anything. Where the tokenizer begins texts with a token of its own so does each window (see [`super::Begin`]). Except for
+    /// models of bytes both ends of the range move back to the start of a UTF-8 character.
     pub fn slice(&self, model: &Model, range: Range<usize>, context: Option<usize>) -> Result<Slice, DataError> {
         self.check(&range)?;
         match &self.kind {
-            Kind::Images(images) => Ok(self.named(range.clone(), None, batches(images, range))),
+            Kind::Images(images) => Ok(self.named(range.clone(), None, None, batches(images, range))),
             Kind::Text(bytes) => self.windows(model, bytes, range, context),
         }
     }
 
-    fn named(&self, range: Range<usize>, context: Option<usize>, units: Vec<Unit>) -> Slice {
-        Slice { name: format!("{}[{}..{}]", self.name, range.start, range.end), range, context, units }
+    fn named(&self, range: Range<usize>, context: Option<usize>, begin: Option<u32>, units: Vec<Unit>) -> Slice {
+        Slice { name: format!("{}[{}..{}]", self.name, range.start, range.end), range, context, begin, units }
     }
 
     fn windows(
@@ -122,12 +125,16 @@ impl Data {
         let range = if tokeniser.takes_bytes() { range } else { whole(text, range.start)..whole(text, range.end) };
         let part = text.get(range.clone()).unwrap_or_default();
         let tokens = tokeniser.encode(part, &self.path, range.start)?;
-        let units: Vec<Unit> = tokens.chunks(context).filter(|w| w.len() > 1).map(window).collect();
+        let begin = tokeniser.begin(self.begin)?;
+        let first = begin.map(|id| Token { id, bytes: 0 });
+        let text = context - usize::from(begin.is_some());
+        let windows = tokens.chunks(text).map(|w| first.into_iter().chain(w.iter().copied()).collect::<Vec<_>>());
+        let units: Vec<Unit> = windows.filter(|w| w.len() > 1).map(|w| window(&w)).collect();
         if units.is_empty() {
             let what = format!("{}..{} is {} token: nothing is predicted", range.start, range.end, tokens.len());
             return Err(DataError::new(&self.path, what, "take a longer slice"));
         }
-        Ok(self.named(range, Some(context), units))
+        Ok(self.named(range, Some(context), begin, units))
     }
 }
 

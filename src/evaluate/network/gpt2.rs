@@ -73,7 +73,7 @@ impl Gpt2 {
             positions,
             blocks,
             norm: norm(reader, format!("{prefix}ln_f"))?,
-            head: Head::read(reader, "lm_head", embedding, vocabulary, width)?,
+            head: Head::read(reader, "lm_head", embedding, vocabulary, width, true)?,
             heads,
             eps: reader.number("layer_norm_epsilon", 1e-5)?,
             activation: Activation::named(reader.word("activation_function").unwrap_or("gelu_new"))?,
@@ -99,6 +99,11 @@ impl Gpt2 {
             x = pass.plus(y, &x)?;
         }
         pass.layer_norm(&x, self.norm.0, Some(self.norm.1), self.eps)
+    }
+
+    /// Why it has no head.
+    pub fn headless(&self) -> Option<&'static str> {
+        self.head.missing()
     }
 
     /// Logits of hidden states: rows × vocabulary.

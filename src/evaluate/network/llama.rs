@@ -87,7 +87,7 @@ impl Llama {
             });
         }
         let norm = reader.tensor(&format!("{prefix}norm.weight"), &[width])?;
-        let head = Head::read(reader, "lm_head", embedding, vocabulary, width)?;
+        let head = Head::read(reader, "lm_head", embedding, vocabulary, width, false)?;
         let eps = reader.number("rms_norm_eps", 1e-6)?;
         Ok(Self { embedding, blocks, norm, head, rope, heads, groups, eps, activation })
     }
@@ -124,6 +124,11 @@ impl Llama {
             x = pass.plus(y, &x)?;
         }
         pass.rms_norm(&x, self.norm, self.eps)
+    }
+
+    /// Why it has no head.
+    pub fn headless(&self) -> Option<&'static str> {
+        self.head.missing()
     }
 
     /// Logits of hidden states: rows × vocabulary.

@@ -2,7 +2,9 @@
 
 mod activation;
 mod bert;
+mod blame;
 mod gpt2;
+mod head;
 mod inplace;
 mod llama;
 mod pass;
@@ -19,6 +21,7 @@ use crate::treat::Parts;
 use bert::Bert;
 use candle_core::{Device, Result as Tensed, Tensor};
 use gpt2::Gpt2;
+use head::Head;
 use llama::Llama;
 use pass::Pass;
 use rayon::ThreadPool;
@@ -48,37 +51,6 @@ impl Tokens {
     }
 }
 
-/// What turns hidden states into logits.
-#[derive(Debug, Clone, Copy)]
-enum Head {
-    /// A layer; a tied one too, where the model has it as a layer.
-    Layer(LayerId),
-    /// The embedding, where no head is stored and the config says nothing of it.
-    Table(TensorId),
-}
-
-impl Head {
-    fn read(
-        reader: &mut Reader,
-        module: &str,
-        embedding: TensorId,
-        vocabulary: usize,
-        width: usize,
-    ) -> Result<Self, String> {
-        match reader.layer(module) {
-            Some(_) => reader.site(module, vocabulary, width).map(Self::Layer),
-            None => Ok(Self::Table(embedding)),
-        }
-    }
-
-    fn of(self, pass: &mut Pass, hidden: &Tensor) -> Tensed<Tensor> {
-        match self {
-            Self::Layer(layer) => pass.linear(layer, hidden),
-            Self::Table(table) => pass.against(table, hidden),
-        }
-    }
-}
-
 /// The glue of an architecture.
 #[derive(Debug, Clone)]
 enum Body {
@@ -89,6 +61,16 @@ enum Body {
 }
 
 impl Body {
+    /// Why nothing that it says can be scored.
+    fn speechless(&self) -> Option<&'static str> {
+        match self {
+            Self::Llama(net) => net.headless(),
+            Self::Gpt2(net) => net.headless(),
+            Self::Bert(_) => Some("is an encoder: it gives hidden states, and nothing to compare them with"),
+            Self::Sequential(_) => None,
+        }
+    }
+
     fn read(reader: &mut Reader, model: &Model) -> Result<Self, String> {
         match model.architecture() {
             Some(kind) if llama::TYPES.contains(&kind) => Llama::read(reader, kind).map(Self::Llama),
@@ -99,6 +81,14 @@ impl Body {
             None if model.config.is_none() => Err("no config.json says how its layers are joined".to_owned()),
             None => Err("config.json does not say model_type".to_owned()),
         }
+    }
+}
+
+/// Whether a model says something that can be scored, from its config and headers alone; the reason names what is missing.
+pub fn scorable(model: &Model) -> Result<(), String> {
+    match Body::read(&mut Reader::new(model), model)?.speechless() {
+        Some(why) => Err(format!("it {why}; calibrate runs it")),
+        None => Ok(()),
     }
 }
 
@@ -114,6 +104,8 @@ pub struct Network {
     body: Body,
     sites: BTreeMap<LayerId, Site>,
     fixed: HashMap<TensorId, Tensor>,
+    /// Names of the fixed ones, for errors.
+    names: HashMap<TensorId, String>,
     device: Device,
     threads: Option<Arc<ThreadPool>>,
     differentiable: bool,
@@ -146,7 +138,8 @@ impl Network {
             sites.insert(id, Site::new(layer.name.clone(), weight, bias));
         }
         let name = model.name.clone();
-        Ok(Self { name, body, sites, fixed, device: device.clone(), threads: None, differentiable: false })
+        let names = fixed.keys().filter_map(|&id| Some((id, model.tensors.get(id)?.name.clone()))).collect();
+        Ok(Self { name, body, sites, fixed, names, device: device.clone(), threads: None, differentiable: false })
     }
 
     /// The model's name.
@@ -176,7 +169,12 @@ impl Network {
 
     /// Whether it says something that can be scored: an encoder gives hidden states, no logits.
     pub fn scores(&self) -> bool {
-        !matches!(self.body, Body::Bert(_))
+        self.speechless().is_none()
+    }
+
+    /// Why nothing that it says can be scored.
+    pub fn speechless(&self) -> Option<&'static str> {
+        self.body.speechless()
     }
 
     /// A layer runs as it is stored again.

@@ -30,6 +30,14 @@ impl<'a> Reader<'a> {
         found.copied().ok_or_else(|| format!("it has no tensor {name}"))
     }
 
+    /// Whether it is a classifier of texts or tokens: config.json says so, or the classifier's matrix is there.
+    pub fn classifies(&self) -> bool {
+        let classes = self.model.config.as_ref().and_then(|c| c.pointer("/architectures/0")).and_then(Value::as_str);
+        let named = classes
+            .is_some_and(|c| ["Classification", "RewardModel", "QuestionAnswering"].iter().any(|w| c.contains(w)));
+        named || self.has("score.weight")
+    }
+
     /// Whether a tensor is stored.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)

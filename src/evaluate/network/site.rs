@@ -62,6 +62,14 @@ impl Site {
         Ok(())
     }
 
+    /// What it multiplies with.
+    pub fn parts(&self) -> Vec<&Tensor> {
+        match &self.form {
+            Form::Dense(weight) => vec![weight],
+            Form::Factors { up, down, entries } => [up, down].into_iter().chain(entries).collect(),
+        }
+    }
+
     /// Runs as it is stored again.
     pub fn restore(&mut self) {
         self.form = Form::Dense(self.original.clone());

@@ -71,6 +71,60 @@ fn pairs(tokeniser: &Tokeniser, text: &str) -> Vec<(u32, u32)> {
 }
 
 #[test]
+fn the_token_that_begins_texts_is_the_tokenizers_own_unless_its_config_says_otherwise() {
+    assert_eq!(BERT.begin(Begin::Auto).unwrap(), Some(1));
+    assert_eq!(BERT.begin(Begin::Never).unwrap(), None);
+    assert_eq!(GPT2.begin(Begin::Auto).unwrap(), None);
+    assert!(GPT2.begin(Begin::Always).unwrap_err().to_string().contains("--begin always"));
+    let of = |config: &str| {
+        let files = [("tokenizer.json", &*bert()), ("tokenizer_config.json", config)];
+        let (_folder, model) = model(json!({"model_type": "llama", "bos_token_id": 3, "vocab_size": 10}), &files);
+        let tokeniser = Tokeniser::of(&model).unwrap();
+        [Begin::Auto, Begin::Always].map(|when| tokeniser.begin(when).unwrap())
+    };
+    assert_eq!(of(r#"{"add_bos_token": false}"#), [None, Some(3)]);
+    assert_eq!(of("{}"), [Some(1), Some(1)]);
+    // A template that ends texts as well is none that begins them alone.
+    let end = r#"{"SpecialToken":{"id":"[CLS]","type_id":0}}"#;
+    let text = r#"{"Sequence":{"id":"A","type_id":0}}"#;
+    let both = bert().replacen(text, &format!("{text},{end}"), 1);
+    assert_ne!(both, bert());
+    let (_folder, model) = model(json!({"model_type": "bert"}), &[("tokenizer.json", &both)]);
+    assert_eq!(Tokeniser::of(&model).unwrap().begin(Begin::Auto).unwrap(), None);
+}
+
+#[test]
+fn windows_begin_with_that_token_which_counts_in_their_length_and_is_not_predicted() {
+    let (_folder, model) = model(json!({"model_type": "llama", "vocab_size": 10}), &[("tokenizer.json", &bert())]);
+    let path = model.path.with_file_name("some.txt");
+    std::fs::write(&path, "in the beginning. in the beginning.").unwrap();
+    let data = super::super::Data::open(&path, &model).unwrap();
+    let all = 0..data.len();
+    let slice = data.slice(&model, all.clone(), Some(5)).unwrap();
+    assert_eq!(slice.begin, Some(1));
+    let windows = |slice: &super::super::Slice| -> Vec<Vec<u32>> {
+        let tokens = |u: &super::super::Unit| match u {
+            super::super::Unit::Window { tokens, .. } => tokens.clone(),
+            super::super::Unit::Images { .. } => Vec::new(),
+        };
+        slice.units.iter().map(tokens).collect()
+    };
+    assert_eq!(windows(&slice), [vec![1, 3, 4, 5, 6], vec![1, 7, 8, 3, 4], vec![1, 5, 6, 7, 8]]);
+    let bytes: usize = slice
+        .units
+        .iter()
+        .map(|u| match u {
+            super::super::Unit::Window { bytes, .. } => *bytes,
+            super::super::Unit::Images { .. } => 0,
+        })
+        .sum();
+    assert_eq!(bytes, data.len(), "every byte of the text is predicted");
+    let never = super::super::Data { begin: Begin::Never, ..data };
+    let slice = never.slice(&model, all, Some(5)).unwrap();
+    assert_eq!((slice.begin, windows(&slice)[0].clone()), (None, vec![3, 4, 5, 6, 7]));
+}
+
+#[test]
 fn bytes_are_tokens_where_the_config_says_so() {
     let (_folder, model) = model(json!({"tokenizer": "bytes", "vocab_size": 256}), &[]);
     let tokeniser = Tokeniser::of(&model).unwrap();

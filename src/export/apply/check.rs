@@ -192,7 +192,8 @@ impl Apply<'_> {
             None => again(layer, job, &self.weights.matrix(self.model, layer)?, keep_going)?,
         };
         let slack = rounding(layer, job) + 2e-3 * said;
-        if (said - error).abs() > slack {
+        // What is no number compares with nothing: it is wrong.
+        if !(said - error).is_finite() || (said - error).abs() > slack {
             wrong = Some(format!("relative error {error:.6}, not {said:.6}"));
         }
         let rank = job.factored.then(|| factored::rank(layer, job.treatment));

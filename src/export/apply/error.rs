@@ -68,6 +68,21 @@ pub enum ApplyError {
     /// The checkpoint could not be read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A layer that is to be treated holds NaN or infinity.
+    #[error(
+        "layer {layer}: tensor {tensor} is not finite: {what} at {at:?}; repair the checkpoint, or leave the layer out of the \
+         plan"
+    )]
+    NotFinite {
+        /// The layer.
+        layer: String,
+        /// Its tensor.
+        tensor: String,
+        /// NaN or an infinity.
+        what: &'static str,
+        /// The first such entry, as the tensor is stored.
+        at: Vec<usize>,
+    },
     /// A layer could not be treated or written.
     #[error("layer {layer}: {why}")]
     Layer {

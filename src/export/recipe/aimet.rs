@@ -26,7 +26,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
     let mut lost = Lost::default();
     let (mut weight, mut spatial, mut channels): (Vec<Pair>, Vec<Pair>, Vec<Pair>) = (vec![], vec![], vec![]);
     let mut ranks = Vec::new();
-    for (layer, treatment) in recipe.treated() {
+    for (layer, treatment) in recipe.modules(&mut lost) {
         if let Some(rank) = treatment.rank {
             if treatment.prune.is_some() {
                 lost.add(layer, "the sparse part beside the low rank is left out (json and csv carry both)");

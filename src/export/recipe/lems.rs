@@ -24,7 +24,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         )));
     }
     let (mut lines, mut lost) = (Vec::new(), Lost::default());
-    for (layer, treatment) in recipe.treated() {
+    for (layer, treatment) in recipe.modules(&mut lost) {
         let Some(rank) = treatment.rank else {
             if treatment.prune.is_some() {
                 lost.add(layer, "pruning is left out, the layer stays dense (llm-compressor carries pruning)");

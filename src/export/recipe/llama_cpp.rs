@@ -5,7 +5,7 @@
 //! blocks were left out and the rest numbered anew.
 
 use super::regex::escape;
-use super::whole::{Blocks, MEANING, blocks};
+use super::whole::{Blocks, MEANING, blocks, language, number};
 use super::{ExportError, Exported, Exporter, Lost, Recipe, origin};
 use crate::export::lint::Target;
 use crate::model::{DType, Layer, Role};
@@ -33,16 +33,29 @@ const TYPES: &[(u8, &str, &str)] = &[
 ];
 
 fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
-    let none = Blocks { dropped: Vec::new(), kept: (0..recipe.model.blocks()).collect() };
-    let found = blocks(recipe).filter(|b| !b.kept.is_empty()).unwrap_or(none);
-    let gone = |layer: &Layer| layer.block.is_some_and(|b| found.dropped.contains(&b));
+    // Other rows of blocks, such as a vision tower's, are numbered apart and lie in a file of their own.
+    let row = language(recipe).unwrap_or_default();
+    let mut found = blocks(recipe, row);
+    if found.kept.is_empty() {
+        found = Blocks { kept: std::mem::take(&mut found.dropped), dropped: Vec::new() };
+    }
+    let of = |layer: &Layer| number(layer, row);
     let (mut lost, mut rounded) = (Lost::default(), Vec::new());
-    for (layer, treatment) in recipe.treated().filter(|(l, _)| !gone(l)) {
+    let gone = |layer: &Layer| of(layer).is_some_and(|b| found.dropped.contains(&b));
+    let treated = recipe.modules(&mut lost);
+    for (layer, treatment) in treated.into_iter().filter(|(l, _)| !gone(l)) {
+        if layer.block.is_some() && of(layer).is_none() {
+            lost.add(
+                layer,
+                "left out: not one of the language model's blocks, which alone are in the file (json and csv carry it)",
+            );
+            continue;
+        }
         if treatment.rank.is_some() || treatment.prune.is_some() {
             lost.add(layer, "the rank or share is left out: GGUF knows whole blocks alone (json and csv carry it)");
         }
         let Some(how) = treatment.quantise else { continue };
-        match (gguf(recipe, layer, &found), kind(how)) {
+        match (gguf(recipe, layer, row, &found), kind(how)) {
             (Some(name), Some((_, file, tensor))) => rounded.push((layer, how, name, *file, *tensor)),
             _ => lost
                 .add(layer, "rounding is left out: no tensor of a GGUF file is known for it (json and csv carry it)"),
@@ -111,9 +124,17 @@ fn commonest(rounded: &[Rounded]) -> Option<&'static str> {
 }
 
 /// Name of a layer's tensor in a GGUF file, its block numbered as in the result.
-fn gguf(recipe: &Recipe, layer: &Layer, found: &Blocks) -> Option<String> {
-    let Some(block) = layer.block else { return (layer.role == Role::Head).then(|| "output.weight".to_owned()) };
-    let twins = recipe.model.layers.iter().filter(|l| l.block == layer.block && l.role == layer.role).count();
+fn gguf(recipe: &Recipe, layer: &Layer, row: &str, found: &Blocks) -> Option<String> {
+    if layer.block.is_none() {
+        return (layer.role == Role::Head).then(|| "output.weight".to_owned());
+    }
+    let block = number(layer, row)?;
+    let place = found.kept.iter().position(|b| *b == block)?;
+    if let Some(part) = state_space(recipe, layer) {
+        return part.map(|word| format!("blk.{place}.{word}.weight"));
+    }
+    let alike = |l: &&Layer| l.role == layer.role && number(l, row) == Some(block) && state_space(recipe, l).is_none();
+    let twins = recipe.model.layers.iter().filter(alike).count();
     let word = match layer.role {
         Role::Query => "attn_q",
         Role::Key => "attn_k",
@@ -130,8 +151,28 @@ fn gguf(recipe: &Recipe, layer: &Layer, found: &Blocks) -> Option<String> {
         _ => return None,
     };
     // Experts are stored as one tensor there.
-    let number = found.kept.iter().position(|b| *b == block)?;
-    (twins == 1).then(|| format!("blk.{number}.{word}.weight"))
+    (twins == 1).then(|| format!("blk.{place}.{word}.weight"))
+}
+
+/// Names of a state-space mixer's parts: `Some(None)` for a part that stays as it is there, `None` for what is of no mixer.
+/// A mixer is a module that holds `A_log`.
+fn state_space(recipe: &Recipe, layer: &Layer) -> Option<Option<&'static str>> {
+    let (module, part) = layer.name.rsplit_once('.')?;
+    let decay = format!("{module}.A_log");
+    let named = module.rsplit('.').next().is_some_and(|last| matches!(last, "mamba" | "ssm"));
+    if !named
+        && !recipe.model.tensors.iter().any(|t| t.name == decay)
+        && !recipe.model.layers.iter().any(|l| l.name == decay)
+    {
+        return None;
+    }
+    Some(match part {
+        "in_proj" => Some("ssm_in"),
+        "x_proj" => Some("ssm_x"),
+        "dt_proj" => Some("ssm_dt"),
+        "out_proj" => Some("ssm_out"),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -173,6 +214,43 @@ mod tests {
             [("blk.1.attn_q.weight", "q4_0"), ("blk.1.ffn_down.weight", "q4_0"), ("blk.2.ffn_down.weight", "q8_0")];
         assert_eq!(read, want.map(|(n, k)| (n.to_owned(), k)));
         assert!(text.trim_end().ends_with("\"$1\" \"$2\" Q4_0"), "{text}");
+    }
+
+    #[test]
+    fn blocks_of_other_towers_are_left_out_and_the_language_models_keep_their_numbers() {
+        for (tower, own) in [
+            ("vision_tower.encoder.layers", "model.layers"),
+            ("model.audio_tower.layers", "language_model.model.layers"),
+        ] {
+            let name = |row: &str, n: usize| format!("{row}.{n}.self_attn.q_proj");
+            let mut layers: Vec<_> = (0..3).map(|n| layer(&name(tower, n), &[8, 8])).collect();
+            layers.extend((0..2).map(|n| layer(&name(own, n), &[8, 8])));
+            // However blocks are numbered over the checkpoint.
+            layers.iter_mut().enumerate().for_each(|(i, l)| l.block = Some(i));
+            let at = recipe_of(layers, |i| if i == 1 || i == 4 { int(4) } else { Treatment::default() });
+            let out = write(&at.recipe()).unwrap();
+            let text = String::from_utf8(out.bytes).unwrap();
+            assert!(text.contains("blk\\.1\\.attn_q") && !text.contains("blk\\.4"), "{text}");
+            assert_eq!(text.matches("attn_q").count(), 1, "{text}");
+            assert!(out.notes.iter().any(|n| n.contains(&name(tower, 1)) && n.contains("left out")), "{:?}", out.notes);
+        }
+    }
+
+    #[test]
+    fn parts_of_a_state_space_mixer_have_their_own_names() {
+        let parts = ["in_proj", "x_proj", "dt_proj", "out_proj", "conv1d", "A_log"];
+        let mut layers: Vec<_> =
+            parts.iter().map(|p| layer(&format!("backbone.layers.0.mixer.{p}"), &[8, 8])).collect();
+        layers[0].role = Role::QueryKeyValue;
+        layers[3].role = Role::Output;
+        let at = recipe_of(layers, |_| int(4));
+        let out = write(&at.recipe()).unwrap();
+        let text = String::from_utf8(out.bytes).unwrap();
+        for word in ["ssm_in", "ssm_x", "ssm_dt", "ssm_out"] {
+            assert_eq!(text.matches(word).count(), 1, "{word}: {text}");
+        }
+        assert!(!text.contains("attn_") && !text.contains("conv1d"), "{text}");
+        assert!(out.notes.iter().any(|n| n.contains("conv1d")), "{:?}", out.notes);
     }
 
     #[test]

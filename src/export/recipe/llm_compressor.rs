@@ -56,7 +56,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
 /// What it can say of the plan; the rest is lost.
 fn cuts<'a>(recipe: &Recipe<'a>, lost: &mut Lost) -> Vec<Cut<'a>> {
     let mut cuts = Vec::new();
-    for (layer, treatment) in recipe.treated() {
+    for (layer, treatment) in recipe.modules(lost) {
         match (treatment.prune, treatment.rank) {
             (None, None) => {}
             (None, Some(_)) => {

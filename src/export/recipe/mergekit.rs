@@ -1,6 +1,6 @@
 //! Blocks that stay, as a passthrough merge for mergekit. It knows whole blocks alone.
 
-use super::whole::{MEANING, blocks};
+use super::whole::{MEANING, blocks, number, single};
 use super::{ExportError, Exported, Exporter, Lost, Recipe, origin, quoted};
 use crate::export::lint::Target;
 use crate::model::DType;
@@ -24,9 +24,10 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
                  shares of layers"
                 .to_owned(),
     };
-    let Some(found) = blocks(recipe) else {
+    let Some(row) = single(recipe) else {
         return Err(none("knows blocks alone, and this model has no single row of them".to_owned()));
     };
+    let found = blocks(recipe, row);
     if found.dropped.is_empty() {
         return Err(none("knows whole blocks alone, and this plan takes none away whole".to_owned()));
     }
@@ -34,7 +35,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         return Err(none("would have nothing left: the plan takes every block away".to_owned()));
     }
     let mut lost = Lost::default();
-    for (layer, treatment) in recipe.treated().filter(|(l, _)| l.block.is_none_or(|b| found.kept.contains(&b))) {
+    for (layer, treatment) in recipe.treated().filter(|(l, _)| number(l, row).is_none_or(|b| found.kept.contains(&b))) {
         if treatment.rank.is_some() || treatment.prune.is_some() {
             lost.add(layer, "stays as it is: mergekit knows whole blocks alone (json and csv carry the rest)");
         }

@@ -124,6 +124,19 @@ impl<'a> Recipe<'a> {
         let free = model.layers.iter().filter(|l| l.eligible() && l.tied_to.is_none());
         free.map(|l| (l, plan.treatment(l.id)))
     }
+    /// Layers that the plan does something to and that are the weights of modules, for formats that name modules; the
+    /// others are left out.
+    fn modules(&self, lost: &mut Lost) -> Vec<(&'a Layer, Treatment)> {
+        let (of_modules, bare): (Vec<_>, Vec<_>) = self.treated().partition(|(l, _)| self.is_module(l));
+        bare.iter().for_each(|(l, _)| lost.add(l, BARE));
+        of_modules
+    }
+    /// Whether a layer is the `weight` of a module. A parameter that a module holds under another name, such as
+    /// `attn.in_proj_weight` or `text_projection`, is named by no list of modules.
+    fn is_module(&self, layer: &Layer) -> bool {
+        let tensor = self.model.tensors.get(layer.tensor);
+        tensor.is_none_or(|t| t.name == "weight" || t.name.ends_with(".weight"))
+    }
     /// Layers that the plan does something to.
     fn treated(&self) -> impl Iterator<Item = (&'a Layer, Treatment)> {
         self.layers().filter(|(_, t)| !t.is_dense())
@@ -132,6 +145,10 @@ impl<'a> Recipe<'a> {
         self.plan.entry(layer.id).pinned
     }
 }
+
+/// Said of layers that no module's name means.
+const BARE: &str = "left out: a parameter of its own, not the weight of a module, which is what this format names (json and \
+                    csv carry it)";
 
 /// Whether it is a `torch.nn.Linear`.
 fn is_linear(layer: &Layer) -> bool {

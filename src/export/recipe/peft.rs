@@ -26,7 +26,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
     let mut lost = Lost::default();
     let mut ranks: Vec<(&str, usize)> = Vec::new();
     let mut transposed = (0, 0);
-    for (layer, treatment) in recipe.treated() {
+    for (layer, treatment) in recipe.modules(&mut lost) {
         if treatment.prune.is_some() {
             lost.add(layer, "pruning is left out (llm-compressor carries it)");
         }

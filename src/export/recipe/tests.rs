@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::{DType, LayerId, Role};
-use crate::plan::Entry;
+use crate::model::{DType, LayerId, Role, Tensor};
+use crate::plan::{Entry, Pattern, Prune};
 
 /// A recipe with all that it borrows.
 pub struct At {
@@ -54,6 +54,42 @@ fn floats_keep_their_point_and_names_their_quotes() {
     assert_eq!((float(1.0), float(0.5), float(0.0)), ("1.0".to_owned(), "0.5".to_owned(), "0.0".to_owned()));
     assert_eq!(share(0.1 + 0.2), 0.3);
     assert_eq!(quoted("it's"), "'it''s'");
+    // Read back by PyYAML 6.0 as the texts themselves.
+    assert_eq!(quoted("a\nb\u{1b}[0m\"\\"), r#""a\x0ab\x1b[0m\"\\""#);
+    assert_eq!(quoted("\u{85}\u{202e}é"), r#""\x85\u202eé""#);
+}
+
+#[test]
+fn parameters_that_are_no_modules_weight_are_left_out_by_name() {
+    let names = ["attn.in_proj_weight", "rnn.weight_ih_l0", "text_projection", "fc.weight"];
+    let layers: Vec<Layer> = names.iter().map(|n| layer(n.trim_end_matches(".weight"), &[8, 8])).collect();
+    for (format, treatment) in [
+        ("llm-compressor", Treatment::prune(Prune::unstructured(0.5))),
+        ("torch-pruning", Treatment::prune(Prune::of(0.5, Pattern::Rows))),
+        ("peft", Treatment::rank(2)),
+        ("lems", Treatment::rank(2)),
+        ("aimet", Treatment::rank(2)),
+    ] {
+        let mut at = recipe_of(layers.clone(), |_| treatment);
+        for (i, name) in names.iter().enumerate() {
+            let shape = vec![8, 8];
+            at.model.tensors.push(Tensor {
+                name: (*name).to_owned(),
+                dtype: DType::F32,
+                shape,
+                file: 0,
+                range: 0..256,
+            });
+            at.model.layers[i].tensor = i;
+        }
+        let out = exporter(format).unwrap().write(&at.recipe()).unwrap();
+        let text = String::from_utf8(out.bytes).unwrap();
+        assert!(text.contains("fc"), "{format}: {text}");
+        for name in ["in_proj_weight", "weight_ih_l0", "text_projection"] {
+            assert!(!text.contains(name), "{format}: {text}");
+            assert!(out.notes.iter().any(|n| n.contains(name) && n.contains("left out")), "{format}: {:?}", out.notes);
+        }
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub static FORMAT: Exporter = Exporter {
 fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
     let mut lost = Lost::default();
     let mut ratios: Vec<(&Layer, f64)> = Vec::new();
-    for (layer, treatment) in recipe.treated() {
+    for (layer, treatment) in recipe.modules(&mut lost) {
         if treatment.rank.is_some() {
             lost.add(layer, "the rank is left out: channels alone are removed (lems and peft carry ranks)");
             continue;
@@ -56,7 +56,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         if targets.is_empty() {
             lost.add(layer, "columns are left out: they are the channels of the layer before, which is not known here");
         }
-        for target in targets {
+        for target in targets.into_iter().filter(|l| recipe.is_module(l)) {
             let ratio = ratio(target.rows(), prune.remove);
             match ratios.iter().find(|r| r.0.id == target.id) {
                 Some((_, other)) if (other - ratio).abs() > 1e-9 => lost.add(
@@ -76,7 +76,8 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
         });
     }
     ratios.sort_by_key(|r| r.0.id);
-    let heads = recipe.model.layers.iter().filter(|l| l.role == Role::Head || recipe.pinned(l));
+    let heads =
+        recipe.model.layers.iter().filter(|l| (l.role == Role::Head || recipe.pinned(l)) && recipe.is_module(l));
     let last = Sequential::from_config(recipe.model.config.as_ref().unwrap_or(&Value::Null), &|_| None).ok().flatten();
     let last = last.and_then(|s| s.last_linear());
     let mut ignored: Vec<&str> = heads.map(|l| l.name.as_str()).collect();

@@ -1,7 +1,7 @@
 //! Blocks that a plan takes away whole, for the formats that know nothing smaller.
 
 use super::Recipe;
-use crate::model::naming;
+use crate::model::{Layer, naming};
 use std::collections::BTreeSet;
 
 /// Blocks of the model by number.
@@ -13,25 +13,64 @@ pub struct Blocks {
     pub kept: Vec<usize>,
 }
 
-/// Blocks of which every layer that may be treated is removed whole; `None` where the model has no single row of blocks.
-pub fn blocks(recipe: &Recipe) -> Option<Blocks> {
-    let families: BTreeSet<&str> = recipe
-        .model
-        .layers
-        .iter()
-        .filter_map(|l| naming::block_of(&l.name).map(|(key, _)| naming::family(key)))
-        .collect();
-    if families.len() != 1 {
-        return None;
+/// Segments of names that say that a row of blocks is no language model's decoder.
+const TOWERS: &[&str] = &[
+    "vision",
+    "visual",
+    "audio",
+    "speech",
+    "image",
+    "img",
+    "encoder",
+    "tower",
+    "perceiver",
+    "resampler",
+    "medusa",
+    "eagle",
+    "mtp",
+    "connector",
+    "projector",
+];
+
+/// The rows of blocks in the model, each by what its blocks' names have in common.
+fn rows<'a>(recipe: &Recipe<'a>) -> BTreeSet<&'a str> {
+    let keys = recipe.model.layers.iter().filter_map(|l| naming::block_of(&l.name));
+    keys.map(|(key, _)| naming::family(key)).collect()
+}
+
+/// The only row of blocks; `None` where there is none or there are several.
+pub fn single<'a>(recipe: &Recipe<'a>) -> Option<&'a str> {
+    let rows = rows(recipe);
+    rows.first().copied().filter(|_| rows.len() == 1)
+}
+
+/// The row of the language model's blocks: the only one, or the only one whose name is not that of a tower or of heads
+/// beside it.
+pub fn language<'a>(recipe: &Recipe<'a>) -> Option<&'a str> {
+    let all = rows(recipe);
+    if all.len() == 1 {
+        return all.first().copied();
     }
-    let (mut dropped, mut kept) = (Vec::new(), Vec::new());
-    for block in 0..recipe.model.blocks() {
-        let mut of = recipe.layers().filter(|(l, _)| l.block == Some(block)).peekable();
-        let some = of.peek().is_some();
-        let gone = of.all(|(_, t)| t.rank.is_none() && t.prune.is_some_and(|p| p.remove >= 1.0));
-        if some && gone { dropped.push(block) } else { kept.push(block) }
-    }
-    Some(Blocks { dropped, kept })
+    let beside = |row: &str| row.split(['.', '_']).any(|part| TOWERS.iter().any(|t| part == *t));
+    let mut left = all.into_iter().filter(|row| !beside(row));
+    left.next().filter(|_| left.next().is_none())
+}
+
+/// A layer's block in a row, by the number in its name.
+pub fn number(layer: &Layer, row: &str) -> Option<usize> {
+    let (key, _) = naming::block_of(&layer.name)?;
+    naming::block_number(key).filter(|_| naming::family(key) == row)
+}
+
+/// Blocks of a row of which every layer that may be treated is removed whole.
+pub fn blocks(recipe: &Recipe, row: &str) -> Blocks {
+    let all: BTreeSet<usize> = recipe.model.layers.iter().filter_map(|l| number(l, row)).collect();
+    let gone = |block: &usize| {
+        let mut of = recipe.layers().filter(|(l, _)| number(l, row) == Some(*block)).peekable();
+        of.peek().is_some() && of.all(|(_, t)| t.rank.is_none() && t.prune.is_some_and(|p| p.remove >= 1.0))
+    };
+    let (dropped, kept) = all.into_iter().partition(gone);
+    Blocks { dropped, kept }
 }
 
 impl Blocks {

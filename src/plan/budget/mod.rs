@@ -17,7 +17,7 @@ mod uniform;
 mod waterfill;
 
 use super::allocate::{Infeasible, Menu, lagrangian};
-use super::{Plan, Totals, Treatment};
+use super::{Outcome, Plan, Totals, Treatment};
 use crate::model::cost::Cost;
 use crate::model::{Layer, LayerId, Model};
 use crate::probe::ProbeId;
@@ -72,6 +72,19 @@ impl Unit {
             Self::Stored => (totals.bytes.1 + totals.index) as f64,
             Self::Macs => totals.macs.1 as f64,
         }
+    }
+    /// The share of the compressible layers that stays where `keep` of the whole does: all else stays as it is. Negative
+    /// where not even that fits; `None` where nothing is compressible.
+    pub fn of_compressible(self, model: &Model, outcome: &Outcome, keep: f64) -> Option<f64> {
+        let free = |l: &Layer| l.eligible() && l.tied_to.is_none();
+        let layers = model.layers.iter().zip(&outcome.layers).filter(|(l, _)| free(l));
+        let compressible: f64 = layers.map(|(_, o)| self.of(o.before)).sum();
+        let whole = match self {
+            Self::Params => outcome.totals.params.0,
+            Self::Bytes | Self::Stored => outcome.totals.bytes.0,
+            Self::Macs => outcome.totals.macs.0,
+        } as f64;
+        (compressible > 0.0).then(|| 1.0 - (1.0 - keep) * whole / compressible)
     }
     /// How much of it a layer takes; multiply-accumulates that are not known count as none.
     pub fn of(self, cost: Cost) -> f64 {
@@ -134,6 +147,9 @@ pub struct Ask {
     /// By what entries are chosen.
     #[serde(default)]
     pub criterion: Criterion,
+    /// Whether magnitudes decide in layers in which the criterion does not apply; else those stay as they are.
+    #[serde(default)]
+    pub or_magnitude: bool,
     /// As what two factors multiply out, of the forms that go by activations; any other counts as the matrix.
     #[serde(default)]
     pub form: Factors,
@@ -153,6 +169,7 @@ impl Ask {
             ceiling: 1.0,
             groups: Groups::default(),
             criterion: Criterion::Magnitude,
+            or_magnitude: false,
             form: Factors::Matrix,
             weighted: false,
         }
@@ -163,7 +180,10 @@ impl Ask {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BudgetError {
     /// Even the smallest choices take more.
-    #[error("keeping {keep:.1}% of the {of} is out of reach: {binding}; the least that can be kept is {least:.1}%")]
+    #[error(
+        "keeping {keep:.1}% of the {of} is out of reach: {binding}; the least that can be kept is {least:.1}% ({within:.1}% of \
+             what can be compressed)"
+    )]
     OutOfReach {
         /// What was asked for, in percent.
         keep: f64,
@@ -173,6 +193,8 @@ pub enum BudgetError {
         binding: String,
         /// The least that can be kept, in percent.
         least: f64,
+        /// The same of what can be compressed.
+        within: f64,
     },
     /// A fault of the program.
     #[error("the allocator failed; slimscope.log says where")]
@@ -262,6 +284,11 @@ impl Allocator {
         };
         let binding = scene.binding(&found);
         Ok(Spreading { treatments: scene.free.iter().map(|(l, _)| l.id).zip(found).collect(), binding })
+    }
+
+    /// Whether it goes by the layers' errors, and not by shares alone.
+    pub fn compares_errors(&self) -> bool {
+        matches!(self.spread, Spread::Hulls(_))
     }
 
     /// Whether it can do what is asked.

@@ -126,8 +126,10 @@ impl<'a> Scene<'a> {
             }
             _ => 1.0 - self.clamped(share),
         };
-        let criterion = self.ask.criterion;
-        let applies = criterion.applies(self.free[i].0, pattern).is_ok();
+        let named = self.ask.criterion;
+        let fits = named.applies(self.free[i].0, pattern).is_ok();
+        let criterion = if fits || !self.ask.or_magnitude { named } else { Criterion::Magnitude };
+        let applies = fits || self.ask.or_magnitude;
         let prune = (remove > 0.0 && applies).then_some(Prune { remove, pattern, criterion });
         Treatment { prune, quantise: self.now[i].quantise, ..Treatment::default() }
     }
@@ -224,6 +226,7 @@ impl<'a> Scene<'a> {
             of: self.ask.of.word(),
             binding: binding.join("; "),
             least: 100.0 * (self.fixed + smallest) / self.whole.max(1.0),
+            within: 100.0 * smallest / (self.whole - self.fixed).max(1.0),
         }
     }
 
@@ -232,7 +235,8 @@ impl<'a> Scene<'a> {
         let (Means::Prune(pattern) | Means::Either(pattern, _)) = self.ask.means else { return None };
         let criterion = self.ask.criterion;
         let count = self.free.iter().filter(|(l, _)| criterion.applies(l, pattern).is_err()).count();
-        (count > 0).then(|| format!("{} does not apply: {}", criterion.name(), layers(count)))
+        let by = if self.ask.or_magnitude { ", by magnitude" } else { "" };
+        (count > 0).then(|| format!("{} does not apply{by}: {}", criterion.name(), layers(count)))
     }
 
     /// Which constraints hold the treatments back.

@@ -82,9 +82,24 @@ fn project_matrix(layer: &Layer, facts: &LayerFacts, treatment: Treatment, exact
     }
     out.weighed = weighed(layer, facts, treatment);
     if let Some(how) = treatment.quantise {
+        let before = out.error_energy;
         rounding::project(&mut out, layer, facts, treatment, how);
+        out.weighed = out.weighed.and_then(|w| quantised(layer, facts, w, before?.value, out.error_energy?.value));
     }
     out
+}
+
+/// Adds to an output error what quantising costs. Rounding errors of different entries have nothing to do with each other,
+/// so that a column of them holds E\[x_j²\] of its energy in the outputs and pairs hold nothing; the energy is taken to lie
+/// evenly over the columns.
+fn quantised(layer: &Layer, facts: &LayerFacts, before: Weighed, energy: f64, after: f64) -> Option<Weighed> {
+    let inputs = layer.inputs.as_ref()?;
+    let full = facts.weighted().spectrum.as_ref()?.energy();
+    let diagonal = inputs.diagonal();
+    let mean = diagonal.iter().map(|g| f64::from(*g)).sum::<f64>() / diagonal.len().max(1) as f64;
+    let lost = before.output_error.value.powi(2) * full + (after - energy).max(0.0) * mean;
+    let error = if full > 0.0 { (lost / full).sqrt() } else { 0.0 };
+    Some(Weighed { output_error: Known::estimate(error), excess: None })
 }
 
 /// What is known of the outputs before a run: of a rank what its form of factors leaves, of what magnitudes or Wanda's scores
@@ -93,8 +108,9 @@ fn weighed(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Option<We
     let (inputs, weighted) = (layer.inputs.as_ref()?, facts.weighted());
     let relative = |lost: f64, of: f64| if of > 0.0 { (lost.max(0.0) / of).sqrt() } else { 0.0 };
     let full = weighted.spectrum.as_ref().map(|s| s.energy());
-    let output_error = match (treatment.rank, treatment.prune, treatment.quantise) {
-        (Some(rank), None, None) => {
+    let output_error = match (treatment.rank, treatment.prune) {
+        (None, None) => Known::exact(0.0),
+        (Some(rank), None) => {
             let spectrum = weighted.spectrum.as_ref()?;
             let lost = match treatment.form {
                 Factors::Whitened => spectrum.tail_energy(rank),
@@ -103,7 +119,7 @@ fn weighed(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Option<We
             let error = relative(lost, spectrum.energy());
             if inputs.has_gram() { Known::exact(error) } else { Known::estimate(error) }
         }
-        (None, Some(how), None) => {
+        (None, Some(how)) => {
             let magnitude = weighted.magnitude.as_ref()?;
             let lost = match (how.criterion, how.pattern) {
                 (Criterion::Magnitude, _) => weighted.losses.as_ref()?.of_smallest(layer, how)?,
@@ -120,7 +136,7 @@ fn weighed(layer: &Layer, facts: &LayerFacts, treatment: Treatment) -> Option<We
                 _ => Known::estimate(relative(coherent(lost, magnitude.sum_squares, full?), full?)),
             }
         }
-        _ => return None,
+        (Some(_), Some(_)) => return None,
     };
     Some(Weighed { output_error, excess: None })
 }

@@ -48,6 +48,40 @@ fn inputs(seen: &[f32], features: usize, whole: bool) -> Inputs {
     out
 }
 
+#[test]
+fn what_quantising_is_projected_to_do_to_outputs_is_near_what_a_run_finds() {
+    let (rows, cols, tokens) = (96, 40, 200);
+    let mut state = 3u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    let matrix = Matrix::new(rows, cols, (0..rows * cols).map(|_| next()).collect()).unwrap();
+    // Inputs with a mean that they share, and one that is large.
+    let seen: Vec<f32> = (0..tokens * cols).map(|k| next() + 0.5 + if k % cols == 7 { 4.0 } else { 0.0 }).collect();
+    let mut layer = Layer::alone(Kind::Linear, &[rows, cols]);
+    layer.inputs = Some(Arc::new(inputs(&seen, cols, true)));
+    let stored: Stored = matrix.clone().into();
+    let mut found = WeightedProbe.measure(&layer, &stored, &GO).unwrap();
+    let needed = [ProbeId::Magnitude, ProbeId::Rounding, ProbeId::Spectrum];
+    for probe in crate::probe::PROBES.iter().filter(|p| needed.contains(&p.id())) {
+        found.extend(probe.measure(&layer, &stored, &GO).unwrap());
+    }
+    let found = LayerFacts::of(found);
+    let how = Prune { criterion: Criterion::Wanda, ..Prune::of(0.4, Pattern::Unstructured) };
+    for base in [Treatment::default(), Treatment::rank(12), Treatment::prune(how)] {
+        for bits in 2..=8 {
+            let quantise = Some(crate::treat::Quantise { bits, per: crate::treat::Granularity::Row });
+            let treatment = Treatment { quantise, ..base };
+            let said = project_layer(&layer, &found, treatment, None).weighed.unwrap().output_error;
+            let ran = refine::run(&layer, &matrix, treatment, &|| true).unwrap().weighed.unwrap().output_error;
+            assert_eq!(said.bound, crate::known::Bound::Estimate);
+            let ratio = said.value / ran.value;
+            assert!((0.6..1.6).contains(&ratio), "{base:?} {bits} bits: {} {}", said.value, ran.value);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

@@ -32,7 +32,7 @@ pub static WAY: Way = Way {
 /// Columns whose entries are chosen together.
 const BLOCK: usize = 128;
 /// What is added to the diagonal of the Gram matrix, as a share of its mean.
-const DAMPING: f64 = 0.01;
+pub(super) const DAMPING: f64 = 0.01;
 /// Rows brought up to date between two questions whether to go on.
 const TOGETHER: usize = 256;
 

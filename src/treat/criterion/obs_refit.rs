@@ -33,8 +33,20 @@ fn rewrite(layer: &Layer, matrix: &mut Matrix, how: Prune, keep_going: KeepGoing
     let before = matrix.clone();
     obs::rewrite(layer, matrix, how, keep_going)?;
     let gram = layer.inputs.as_ref().map(|i| wide_gram(i)).transpose()?.flatten();
-    let gram = gram.ok_or_else(|| ProbeError::Inputs(NO_GRAM.to_owned()))?;
+    let mut gram = gram.ok_or_else(|| ProbeError::Inputs(NO_GRAM.to_owned()))?;
+    damp(&mut gram, layer.inputs.as_ref().map_or(0, |i| i.tokens));
     refit(&before, matrix, &gram, keep_going)
+}
+
+/// Damps the Gram matrix: what few tokens say of single directions is noise, which least squares would follow to any size. With
+/// as many tokens as inputs or fewer the share of the mean that `obs` takes; with more tokens so much less, as the noise is.
+fn damp(gram: &mut Mat<f64>, tokens: u64) {
+    let n = gram.nrows();
+    let mean = (0..n).map(|j| gram[(j, j)]).sum::<f64>() / n.max(1) as f64;
+    let share = (n as f64 / tokens.max(1) as f64).min(1.0);
+    for j in 0..n {
+        gram[(j, j)] += obs::DAMPING * share * mean;
+    }
 }
 
 /// Moves the entries of `fitted` that are not zero to where each row of `target` loses least, by conjugate gradients on these

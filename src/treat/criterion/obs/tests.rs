@@ -23,6 +23,40 @@ fn close(found: &[f32], want: [f64; 3]) {
 }
 
 #[test]
+fn a_refit_on_fewer_tokens_than_inputs_stays_near_the_weights() {
+    // Inputs nearly along a few directions: undamped, entries grow by hundreds.
+    let (n, m, tokens) = (48, 6, 20);
+    let mut state = 7u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
+    };
+    let common: Vec<f32> = (0..n).map(|_| next()).collect();
+    let inputs: Vec<Vec<f32>> = (0..tokens).map(|_| common.iter().map(|c| c + 0.01 * next()).collect()).collect();
+    let entry = |i: usize, j: usize| inputs.iter().map(|x| x[i] * x[j]).sum::<f32>() / tokens as f32;
+    let gram = Matrix { rows: n, cols: n, data: (0..n * n).map(|k| entry(k / n, k % n)).collect() };
+    let weights = Matrix { rows: m, cols: n, data: (0..m * n).map(|_| 0.4 * next()).collect() };
+    let mut layer = Layer::alone(Kind::Linear, &[m, n]);
+    layer.inputs = Some(Arc::new(Inputs::of_gram(tokens, &gram)));
+    let how = Prune { criterion: Criterion::ObsRefit, ..Prune::of(0.5, Pattern::PerRow) };
+    let mut out = weights.clone();
+    crate::treat::prune::remove(&mut out, &layer, how, &|| true).unwrap();
+    let largest = |m: &Matrix| m.data.iter().fold(0f32, |a, w| a.max(w.abs()));
+    assert_eq!(out.data.iter().filter(|w| **w == 0.0).count(), m * n / 2);
+    assert!(largest(&out) < 2.0 * largest(&weights), "{} from {}", largest(&out), largest(&weights));
+    // And still better than leaving the entries as they were.
+    let mut masked = weights.clone();
+    masked.data.iter_mut().zip(&out.data).for_each(|(w, o)| *w = if *o == 0.0 { 0.0 } else { *w });
+    let lost = |of: &Matrix| -> f32 {
+        let one = |x: &Vec<f32>, r: usize| -> f32 {
+            (0..n).map(|j| (weights.data[r * n + j] - of.data[r * n + j]) * x[j]).sum::<f32>().powi(2)
+        };
+        inputs.iter().map(|x| (0..m).map(|r| one(x, r)).sum::<f32>()).sum()
+    };
+    assert!(lost(&out) < lost(&masked), "{} {}", lost(&out), lost(&masked));
+}
+
+#[test]
 fn the_worked_example_of_sparsegpt_and_its_refit() {
     let (w, lost) = swept(Which::Columns(&[0]));
     close(&w, [0.0, -1.285_714_285_7, 0.428_571_428_6]);
