@@ -128,7 +128,7 @@ fn in_folder(folder: &Path, hub: Option<String>) -> Result<Found, OpenError> {
     }
     let mut parts = folders_with_tensors(&all);
     // Parts such as a pooling layer's matrix may be stored in the older form.
-    parts.extend(folders(&all, |folder| exists(&folder.join("pytorch_model.bin")) && tensors(folder).is_empty()));
+    parts.extend(folders(&all, |folder| exists(&folder.join("pytorch_model.bin")) && self::tensors(folder).is_empty()));
     if !parts.is_empty() {
         found.notes.push(format!("folders that hold tensors of their own are left out: {}", listed(&parts)));
     }
