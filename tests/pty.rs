@@ -499,7 +499,8 @@ fn child_that_loses_its_file() {
     let mut session = slimscope::terminal::session::Session::open().unwrap();
     let mapped = slimscope::source::mapped::Mapped::open(Path::new(&path)).unwrap();
     let bytes = mapped.bytes().unwrap();
-    session.draw((60, 20), |buf| drop(buf.set_string(0, 0, "drawn", ratatui::style::Style::default()))).unwrap();
+    let paint = |buf: &mut ratatui::buffer::Buffer| buf.set_string(0, 0, "drawn", ratatui::style::Style::default());
+    session.draw((60, 20), paint).unwrap();
     session.mouse(true).unwrap();
     std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
     // Two threads meet it at once; neither gets a number.

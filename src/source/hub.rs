@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What ends so is the name of a file.
+const FILES: [&str; 8] = [".safetensors", ".gguf", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".json"];
+
 /// A model's name, with the revision where one was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
@@ -16,8 +19,8 @@ impl Name {
     pub fn parse(path: &Path) -> Option<Self> {
         let text = path.to_str()?;
         let schemes = ["hf://models/", "hf://", "https://huggingface.co/", "http://huggingface.co/", "https://hf.co/"];
-        let schemes = schemes.into_iter().chain(["huggingface.co/", "hf.co/"]);
-        let text = schemes.filter_map(|s| text.strip_prefix(s)).next().unwrap_or(text);
+        let mut schemes = schemes.into_iter().chain(["huggingface.co/", "hf.co/"]);
+        let text = schemes.find_map(|s| text.strip_prefix(s)).unwrap_or(text);
         let text = text.split(['?', '#']).next().unwrap_or(text).trim_end_matches('/');
         let mut parts = text.split('/');
         let first = parts.next()?;
@@ -38,7 +41,7 @@ impl Name {
         }
         let fine = |s: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            !s.is_empty() && !s.starts_with('.') && !s.ends_with(".safetensors") && s.chars().all(plain)
+            !s.is_empty() && !s.starts_with('.') && !FILES.iter().any(|end| s.ends_with(end)) && s.chars().all(plain)
         };
         let safe = |r: &String| !r.is_empty() && r.split('/').all(|p| !p.is_empty() && p != ".." && p != ".");
         (repository.split('/').all(fine) && revision.as_ref().is_none_or(safe)).then_some(Self { repository, revision })
@@ -112,7 +115,18 @@ mod tests {
         ] {
             assert_eq!(read(text), Some((repository.to_owned(), revision.map(str::to_owned))), "{text}");
         }
-        for text in ["", "/", "a/b/c", "../x", "./x", "org/..", "org/name@../..", "x/model.safetensors", "/abs/path"] {
+        for text in [
+            "",
+            "/",
+            "a/b/c",
+            "../x",
+            "./x",
+            "org/..",
+            "org/name@../..",
+            "x/model.safetensors",
+            "model.gguf",
+            "/abs/path",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -36,8 +36,8 @@ enum Pages {
 #[derive(Debug)]
 struct Stamp {
     path: PathBuf,
-    /// Device and number of the file.
-    number: Option<(u64, u64)>,
+    /// Device and number of the file, zeros where the system has none.
+    number: (u64, u64),
     length: u64,
     modified: Option<SystemTime>,
 }
@@ -55,13 +55,13 @@ impl Mapped {
             None => Pages::Read(read(file, meta.len())?),
         };
         #[cfg(unix)]
-        let _registered = match &pages {
+        let registered = match &pages {
             Pages::Map(map) => Some(fault::Registered::new(map, path)),
             _ => None,
         };
         Ok(Self {
             #[cfg(unix)]
-            _registered,
+            _registered: registered,
             pages,
             stamp: Some(stamp),
         })
@@ -91,10 +91,9 @@ impl Mapped {
     /// # Errors
     /// `UnexpectedEof` where it is shorter, `InvalidData` where it was written again.
     pub fn bytes(&self) -> io::Result<&[u8]> {
-        match (&self.stamp, &self.pages) {
-            (Some(stamp), Pages::Map(_)) => stamp.check()?,
-            // What was read does not change.
-            _ => {}
+        // What was read does not change.
+        if let (Some(stamp), Pages::Map(_)) = (&self.stamp, &self.pages) {
+            stamp.check()?;
         }
         Ok(self.all())
     }
@@ -174,16 +173,16 @@ impl Stamp {
     }
 }
 
-fn number(meta: &Metadata) -> Option<(u64, u64)> {
+fn number(meta: &Metadata) -> (u64, u64) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        Some((meta.dev(), meta.ino()))
+        (meta.dev(), meta.ino())
     }
     #[cfg(not(unix))]
     {
         let _ = meta;
-        None
+        (0, 0)
     }
 }
 
@@ -285,7 +284,7 @@ mod fault {
             let from = bytes.as_ptr() as usize;
             let place: &'static mut Place = Box::leak(Box::new(Place {
                 from: AtomicUsize::new(from),
-                to: AtomicUsize::new(from + bytes.len().next_multiple_of(65536)),
+                to: AtomicUsize::new(from + bytes.len()),
                 words,
                 next: AtomicPtr::new(null_mut()),
             }));

@@ -111,7 +111,7 @@ impl Exporter {
             && text.lines().any(|l| l.contains(is_hidden))
         {
             // Strings of JSON, Python and shell scripts; YAML quotes by itself.
-            exported.bytes = text.lines().map(|l| format!("{}\n", shown(l))).collect::<String>().into_bytes();
+            exported.bytes = text.lines().flat_map(|l| [shown(l), "\n".into()]).collect::<String>().into_bytes();
         }
         Ok(exported)
     }
