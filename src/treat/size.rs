@@ -256,7 +256,12 @@ mod tests {
         let conv = Layer { conv: Some(geometry), uses: Some(20), ..Layer::alone(Kind::Conv2d, &[6, 2, 3, 3]) };
         let t = Treatment { form: Factors::Spatial, ..Treatment::rank(4) };
         assert_eq!(cost(&conv, t, None).macs, Some(4 * 6 * 40 + 4 * 18 * 20));
-        assert_eq!(cost(&conv, Treatment::rank(4), None).macs, Some(4 * (18 + 6) * 20));
+        // Of rank r: r filters, then a 1×1 convolution, both at output resolution.
+        let whole = cost(&conv, Treatment::rank(4), None);
+        let params = 4 * (18 + 6);
+        assert_eq!(whole, Cost { params, bytes: params * 4, macs: Some(params * 20), index: 0 });
+        let expert = Layer { chosen: Some([2, 8]), ..layer(64, 32) };
+        assert_eq!(cost(&expert, Treatment::rank(4), None).macs, Some(4 * 96 / 4), "two of eight experts run");
     }
 
     #[test]
