@@ -105,7 +105,7 @@ fn rungs<'a>(layer: &'a Layer, stored: &'a Stored<'a>, fresh: &'a Stored<'a>, by
             Box::new(move |t| assert!(certificate::upper(stored.matrix().view(), t, GO).unwrap().is_some())),
         ),
         ("exact", true, Box::new(move |t| drop(singular_values(stored.matrix().view(), GO, t).unwrap()))),
-        ("exact, f64", false, Box::new(move |_| drop(singular_values_f64(stored.matrix().view(), GO).unwrap()))),
+        ("exact, f64", true, Box::new(move |t| drop(singular_values_f64(stored.matrix().view(), GO, t).unwrap()))),
         (
             "faer f32",
             true,

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+use ndarray::Array2;
 use serde_json::Value;
 use slimscope::known::Bound;
 use slimscope::model::Matrix;
@@ -39,6 +40,7 @@ fn uniform(n: usize, mut state: u64) -> Vec<f64> {
 
 fn family(name: &str, m: usize, n: usize) -> Matrix {
     let mut a = uniform(m * n, 1);
+    let of_columns = uniform(n, 2);
     for (k, w) in a.iter_mut().enumerate() {
         let (i, j) = (k / n, k % n);
         match name {
@@ -52,6 +54,12 @@ fn family(name: &str, m: usize, n: usize) -> Matrix {
             "pruned" if w.abs() <= 0.98 => *w = 0.0,
             "tiny" => *w *= 1e-30,
             "pruned_999" if w.abs() <= 0.999 => *w = 0.0,
+            "constant" => *w = 0.37,
+            "rank_one_noise" => *w = 1.0 + 1e-4 * *w,
+            "equal_rows" => *w = of_columns[j] + 1e-4 * *w,
+            "mean" => *w += 10.0 * of_columns[j],
+            "signs" => *w = if *w < 0.0 { -1.0 } else { 1.0 },
+            "four_bits" => *w = 0.013 * (7.0 * *w + 0.5).floor(),
             _ => {}
         }
     }
@@ -59,7 +67,28 @@ fn family(name: &str, m: usize, n: usize) -> Matrix {
         let base = a.clone();
         a.iter_mut().enumerate().for_each(|(k, w)| *w = base[k / n * n + (k % n) % (n / 4)] * (1 + (k % n) % 3) as f64);
     }
+    let k = m.min(n);
+    let level: Option<&dyn Fn(usize) -> f64> = match name {
+        "orthogonal" => Some(&|_| 1.0),
+        "two_levels" => Some(&|j| if j % 2 == 0 { 1.0 } else { 1.0 - 1e-6 }),
+        "rank_quarter" => Some(&|j| if j < k / 4 { 1.0 } else { 0.0 }),
+        "halving" => Some(&|j| 0.5f64.powi((6 * j / k) as i32)),
+        "one_above" => Some(&|j| if j == 0 { 1.0 } else { 0.5 }),
+        _ => None,
+    };
+    if let Some(level) = level {
+        let left = Array2::from_shape_fn((m, k), |(i, j)| cosine(m, i, j) * level(j));
+        let product = left.dot(&Array2::from_shape_fn((k, n), |(i, j)| cosine(n, j, i)));
+        let signs = uniform(m, 3);
+        a = product.indexed_iter().map(|((i, _), w)| if signs[i] < 0.0 { -w } else { *w }).collect();
+    }
     Matrix::new(m, n, a.into_iter().map(|w| w as f32).collect()).unwrap()
+}
+
+/// Entry (i, j) of the orthogonal matrix of the discrete cosine transform.
+fn cosine(n: usize, i: usize, j: usize) -> f64 {
+    let norm = (if j == 0 { 1.0 } else { 2.0 } / n as f64).sqrt();
+    norm * (std::f64::consts::PI * ((2 * i + 1) * j) as f64 / (2 * n) as f64).cos()
 }
 
 /// A weight of a sample model, pruned.
@@ -74,8 +103,17 @@ fn pruned_sample(case: &Value) -> Matrix {
 
 #[test]
 fn large_and_heavily_pruned_matrices_agree_to_a_millionth_of_the_largest() {
+    compare_some_values("large.json");
+}
+
+#[test]
+fn clustered_values_and_coinciding_entries_agree_to_a_millionth_of_the_largest() {
+    compare_some_values("clustered.json");
+}
+
+fn compare_some_values(file: &str) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    for case in golden("large.json")["cases"].as_array().unwrap() {
+    for case in golden(file)["cases"].as_array().unwrap() {
         let shape: Vec<usize> = floats(&case["shape"]).iter().map(|x| *x as usize).collect();
         let (m, n) = (shape[0], shape[1]);
         let matrix = case["family"].as_str().map_or_else(|| pruned_sample(case), |name| family(name, m, n));
@@ -94,7 +132,7 @@ fn large_and_heavily_pruned_matrices_agree_to_a_millionth_of_the_largest() {
         check(&sigma, 1e-6);
         // Doubles take several times longer: smaller ones only.
         if m * n <= 1_300_000 {
-            check(&svd::singular_values_f64(matrix.view(), &|| true).unwrap(), 1e-11);
+            check(&pool.install(|| svd::singular_values_f64(matrix.view(), &|| true, 2)).unwrap(), 1e-11);
         }
     }
 }

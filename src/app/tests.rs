@@ -257,6 +257,7 @@ fn only_the_plan_that_stands_is_refined_and_stale_answers_are_dropped() {
             col_density: vec![],
             weighed: None,
             linf_l1: None,
+            convolution: None,
         })),
     };
     s.send(Msg::Report(answer(Treatment { prune: Some(Prune::unstructured(0.9)), ..treatment })));

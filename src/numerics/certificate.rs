@@ -172,12 +172,12 @@ impl Map for Symmetric<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::svd::singular_values_f64;
+    use crate::numerics::svd::direct;
     use ndarray::{Array2, arr2};
     use proptest::prelude::*;
 
     fn exact(a: &Array2<f32>) -> f64 {
-        singular_values_f64(a.view(), &|| true).unwrap()[0]
+        direct(a.view(), &|| true).unwrap()[0]
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub trait Map {
 
 /// Largest singular value of a map. Deterministic: the start vector depends on the size alone.
 pub fn largest(map: &mut dyn Map, keep_going: KeepGoing<'_>) -> Result<Largest, Stopped> {
+    largest_within(map, MAX_STEPS, keep_going)
+}
+
+/// The same in at most so many steps.
+pub fn largest_within(map: &mut dyn Map, steps: usize, keep_going: KeepGoing<'_>) -> Result<Largest, Stopped> {
     let (m, n) = map.dim();
     let nothing = Largest { value: 0.0, residual: 0.0, steps: 0 };
     if m == 0 || n == 0 {
@@ -41,7 +46,7 @@ pub fn largest(map: &mut dyn Map, keep_going: KeepGoing<'_>) -> Result<Largest, 
     let mut u: Vec<f64> = vec![0.0; m];
     let mut left: Vec<Vec<f64>> = Vec::new();
     let mut best = nothing;
-    let limit = MAX_STEPS.min(n).min(m);
+    let limit = MAX_STEPS.min(steps.max(1)).min(n).min(m);
     for step in 1..=limit {
         check(keep_going)?;
         let mut next = vec![0.0; m];

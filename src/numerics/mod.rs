@@ -15,6 +15,7 @@ pub mod norms;
 pub mod root;
 pub mod subspace;
 pub mod svd;
+pub mod symbol;
 pub mod weighted;
 
 pub use interrupt::{KeepGoing, Stopped};

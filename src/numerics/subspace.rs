@@ -81,6 +81,14 @@ impl Subspace {
         if cols == 0 {
             return;
         }
+        // Reflectors count tails of 1e-12 as zero, in a matrix whose largest entry is about 1.
+        let largest = self.basis.norm_max();
+        if largest > 0.0 && largest.is_finite() {
+            let scale = 2f64.powf(-f64::from(largest).log2().floor());
+            for j in 0..cols {
+                self.basis.col_as_slice_mut(j).iter_mut().for_each(|x| *x = (f64::from(*x) * scale) as f32);
+            }
+        }
         // Q = I − V T Vᵀ applied to the first columns of the identity.
         let mut panel = Panel::new(rows, cols);
         panel.load(self.basis.as_ref());

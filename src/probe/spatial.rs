@@ -27,7 +27,7 @@ impl Probe for SpatialProbe {
     }
     fn workspace(&self, layer: &Layer, threads: usize) -> u64 {
         let [m, n] = Factors::Spatial.shape(layer);
-        (m * n * 4) as u64 + svd::workspace(m, n, threads, false)
+        (m * n * 4) as u64 + svd::workspace(m, n, threads)
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         entries.fit()?;

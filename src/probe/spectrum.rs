@@ -192,19 +192,19 @@ impl Probe for SpectrumProbe {
     }
     fn cost(&self, layer: &Layer) -> f64 {
         let (k, n) = (layer.full_rank() as f64, layer.rows().max(layer.cols()) as f64);
-        if self.double { 0.15 * k * k * n } else { 0.04 * k * k * n }
+        if self.double { 0.08 * k * k * n } else { 0.04 * k * k * n }
     }
     fn decodes(&self, _layer: &Layer) -> bool {
         false
     }
     fn workspace(&self, layer: &Layer, threads: usize) -> u64 {
-        svd::workspace(layer.rows(), layer.cols(), threads, self.double)
+        svd::workspace(layer.rows(), layer.cols(), threads)
     }
     fn measure(&self, layer: &Layer, entries: &Stored, ask: &Ask) -> Result<Vec<Fact>, ProbeError> {
         entries.fit()?;
         let (stored, entries) = (entries.dtype(), AsStored(entries));
         let sigma = if self.double {
-            singular_values_f64(entries, ask.keep_going)?
+            singular_values_f64(entries, ask.keep_going, ask.threads)?
         } else {
             singular_values(entries, ask.keep_going, ask.threads)?
         };

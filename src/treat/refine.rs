@@ -8,7 +8,7 @@ use crate::known::Known;
 use crate::model::{Layer, Matrix};
 use crate::numerics::svd::{self, singular_values};
 use crate::numerics::{KeepGoing, conv, density, norms};
-use crate::probe::{Ask, ProbeError, Spectrum};
+use crate::probe::{Ask, ProbeError, Spectrum, lipschitz};
 
 /// What really treating the matrix shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,12 +33,37 @@ pub struct Refined {
     pub weighed: Option<Weighed>,
     /// Largest row sum and column sum of |Ŵ|: the ℓ∞ and ℓ1 norms of the layer as a map.
     pub linf_l1: Option<(f64, f64)>,
+    /// Upper bounds on the ℓ2 norm of a treated convolution and of its change, on images of any size.
+    pub convolution: Option<ConvolutionNorms>,
+}
+
+/// Upper bounds on ℓ2 norms of convolutions on images of any size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConvolutionNorms {
+    /// Of the treated layer.
+    pub after: f64,
+    /// Of the difference to the layer before.
+    pub change: f64,
+}
+
+impl ConvolutionNorms {
+    fn of(layer: &Layer, treated: &Matrix, delta: &Matrix, ask: &Ask) -> Result<Option<Self>, ProbeError> {
+        if !layer.kind.is_conv() {
+            return Ok(None);
+        }
+        let after = lipschitz::upper(layer, treated, ask.keep_going)?.0;
+        // Rounding the difference to f32 changes a kernel by E, ‖E‖ ≤ √(kh·kw)·‖E‖_F ≤ √(kh·kw)·u·‖Δ‖_F.
+        let taps = layer.shape.iter().skip(2).product::<usize>().max(1) as f64;
+        let rounding = (taps * norms::frobenius_squared(delta.view())).sqrt() * f64::from(f32::EPSILON);
+        let change = lipschitz::upper(layer, delta, ask.keep_going)?.0 + rounding;
+        Ok(Some(Self { after, change }))
+    }
 }
 
 /// Peak bytes of [`refine`], the decoded matrix included.
 pub fn workspace(layer: &Layer, treatment: Treatment) -> u64 {
     let entries = layer.rows() as u64 * layer.cols() as u64;
-    let spectrum = svd::workspace(layer.rows(), layer.cols(), 1, false);
+    let spectrum = svd::workspace(layer.rows(), layer.cols(), 1);
     // All pairs of inputs: a root of the Gram matrix, its inverse or what a row's refit needs.
     let pairs = layer.cols() as u64 * layer.cols() as u64;
     let weighs = if treatment.weighs() { pairs * 8 * 4 } else { 0 };
@@ -109,10 +134,12 @@ fn truncate(
         &computed
     };
     let treated = low_rank(matrix, rank, None, ask.keep_going)?;
-    let weighed = match &layer.inputs {
-        Some(_) => weigh(layer, matrix, &difference(matrix, &treated), ask.keep_going)?,
-        None => None,
-    };
+    let (mut weighed, mut convolution) = (None, None);
+    if layer.inputs.is_some() || layer.kind.is_conv() {
+        let delta = difference(matrix, &treated);
+        weighed = weigh(layer, matrix, &delta, ask.keep_going)?;
+        convolution = ConvolutionNorms::of(layer, &treated, &delta, ask)?;
+    }
     let mut sigma = dense.sigma.clone();
     sigma.iter_mut().skip(rank).for_each(|s| *s = 0.0);
     Ok(Refined {
@@ -126,6 +153,7 @@ fn truncate(
         col_density: Vec::new(),
         weighed,
         linf_l1: Some(sums(layer, &treated)),
+        convolution,
     })
 }
 
@@ -156,6 +184,7 @@ fn sparsify(
     let weighed = weigh(layer, matrix, &delta, ask.keep_going)?;
     let error_energy = norms::frobenius_squared(delta.view());
     let delta_norm = Known::lower(density::norm(&delta.data, delta.rows, delta.cols, ask.keep_going)?);
+    let convolution = ConvolutionNorms::of(layer, &treated, &delta, ask)?;
     drop(delta);
     let sigma = singular_values(treated.view(), ask.keep_going, ask.threads)?;
     let share = |counts: &[u32], of: usize| counts.iter().map(|&c| c as f32 / of.max(1) as f32).collect();
@@ -170,6 +199,7 @@ fn sparsify(
         col_density: treatment.prune.map_or_else(Vec::new, |_| share(&cols, matrix.rows)),
         weighed,
         linf_l1: Some(sums(layer, &treated)),
+        convolution,
     })
 }
 
@@ -186,7 +216,7 @@ fn sums(layer: &Layer, treated: &Matrix) -> (f64, f64) {
     }
     let groups = layer.conv.map_or(1, |c| c.groups);
     let kernel = conv::Kernel::of(layer.rows(), &layer.shape, groups, &treated.data);
-    (kernel.max_row_sum(), kernel.max_col_sum())
+    (kernel.max_row_sum(), kernel.max_col_sum() * lipschitz::repeats(layer) as f64)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 spectra.json: singular values of matrices that both sides build from one integer recurrence.
 sample_layers.json: figures of every matrix of the sample models.
+clustered.json: some of the singular values of matrices whose values lie close together or whose entries coincide, at
+tall, wide and square shapes; written only with --clustered, which takes about a minute.
 large.json: some of the singular values of matrices of up to 4096 rows and columns, and of pruned weights of a sample
 model; written only with --large, which takes some minutes.
 """
@@ -30,6 +32,22 @@ def uniform(n, seed):
     return (states[:n] >> np.uint64(40)).astype(float) / (1 << 23) - 1
 
 
+# Singular value j of k of matrices that are made of them.
+LEVELS = {
+    "orthogonal": lambda j, k: 1.0,
+    "two_levels": lambda j, k: 1.0 if j % 2 == 0 else 1 - 1e-6,
+    "rank_quarter": lambda j, k: 1.0 if j < k // 4 else 0.0,
+    "halving": lambda j, k: 0.5 ** (6 * j // k),
+    "one_above": lambda j, k: 1.0 if j == 0 else 0.5,
+}
+
+
+def cosines(n, k):
+    """The first k columns of the orthogonal matrix of the discrete cosine transform."""
+    i, j = np.arange(n)[:, None], np.arange(k)[None, :]
+    return np.sqrt(np.where(j == 0, 1, 2) / n) * np.cos(np.pi * (2 * i + 1) * j / (2 * n))
+
+
 def family(name, m, n):
     a = uniform(m * n, 1).reshape(m, n)
     if name == "random":
@@ -52,6 +70,22 @@ def family(name, m, n):
         a = a[:, np.arange(n) % (n // 4)] * (1 + np.arange(n) % 3)[None, :]
     elif name == "pruned_999":
         a = np.where(np.abs(a) > 0.999, a, 0)
+    elif name == "constant":
+        a = np.full((m, n), 0.37)
+    elif name == "rank_one_noise":
+        a = 1 + 1e-4 * a
+    elif name == "equal_rows":
+        a = uniform(n, 2)[None, :] + 1e-4 * a
+    elif name == "mean":
+        a = 10 * uniform(n, 2)[None, :] + a
+    elif name == "signs":
+        a = np.where(a < 0, -1.0, 1.0)
+    elif name == "four_bits":
+        a = 0.013 * np.floor(7 * a + 0.5)
+    elif name in LEVELS:
+        k = min(m, n)
+        a = (cosines(m, k) * np.array([LEVELS[name](j, k) for j in range(k)])) @ cosines(n, k).T
+        a = np.where(uniform(m, 3) < 0, -1, 1)[:, None] * a
     return a.astype(np.float32)
 
 
@@ -72,6 +106,17 @@ def some_values(a):
     return {"places": places, "sigma": [float(f"{s[i]:.15g}") for i in places], "energy": float((s**2).sum())}
 
 
+def clustered():
+    cases = []
+    names = ("constant", "rank_one_noise", "equal_rows", "mean", "signs", "four_bits", *LEVELS)
+    for name in names:
+        for m, n in ((300, 200), (200, 900), (512, 512), (768, 512), (9000, 200), (1024, 1024), (1100, 1500)):
+            cases.append({"family": name, "shape": [m, n], **some_values(family(name, m, n))})
+            print(name, m, n, flush=True)
+    with open(os.path.join(HERE, "clustered.json"), "w") as f:
+        json.dump({"numpy": np.__version__, "cases": cases}, f, indent=0)
+
+
 def large():
     cases = []
     for name in ("random", "power_law", "graded", "deficient", "outlier", "pruned_999"):
@@ -90,6 +135,8 @@ def large():
 def main():
     if "--large" in sys.argv:
         return large()
+    if "--clustered" in sys.argv:
+        return clustered()
     spectra = []
     for name in ("random", "power_law", "graded", "low_rank", "outlier", "zero", "pruned", "tiny"):
         for m, n in ((40, 40), (64, 24), (24, 64), (1, 9), (9, 1), (130, 70)):

@@ -3,6 +3,7 @@
 use super::isa::Isa;
 use super::panel::Panel;
 use super::product::{product, transpose};
+use super::real::Real;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, Par};
@@ -21,19 +22,19 @@ pub const fn offset(b: usize) -> usize {
 ///
 /// Entry (i, j) lies at `j·stride + i + offset`; column j fills places from j·(stride + 1) on: a dense matrix whose columns overlap, so that a column's entries near
 /// the diagonal are contiguous and rows have the constant stride.
-pub struct Band {
+pub struct Band<T> {
     /// Order.
     pub n: usize,
     /// Superdiagonals.
     pub b: usize,
     /// The entries.
-    pub data: Vec<f32>,
+    pub data: Vec<T>,
 }
 
-impl Band {
+impl<T: Real> Band<T> {
     /// A zero band.
     pub fn new(n: usize, b: usize) -> Self {
-        Self { n, b, data: vec![0.0; (stride(b) + 1) * (n + 4 * b) + 8 * b] }
+        Self { n, b, data: vec![T::ZERO; (stride(b) + 1) * (n + 4 * b) + 8 * b] }
     }
     /// Where an entry lies.
     #[inline(always)]
@@ -46,13 +47,19 @@ impl Band {
 ///
 /// For each block: panel QR, W = TᵀVᵀC of the rest C, LQ of the first block row of C − VW, and one update of the
 /// remainder by −[V Z]·[W; V₂ᵀ] with Z = (C − VW)·V₂·T₂.
-pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoing<'_>) -> Result<Band, Stopped> {
+pub fn reduce<T: Real>(
+    mut a: Mat<T>,
+    b: usize,
+    isa: Isa,
+    par: Par,
+    keep_going: KeepGoing<'_>,
+) -> Result<Band<T>, Stopped> {
     let n = a.nrows();
-    let mut band = Band::new(n, b);
+    let mut band = Band::<T>::new(n, b);
     let (mut left, mut right) = (Panel::new(n, b), Panel::new(n, b));
-    let mut w0 = Mat::<f32>::zeros(b, n);
-    let (mut lefts, mut rights) = (Mat::<f32>::zeros(n, 2 * b), Mat::<f32>::zeros(2 * b, n));
-    let (mut pt, mut z, mut wv) = (Mat::<f32>::zeros(n, b), Mat::<f32>::zeros(n, b), Mat::<f32>::zeros(b, b));
+    let mut w0 = Mat::<T>::zeros(b, n);
+    let (mut lefts, mut rights) = (Mat::<T>::zeros(n, 2 * b), Mat::<T>::zeros(2 * b, n));
+    let (mut pt, mut z, mut wv) = (Mat::<T>::zeros(n, b), Mat::<T>::zeros(n, b), Mat::<T>::zeros(b, b));
     let mut r = 0;
     while r < n {
         check(keep_going)?;
@@ -71,13 +78,13 @@ pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoi
         let c = a.as_mut().submatrix_mut(r, r + b, rows, rest);
         let v1 = left.v();
         let mut x0 = w0.as_mut().submatrix_mut(0, 0, b, rest);
-        product(x0.as_mut(), Accum::Replace, (v1.transpose(), c.as_ref()), 1.0, par, keep_going)?;
-        let (mut w, mut v2t): (MatMut<'_, f32>, MatMut<'_, f32>) =
+        product(x0.as_mut(), Accum::Replace, (v1.transpose(), c.as_ref()), T::ONE, par, keep_going)?;
+        let (mut w, mut v2t): (MatMut<'_, T>, MatMut<'_, T>) =
             rights.as_mut().submatrix_mut(0, 0, 2 * b, rest).split_at_row_mut(b);
-        matmul(w.as_mut(), Accum::Replace, left.t().transpose(), x0.as_ref(), 1.0, par);
+        matmul(w.as_mut(), Accum::Replace, left.t().transpose(), x0.as_ref(), T::ONE, par);
         let mut p = pt.as_mut().submatrix_mut(0, 0, rest, b);
         transpose(p.as_mut(), c.as_ref().subrows(0, b));
-        matmul(p.as_mut(), Accum::Add, w.as_ref().transpose(), v1.subrows(0, b).transpose(), -1.0, par);
+        matmul(p.as_mut(), Accum::Add, w.as_ref().transpose(), v1.subrows(0, b).transpose(), -T::ONE, par);
         right.load(p.as_ref());
         right.factor(isa, par);
         for j in 0..b {
@@ -91,14 +98,14 @@ pub fn reduce(mut a: Mat<f32>, b: usize, isa: Isa, par: Par, keep_going: KeepGoi
         let d = c.submatrix_mut(b, 0, rest, rest);
         let (mut lv, mut lz) = lefts.as_mut().submatrix_mut(0, 0, rest, 2 * b).split_at_col_mut(b);
         let mut z = z.as_mut().submatrix_mut(0, 0, rest, b);
-        product(z.as_mut(), Accum::Replace, (d.as_ref(), v2), 1.0, par, keep_going)?;
-        matmul(wv.as_mut(), Accum::Replace, w.as_ref(), v2, 1.0, par);
-        matmul(z.as_mut(), Accum::Add, below, wv.as_ref(), -1.0, par);
-        matmul(lz.as_mut(), Accum::Replace, z.as_ref(), right.t(), 1.0, par);
+        product(z.as_mut(), Accum::Replace, (d.as_ref(), v2), T::ONE, par, keep_going)?;
+        matmul(wv.as_mut(), Accum::Replace, w.as_ref(), v2, T::ONE, par);
+        matmul(z.as_mut(), Accum::Add, below, wv.as_ref(), -T::ONE, par);
+        matmul(lz.as_mut(), Accum::Replace, z.as_ref(), right.t(), T::ONE, par);
         lv.copy_from(below);
         transpose(v2t.as_mut(), v2);
         let update = (lefts.as_ref().submatrix(0, 0, rest, 2 * b), rights.as_ref().submatrix(0, 0, 2 * b, rest));
-        product(d, Accum::Add, update, -1.0, par, keep_going)?;
+        product(d, Accum::Add, update, -T::ONE, par, keep_going)?;
         r += b;
     }
     Ok(band)

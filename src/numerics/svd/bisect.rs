@@ -1,14 +1,12 @@
 //! Singular values of a bidiagonal by bisection in `f64`, many at a time (Demmel, Dhillon and Ren 1995).
 
 use super::isa::{Isa, Kernel};
+use super::real::Real;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use rayon::prelude::*;
 
 /// Values that are bisected together.
 const LANES: usize = 32;
-
-/// Accuracy relative to the largest value: below what the reduction in `f32` leaves.
-const TOLERANCE: f64 = 2e-8;
 
 /// B = bidiagonal with diagonal `q^½` and superdiagonal `e^½`.
 struct Bidiagonal {
@@ -49,9 +47,9 @@ impl Kernel for Count<'_> {
 }
 
 /// All singular values, descending. With `parallel`, over the threads of the current pool.
-pub fn values(
-    diagonal: &[f32],
-    above: &[f32],
+pub fn values<T: Real>(
+    diagonal: &[T],
+    above: &[T],
     isa: Isa,
     parallel: bool,
     keep_going: KeepGoing<'_>,
@@ -65,7 +63,7 @@ pub fn values(
     check(keep_going)?;
     let refine = |(i, (low, high)): (usize, (&mut [f64], &mut [f64]))| -> Result<(), Stopped> {
         check(keep_going)?;
-        bisect(&b, i * LANES, low, high, isa);
+        bisect(&b, i * LANES, (low, high), T::BISECTION, isa);
         Ok(())
     };
     if parallel {
@@ -76,13 +74,13 @@ pub fn values(
     Ok((0..n).rev().map(|i| f64::midpoint(low[i], high[i])).collect())
 }
 
-fn bidiagonal(diagonal: &[f32], above: &[f32]) -> Bidiagonal {
-    let square = |x: &f32| f64::from(*x) * f64::from(*x);
+fn bidiagonal<T: Real>(diagonal: &[T], above: &[T]) -> Bidiagonal {
+    let square = |x: &T| x.wide() * x.wide();
     let mut e: Vec<f64> = above.iter().map(square).collect();
     e.push(0.0);
     // ‖B‖₂ ≤ √(‖B‖₁‖B‖∞) ≤ the largest |d| + |e| of neighbours.
-    let side = |i: usize| above.get(i).map_or(0.0, |x| f64::from(x.abs()));
-    let reach = |(i, d): (usize, &f32)| f64::from(d.abs()) + side(i).max(if i > 0 { side(i - 1) } else { 0.0 });
+    let side = |i: usize| above.get(i).map_or(0.0, |x| x.wide().abs());
+    let reach = |(i, d): (usize, &T)| d.wide().abs() + side(i).max(if i > 0 { side(i - 1) } else { 0.0 });
     let top = diagonal.iter().enumerate().map(reach).fold(0.0, f64::max) * (1.0 + 1e-6);
     Bidiagonal { q: diagonal.iter().map(square).collect(), e, top }
 }
@@ -106,7 +104,7 @@ fn start(b: &Bidiagonal, n: usize, isa: Isa, parallel: bool) -> (Vec<f64>, Vec<f
 
 /// Halves the brackets of neighbouring values until they are narrow; `first` is the number (from 0, ascending) of the
 /// first.
-fn bisect(b: &Bidiagonal, first: usize, low: &mut [f64], high: &mut [f64], isa: Isa) {
+fn bisect(b: &Bidiagonal, first: usize, (low, high): (&mut [f64], &mut [f64]), tolerance: f64, isa: Isa) {
     let mut x = [0f64; LANES];
     loop {
         let mut widest = 0f64;
@@ -114,7 +112,7 @@ fn bisect(b: &Bidiagonal, first: usize, low: &mut [f64], high: &mut [f64], isa: 
             x[k] = f64::midpoint(*l, *h);
             widest = widest.max(h - l);
         }
-        if widest <= b.top * TOLERANCE {
+        if widest <= b.top * tolerance {
             return;
         }
         let counts = isa.run(Count { b, x: &x });

@@ -2,7 +2,8 @@
 //! Dongarra 2012), several sweeps side by side where there are threads for them.
 
 use super::band::{Band, offset, stride};
-use super::isa::{Isa, Kernel, fma, reflector};
+use super::isa::{Isa, Kernel};
+use super::real::{Real, fma, reflector};
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use std::ops::Range;
 
@@ -14,12 +15,12 @@ const LAG: usize = 3 + STRIDE - 1;
 
 /// Reduces a band to a bidiagonal: its diagonal and superdiagonal. Several threads work on sweeps far enough apart,
 /// each on its own columns; the result does not depend on their number.
-pub fn bidiagonal(
-    mut band: Band,
+pub fn bidiagonal<T: Real>(
+    mut band: Band<T>,
     isa: Isa,
     threads: usize,
     keep_going: KeepGoing<'_>,
-) -> Result<(Vec<f32>, Vec<f32>), Stopped> {
+) -> Result<(Vec<T>, Vec<T>), Stopped> {
     let (n, b) = (band.n, band.b);
     let sweeps = n.saturating_sub(1);
     let sweep = |number: usize| Sweep { n, b, number };
@@ -58,7 +59,7 @@ pub fn bidiagonal(
 }
 
 /// Runs sweeps side by side: those ahead work on columns further right.
-fn together(sweeps: &[(Sweep, Range<usize>)], part: Part<'_>, isa: Isa) {
+fn together<T: Real>(sweeps: &[(Sweep, Range<usize>)], part: Part<'_, T>, isa: Isa) {
     let Some(((sweep, steps), others)) = sweeps.split_first() else { return };
     if others.is_empty() {
         sweep.run(part, steps.clone(), isa);
@@ -72,8 +73,8 @@ fn together(sweeps: &[(Sweep, Range<usize>)], part: Part<'_>, isa: Isa) {
 }
 
 /// The columns of a band from one on.
-struct Part<'a> {
-    data: &'a mut [f32],
+struct Part<'a, T> {
+    data: &'a mut [T],
     /// Entries of the band before them.
     skipped: usize,
 }
@@ -96,37 +97,37 @@ impl Sweep {
         self.number + 1 + time * self.b
     }
 
-    fn run(&self, part: Part<'_>, steps: Range<usize>, isa: Isa) {
+    fn run<T: Real>(&self, part: Part<'_, T>, steps: Range<usize>, isa: Isa) {
         match self.b {
-            16 => isa.run(Sized::<16>(self.number, part, steps)),
-            32 => isa.run(Sized::<32>(self.number, part, steps)),
+            16 => isa.run(Sized::<T, 16>(self.number, part, steps)),
+            32 => isa.run(Sized::<T, 32>(self.number, part, steps)),
             // Widths are chosen in `mod.rs` among these.
-            _ => isa.run(Sized::<64>(self.number, part, steps)),
+            _ => isa.run(Sized::<T, 64>(self.number, part, steps)),
         }
     }
 }
 
-struct Sized<'a, const B: usize>(usize, Part<'a>, Range<usize>);
+struct Sized<'a, T, const B: usize>(usize, Part<'a, T>, Range<usize>);
 
-impl<const B: usize> Kernel for Sized<'_, B> {
+impl<T: Real, const B: usize> Kernel for Sized<'_, T, B> {
     type Output = ();
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let Self(number, mut part, steps) = self;
         for time in steps {
-            step::<B, FMA>(&mut part, number, time + 1);
+            step::<T, B, FMA>(&mut part, number, time + 1);
         }
     }
 }
 
 /// Step `j` (from 1) of sweep `s`: clears a row right of the band, then the column bulge that this makes.
 #[inline(always)]
-fn step<const B: usize, const FMA: bool>(part: &mut Part<'_>, s: usize, j: usize) {
+fn step<T: Real, const B: usize, const FMA: bool>(part: &mut Part<'_, T>, s: usize, j: usize) {
     let column = s + 1 + (j - 1) * B;
     let row = if j == 1 { s } else { column - B };
     let stride = stride(B);
     let place = |i: usize, j: usize| j * stride + i + offset(B) - part.skipped;
-    let mut v = [0f32; B];
+    let mut v = [T::ZERO; B];
     // From the right: zero the row beyond its first entry.
     let at = place(row, column);
     let (below, beside) = (place(row + 1, column), place(column + 1, column));
@@ -135,39 +136,39 @@ fn step<const B: usize, const FMA: bool>(part: &mut Part<'_>, s: usize, j: usize
     for (k, x) in v.iter_mut().enumerate() {
         *x = data[at + k * stride];
     }
-    let tau = reflector::<FMA>(&mut v);
+    let tau = reflector::<T, FMA>(&mut v);
     data[at] = v[0];
     for k in 1..B {
-        data[at + k * stride] = 0.0;
+        data[at + k * stride] = T::ZERO;
     }
-    if tau != 0.0 {
-        v[0] = 1.0;
+    if tau != T::ZERO {
+        v[0] = T::ONE;
         if j > 1 {
-            right::<B, FMA>(data, below, stride, &v, tau);
-            right::<B, FMA>(data, beside, stride, &v, tau);
+            right::<T, B, FMA>(data, below, stride, &v, tau);
+            right::<T, B, FMA>(data, beside, stride, &v, tau);
         } else {
-            right::<B, FMA>(data, corner, stride, &v, tau);
+            right::<T, B, FMA>(data, corner, stride, &v, tau);
         }
     }
     // From the left: zero the column below its first entry.
     v.copy_from_slice(&data[corner..corner + B]);
-    let tau = reflector::<FMA>(&mut v);
+    let tau = reflector::<T, FMA>(&mut v);
     data[corner] = v[0];
-    data[corner + 1..corner + B].fill(0.0);
-    if tau != 0.0 {
-        v[0] = 1.0;
-        left::<B, FMA>(data, next, stride, &v, tau);
+    data[corner + 1..corner + B].fill(T::ZERO);
+    if tau != T::ZERO {
+        v[0] = T::ONE;
+        left::<T, B, FMA>(data, next, stride, &v, tau);
     }
 }
 
 /// A ← A·(I − τvvᵀ) for B rows and B columns.
 #[inline(always)]
-fn right<const B: usize, const FMA: bool>(data: &mut [f32], at: usize, stride: usize, v: &[f32; B], tau: f32) {
-    let mut w = [0f32; B];
+fn right<T: Real, const B: usize, const FMA: bool>(data: &mut [T], at: usize, stride: usize, v: &[T; B], tau: T) {
+    let mut w = [T::ZERO; B];
     for (c, &x) in v.iter().enumerate() {
         let Some(column) = data[at + c * stride..].first_chunk::<B>() else { return };
         for k in 0..B {
-            w[k] = fma::<FMA>(column[k], x, w[k]);
+            w[k] = fma::<T, FMA>(column[k], x, w[k]);
         }
     }
     for x in &mut w {
@@ -176,32 +177,33 @@ fn right<const B: usize, const FMA: bool>(data: &mut [f32], at: usize, stride: u
     for (c, &x) in v.iter().enumerate() {
         let Some(column) = data[at + c * stride..].first_chunk_mut::<B>() else { return };
         for k in 0..B {
-            column[k] = fma::<FMA>(w[k], x, column[k]);
+            column[k] = fma::<T, FMA>(w[k], x, column[k]);
         }
     }
 }
 
 /// A ← (I − τvvᵀ)·A for B rows and 2B − 1 columns.
 #[inline(always)]
-fn left<const B: usize, const FMA: bool>(data: &mut [f32], at: usize, stride: usize, v: &[f32; B], tau: f32) {
+fn left<T: Real, const B: usize, const FMA: bool>(data: &mut [T], at: usize, stride: usize, v: &[T; B], tau: T) {
     for c in 0..2 * B - 1 {
         let Some(column) = data[at + c * stride..].first_chunk_mut::<B>() else { return };
-        let mut sums = [0f32; 16];
+        let mut sums = [T::ZERO; 16];
         for k in (0..B).step_by(16) {
             for l in 0..16 {
-                sums[l] = fma::<FMA>(column[k + l], v[k + l], sums[l]);
+                sums[l] = fma::<T, FMA>(column[k + l], v[k + l], sums[l]);
             }
         }
         let mut width = 16;
         while width > 1 {
             width /= 2;
             for l in 0..width {
-                sums[l] += sums[l + width];
+                let upper = sums[l + width];
+                sums[l] += upper;
             }
         }
         let scale = -tau * sums[0];
         for k in 0..B {
-            column[k] = fma::<FMA>(scale, v[k], column[k]);
+            column[k] = fma::<T, FMA>(scale, v[k], column[k]);
         }
     }
 }

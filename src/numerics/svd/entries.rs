@@ -2,6 +2,7 @@
 
 use crate::numerics::isa::{Isa, Kernel};
 use crate::numerics::svd::SvdError;
+use crate::numerics::svd::real::Real;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::Mat;
 use ndarray::{ArrayView2, s};
@@ -62,26 +63,25 @@ impl Kernel for Largest<'_> {
 
 /// Rows of a matrix (columns, where `turned`), column by column in memory, times `scale`, in the upper left of a zero
 /// matrix of this size.
-pub fn copy(
+pub fn copy<T: Real>(
     a: &dyn Entries,
     turned: bool,
     range: Range<usize>,
     (rows, cols): (usize, usize),
     scale: f64,
     keep_going: KeepGoing<'_>,
-) -> Result<Mat<f32>, Stopped> {
-    let mut out = Mat::<f32>::zeros(rows, cols);
-    let narrow = scale as f32;
-    let times = |w: f32| if narrow.is_normal() { w * narrow } else { (f64::from(w) * scale) as f32 };
+) -> Result<Mat<T>, Stopped> {
+    let mut out = Mat::<T>::zeros(rows, cols);
+    let times = |w: f32| T::narrow(f64::from(w) * scale);
     let (m, n) = a.dim();
     if turned {
+        let mut buffer = vec![0f32; range.len()];
         for j in 0..m {
             if j.is_multiple_of(TILE) {
                 check(keep_going)?;
             }
-            let column = &mut out.col_as_slice_mut(j)[..range.len()];
-            a.part(j, range.start, column);
-            column.iter_mut().for_each(|w| *w = times(*w));
+            a.part(j, range.start, &mut buffer);
+            out.col_as_slice_mut(j).iter_mut().zip(&buffer).for_each(|(x, w)| *x = times(*w));
         }
         return Ok(out);
     }
@@ -115,7 +115,7 @@ mod tests {
         let a = Array2::from_shape_fn((130, 75), |(i, j)| (i * 100 + j) as f32);
         for turned in [false, true] {
             let view = if turned { a.t() } else { a.view() };
-            let copied = copy(&view, turned, 3..129, (130, 77), 0.5, &|| true).unwrap();
+            let copied: Mat<f32> = copy(&view, turned, 3..129, (130, 77), 0.5, &|| true).unwrap();
             for i in 0..130 {
                 for j in 0..77 {
                     let want = if i < 126 && j < 75 { a[(i + 3, j)] * 0.5 } else { 0.0 };

@@ -1,6 +1,7 @@
 //! Householder QR of a narrow panel, with its block reflector H = I − V·T·Vᵀ.
 
-use super::isa::{Isa, Kernel, axpy, dot, reflector};
+use super::isa::{Isa, Kernel};
+use super::real::{Real, axpy, dot, reflector};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 
@@ -11,25 +12,25 @@ const INNER: usize = 16;
 const SMALL: usize = 1 << 20;
 
 /// A panel under factorisation and its block reflector; buffers are kept between panels.
-pub struct Panel {
+pub struct Panel<T> {
     /// The panel, column by column without gaps; R in its upper triangle afterwards.
-    pub a: Vec<f32>,
+    pub a: Vec<T>,
     /// V, of the same size: unit lower trapezoidal.
-    pub v: Vec<f32>,
+    pub v: Vec<T>,
     /// T, upper triangular.
-    pub t: Mat<f32>,
+    pub t: Mat<T>,
     rows: usize,
     cols: usize,
-    w0: Mat<f32>,
-    w1: Mat<f32>,
+    w0: Mat<T>,
+    w1: Mat<T>,
 }
 
-impl Panel {
+impl<T: Real> Panel<T> {
     /// Buffers for panels of at most `rows × cols`.
     pub fn new(rows: usize, cols: usize) -> Self {
         Self {
-            a: vec![0.0; rows * cols],
-            v: vec![0.0; rows * cols],
+            a: vec![T::ZERO; rows * cols],
+            v: vec![T::ZERO; rows * cols],
             t: Mat::zeros(cols, cols),
             rows: 0,
             cols: 0,
@@ -39,7 +40,7 @@ impl Panel {
     }
 
     /// Takes a panel in.
-    pub fn load(&mut self, source: MatRef<'_, f32>) {
+    pub fn load(&mut self, source: MatRef<'_, T>) {
         (self.rows, self.cols) = (source.nrows(), source.ncols());
         let rows = self.rows;
         let mut into = MatMut::from_column_major_slice_mut(&mut self.a[..rows * self.cols], rows, self.cols);
@@ -47,31 +48,31 @@ impl Panel {
     }
 
     /// Takes in a panel of two parts, one below the other, of the first only the upper triangle.
-    pub fn load_both(&mut self, triangle: MatRef<'_, f32>, below: MatRef<'_, f32>) {
+    pub fn load_both(&mut self, triangle: MatRef<'_, T>, below: MatRef<'_, T>) {
         let (top, cols) = (triangle.nrows(), triangle.ncols());
         (self.rows, self.cols) = (top + below.nrows(), cols);
         let rows = self.rows;
         let mut into = MatMut::from_column_major_slice_mut(&mut self.a[..rows * cols], rows, cols);
         for j in 0..cols {
             for i in 0..top {
-                into[(i, j)] = if i <= j { triangle[(i, j)] } else { 0.0 };
+                into[(i, j)] = if i <= j { triangle[(i, j)] } else { T::ZERO };
             }
         }
         into.subrows_mut(top, below.nrows()).copy_from(below);
     }
 
     /// The panel; R in its upper triangle after [`Self::factor`].
-    pub fn a(&self) -> MatRef<'_, f32> {
+    pub fn a(&self) -> MatRef<'_, T> {
         MatRef::from_column_major_slice(&self.a[..self.rows * self.cols], self.rows, self.cols)
     }
 
     /// V.
-    pub fn v(&self) -> MatRef<'_, f32> {
+    pub fn v(&self) -> MatRef<'_, T> {
         MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols)
     }
 
     /// T.
-    pub fn t(&self) -> MatRef<'_, f32> {
+    pub fn t(&self) -> MatRef<'_, T> {
         self.t.as_ref().submatrix(0, 0, self.cols, self.cols)
     }
 
@@ -80,7 +81,7 @@ impl Panel {
         let (rows, cols) = (self.rows, self.cols);
         // Threads cost more than they give in the products of a small panel.
         let par = if rows * cols > SMALL { par } else { Par::Seq };
-        let mut taus = vec![0f32; cols];
+        let mut taus = vec![T::ZERO; cols];
         let mut from = 0;
         while from < cols {
             let wide = INNER.min(cols - from);
@@ -99,29 +100,29 @@ impl Panel {
         for j in from..from + wide {
             let (source, into) = (&self.a[j * rows..(j + 1) * rows], &mut self.v[j * rows..(j + 1) * rows]);
             let head = j.min(rows);
-            into[..head].fill(0.0);
+            into[..head].fill(T::ZERO);
             if let Some(unit) = into.get_mut(j) {
-                *unit = 1.0;
+                *unit = T::ONE;
                 into[j + 1..].copy_from_slice(&source[j + 1..]);
             }
         }
     }
 
     /// T of the columns just factored: T_jj = τ_j, T_ij = −τ_j Σ_k T_ik (VᵀV)_kj.
-    fn block(&mut self, taus: &[f32], from: usize, wide: usize, par: Par) {
+    fn block(&mut self, taus: &[T], from: usize, wide: usize, par: Par) {
         let rows = self.rows - from.min(self.rows);
         let v = MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols);
         let v = v.submatrix(self.rows - rows, from, rows, wide);
         let mut gram = self.w0.as_mut().submatrix_mut(0, 0, wide, wide);
-        matmul(gram.as_mut(), Accum::Replace, v.transpose(), v, 1.0, par);
+        matmul(gram.as_mut(), Accum::Replace, v.transpose(), v, T::ONE, par);
         let mut t = self.t.as_mut().submatrix_mut(from, from, wide, wide);
         for j in 0..wide {
             for i in 0..wide {
-                t[(i, j)] = 0.0;
+                t[(i, j)] = T::ZERO;
             }
             let tau = taus[from + j];
             for i in 0..j {
-                let sum: f32 = (i..j).map(|k| t[(i, k)] * gram[(k, j)]).sum();
+                let sum: T = (i..j).map(|k| t[(i, k)] * gram[(k, j)]).sum();
                 t[(i, j)] = -tau * sum;
             }
             t[(j, j)] = tau;
@@ -142,9 +143,9 @@ impl Panel {
         let mut w0 = self.w0.as_mut().submatrix_mut(0, 0, wide, rest);
         let mut w1 = self.w1.as_mut().submatrix_mut(0, 0, wide, rest);
         let t = self.t.as_ref().submatrix(from, from, wide, wide);
-        matmul(w0.as_mut(), Accum::Replace, v.transpose(), c.as_ref(), 1.0, par);
-        matmul(w1.as_mut(), Accum::Replace, t.transpose(), w0.as_ref(), 1.0, Par::Seq);
-        matmul(c.as_mut(), Accum::Add, v, w1.as_ref(), -1.0, par);
+        matmul(w0.as_mut(), Accum::Replace, v.transpose(), c.as_ref(), T::ONE, par);
+        matmul(w1.as_mut(), Accum::Replace, t.transpose(), w0.as_ref(), T::ONE, Par::Seq);
+        matmul(c.as_mut(), Accum::Add, v, w1.as_ref(), -T::ONE, par);
     }
 
     /// Joins the new block to T: T₁₂ = −T₁·(V₁ᵀV₂)·T₂.
@@ -156,26 +157,26 @@ impl Panel {
         let mut w0 = self.w0.as_mut().submatrix_mut(0, 0, from, wide);
         let mut w1 = self.w1.as_mut().submatrix_mut(0, 0, from, wide);
         let (v1, v2) = (v.subcols(0, from), v.subcols(from, wide));
-        matmul(w0.as_mut(), Accum::Replace, v1.transpose(), v2, 1.0, par);
+        matmul(w0.as_mut(), Accum::Replace, v1.transpose(), v2, T::ONE, par);
         let t2 = self.t.as_ref().submatrix(from, from, wide, wide);
-        matmul(w1.as_mut(), Accum::Replace, w0.as_ref(), t2, 1.0, Par::Seq);
+        matmul(w1.as_mut(), Accum::Replace, w0.as_ref(), t2, T::ONE, Par::Seq);
         let t1 = self.t.as_ref().submatrix(0, 0, from, from);
-        matmul(w0.as_mut(), Accum::Replace, t1, w1.as_ref(), -1.0, Par::Seq);
+        matmul(w0.as_mut(), Accum::Replace, t1, w1.as_ref(), -T::ONE, Par::Seq);
         self.t.as_mut().submatrix_mut(0, from, from, wide).copy_from(w0.as_ref());
-        self.t.as_mut().submatrix_mut(from, 0, wide, from).fill(0.0);
+        self.t.as_mut().submatrix_mut(from, 0, wide, from).fill(T::ZERO);
     }
 }
 
 /// Reflectors of a few columns, one after the other.
-struct Columns<'a> {
-    a: &'a mut [f32],
-    taus: &'a mut [f32],
+struct Columns<'a, T> {
+    a: &'a mut [T],
+    taus: &'a mut [T],
     rows: usize,
     from: usize,
     wide: usize,
 }
 
-impl Kernel for Columns<'_> {
+impl<T: Real> Kernel for Columns<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<const FMA: bool>(self) {
@@ -183,16 +184,16 @@ impl Kernel for Columns<'_> {
         for j in self.from..(self.from + self.wide).min(rows) {
             let (left, right) = self.a.split_at_mut((j + 1) * rows);
             let column = &mut left[j * rows + j..];
-            let tau = reflector::<FMA>(column);
+            let tau = reflector::<T, FMA>(column);
             self.taus[j] = tau;
-            if tau == 0.0 {
+            if tau == T::ZERO {
                 continue;
             }
-            let beta = std::mem::replace(&mut column[0], 1.0);
+            let beta = std::mem::replace(&mut column[0], T::ONE);
             for other in right.chunks_exact_mut(rows).take(self.from + self.wide - j - 1) {
                 let other = &mut other[j..];
-                let s = dot::<FMA>(column, other);
-                axpy::<FMA>(-tau * s, column, other);
+                let s = dot::<T, FMA>(column, other);
+                axpy::<T, FMA>(-tau * s, column, other);
             }
             column[0] = beta;
         }

@@ -1,5 +1,6 @@
 //! Matrix products that can be left half way, and transposes that mind the cache.
 
+use super::real::Real;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -10,11 +11,11 @@ const PIECE: usize = 750_000_000;
 const TILE: usize = 64;
 
 /// `into ← [into +] alpha·a·b`, in pieces of the larger extent of `into`.
-pub fn product(
-    mut into: MatMut<'_, f32>,
+pub fn product<T: Real>(
+    mut into: MatMut<'_, T>,
     accum: Accum,
-    (a, b): (MatRef<'_, f32>, MatRef<'_, f32>),
-    alpha: f32,
+    (a, b): (MatRef<'_, T>, MatRef<'_, T>),
+    alpha: T,
     par: Par,
     keep_going: KeepGoing<'_>,
 ) -> Result<(), Stopped> {
@@ -37,7 +38,7 @@ pub fn product(
 }
 
 /// `into ← fromᵀ`, both column by column in memory, in tiles.
-pub fn transpose(mut into: MatMut<'_, f32>, from: MatRef<'_, f32>) {
+pub fn transpose<T: Real>(mut into: MatMut<'_, T>, from: MatRef<'_, T>) {
     let (rows, cols) = (from.nrows(), from.ncols());
     for j in (0..cols).step_by(TILE) {
         let wide = TILE.min(cols - j);

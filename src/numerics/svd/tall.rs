@@ -5,6 +5,7 @@
 use super::isa::Isa;
 use super::panel::Panel;
 use super::product::product;
+use super::real::Real;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -32,10 +33,10 @@ impl Work<'_> {
 }
 
 /// Gives rows of a matrix, column by column in memory.
-pub type Rows<'a> = &'a (dyn Fn(Range<usize>) -> Result<Mat<f32>, Stopped> + Sync);
+pub type Rows<'a, T> = &'a (dyn Fn(Range<usize>) -> Result<Mat<T>, Stopped> + Sync);
 
 /// The factor R, `n × n` and zero below the diagonal, of the rows in a range, at least `n` of them.
-pub fn triangle(rows: Range<usize>, n: usize, source: Rows<'_>, work: Work<'_>) -> Result<Mat<f32>, Stopped> {
+pub fn triangle<T: Real>(rows: Range<usize>, n: usize, source: Rows<'_, T>, work: Work<'_>) -> Result<Mat<T>, Stopped> {
     if work.threads > 1 && rows.len() >= 2 * n {
         let middle = rows.start + rows.len() / 2;
         let half = |threads: usize| Work { threads, ..work };
@@ -62,13 +63,13 @@ pub fn triangle(rows: Range<usize>, n: usize, source: Rows<'_>, work: Work<'_>) 
 }
 
 /// R of a matrix with at least as many rows as columns.
-fn dense(mut a: Mat<f32>, work: Work<'_>) -> Result<Mat<f32>, Stopped> {
+fn dense<T: Real>(mut a: Mat<T>, work: Work<'_>) -> Result<Mat<T>, Stopped> {
     let Work { isa, keep_going, .. } = work;
     let par = work.par();
     let (m, n) = (a.nrows(), a.ncols());
     let wide = WIDE.min(n);
     let mut panel = Panel::new(m, wide);
-    let (mut w0, mut w1) = (Mat::<f32>::zeros(wide, n), Mat::<f32>::zeros(wide, n));
+    let (mut w0, mut w1) = (Mat::<T>::zeros(wide, n), Mat::<T>::zeros(wide, n));
     for r in (0..n).step_by(wide) {
         check(keep_going)?;
         let (rows, cols) = (m - r, wide.min(n - r));
@@ -80,9 +81,9 @@ fn dense(mut a: Mat<f32>, work: Work<'_>) -> Result<Mat<f32>, Stopped> {
             let mut c = a.as_mut().submatrix_mut(r, r + cols, rows, rest);
             let mut x0 = w0.as_mut().submatrix_mut(0, 0, cols, rest);
             let mut x1 = w1.as_mut().submatrix_mut(0, 0, cols, rest);
-            product(x0.as_mut(), Accum::Replace, (panel.v().transpose(), c.as_ref()), 1.0, par, keep_going)?;
-            matmul(x1.as_mut(), Accum::Replace, panel.t().transpose(), x0.as_ref(), 1.0, par);
-            product(c.as_mut(), Accum::Add, (panel.v(), x1.as_ref()), -1.0, par, keep_going)?;
+            product(x0.as_mut(), Accum::Replace, (panel.v().transpose(), c.as_ref()), T::ONE, par, keep_going)?;
+            matmul(x1.as_mut(), Accum::Replace, panel.t().transpose(), x0.as_ref(), T::ONE, par);
+            product(c.as_mut(), Accum::Add, (panel.v(), x1.as_ref()), -T::ONE, par, keep_going)?;
         }
     }
     let mut r = Mat::zeros(n, n);
@@ -94,13 +95,13 @@ fn dense(mut a: Mat<f32>, work: Work<'_>) -> Result<Mat<f32>, Stopped> {
 
 /// Overwrites R with that of [R; B]. A reflector has a single entry, 1, in R's rows: only B's rows are worked on, and
 /// where B is a triangle as well, only those that are not zero.
-fn join(r: &mut Mat<f32>, mut b: Mat<f32>, triangle: bool, work: Work<'_>) -> Result<(), Stopped> {
+fn join<T: Real>(r: &mut Mat<T>, mut b: Mat<T>, triangle: bool, work: Work<'_>) -> Result<(), Stopped> {
     let Work { isa, keep_going, .. } = work;
     let par = work.par();
     let n = r.ncols();
     let wide = WIDE.min(n);
     let mut panel = Panel::new(wide + b.nrows(), wide);
-    let (mut w0, mut w1) = (Mat::<f32>::zeros(wide, n), Mat::<f32>::zeros(wide, n));
+    let (mut w0, mut w1) = (Mat::<T>::zeros(wide, n), Mat::<T>::zeros(wide, n));
     for at in (0..n).step_by(wide) {
         check(keep_going)?;
         let cols = wide.min(n - at);
@@ -121,10 +122,10 @@ fn join(r: &mut Mat<f32>, mut b: Mat<f32>, triangle: bool, work: Work<'_>) -> Re
             let mut x0 = w0.as_mut().submatrix_mut(0, 0, cols, rest);
             let mut x1 = w1.as_mut().submatrix_mut(0, 0, cols, rest);
             x0.copy_from(top.as_ref());
-            product(x0.as_mut(), Accum::Add, (v.transpose(), c.as_ref()), 1.0, par, keep_going)?;
-            matmul(x1.as_mut(), Accum::Replace, panel.t().transpose(), x0.as_ref(), 1.0, par);
+            product(x0.as_mut(), Accum::Add, (v.transpose(), c.as_ref()), T::ONE, par, keep_going)?;
+            matmul(x1.as_mut(), Accum::Replace, panel.t().transpose(), x0.as_ref(), T::ONE, par);
             top -= x1.as_ref();
-            product(c.as_mut(), Accum::Add, (v, x1.as_ref()), -1.0, par, keep_going)?;
+            product(c.as_mut(), Accum::Add, (v, x1.as_ref()), -T::ONE, par, keep_going)?;
         }
     }
     Ok(())

@@ -66,7 +66,7 @@ const FAMILIES: [&str; 10] = [
 ];
 
 fn compare(name: &str, a: &Array2<f32>, isa: Isa, threads: usize) {
-    let want = singular_values_f64(a.view(), GO).unwrap();
+    let want = direct(a.view(), GO).unwrap();
     let got = two_stage(a.view(), GO, threads, isa).unwrap();
     assert_eq!(got.len(), want.len());
     assert!(got.windows(2).all(|w| w[0] >= w[1]) && got.iter().all(|s| s.is_finite() && *s >= 0.0), "{name}");
@@ -81,6 +81,66 @@ fn every_family_is_within_a_millionth_of_the_largest() {
         for (m, n) in [(200, 200), (224, 224), (300, 210), (210, 300), (700, 200), (193, 1)] {
             compare(name, &family(name, m, n), Isa::Best, 1);
         }
+    }
+}
+
+/// A matrix with these singular values: products of Householder reflectors on either side spread them over all entries.
+fn with_values(m: usize, n: usize, seed: u64, values: impl Fn(usize) -> f64) -> Array2<f32> {
+    let k = m.min(n);
+    let mut a = Array2::from_shape_fn((m, n), |(i, j)| if i == j && i < k { values(i) } else { 0.0 });
+    for turn in 0..4 {
+        for side in 0..2 {
+            let v: Vec<f64> = noise(a.nrows(), seed + 2 * turn + side).map(f64::from).collect();
+            let square: f64 = v.iter().map(|x| x * x).sum();
+            for mut column in a.columns_mut() {
+                let s = 2.0 * column.iter().zip(&v).map(|(a, v)| a * v).sum::<f64>() / square;
+                column.iter_mut().zip(&v).for_each(|(a, v)| *a -= s * v);
+            }
+            a = a.reversed_axes();
+        }
+    }
+    a.mapv(|x| x as f32)
+}
+
+#[test]
+fn equal_and_clustered_values_are_within_a_millionth_of_the_largest() {
+    let levels: [(&str, fn(usize) -> f64); 5] = [
+        ("equal", |_| 1.0),
+        ("a millionth apart", |j| if j % 2 == 0 { 1.0 } else { 1.0 - 1e-6 }),
+        ("halving", |j| 0.5f64.powi(j as i32 / 40)),
+        ("half of them zero", |j| if j % 2 == 0 { 1.0 } else { 0.0 }),
+        ("one above", |j| if j == 0 { 1.0 } else { 0.7 }),
+    ];
+    for (name, level) in levels {
+        for (m, n) in [(200, 200), (300, 200), (240, 500)] {
+            compare(name, &with_values(m, n, 11, level), Isa::Best, 1);
+        }
+    }
+}
+
+#[test]
+fn coinciding_entries_are_within_a_millionth_of_the_largest_and_not_slow() {
+    let columns: Vec<f32> = noise(1024, 3).collect();
+    for (m, n) in [(300, 200), (200, 300), (512, 512), (4000, 200)] {
+        let of = |f: &dyn Fn(usize, usize) -> f32| Array2::from_shape_fn((m, n), |(i, j)| f(i, j));
+        let small: Vec<f32> = noise(m * n, 5).collect();
+        compare("constant", &of(&|_, _| 0.37), Isa::Best, 1);
+        compare("rank one", &of(&|i, j| (i + 1) as f32 * (j + 7) as f32), Isa::Best, 1);
+        compare("nearly equal rows", &of(&|i, j| columns[j] + 1e-4 * small[i * n + j]), Isa::Best, 1);
+        compare("nearly constant", &of(&|i, j| 1.0 + 1e-4 * small[i * n + j]), Isa::Best, 1);
+        compare("a large mean", &of(&|i, j| 30.0 * columns[j] + small[i * n + j]), Isa::Best, 1);
+        compare("signs", &of(&|i, j| if (i & j).count_ones() % 2 == 0 { 1.0 } else { -1.0 }), Isa::Best, 1);
+    }
+}
+
+#[test]
+fn the_error_of_single_precision_stays_within_what_is_trusted() {
+    // Orthogonal matrices show all of it: every value equals the largest.
+    for (m, n) in [(200, 200), (400, 400), (900, 300), (600, 600)] {
+        let a = with_values(m, n, 5, |_| 1.0);
+        let got = reduced::<f32>(&a.view(), GO, 1, Isa::Best).unwrap();
+        let worst = got.iter().map(|g| (g - 1.0).abs()).fold(0.0, f64::max);
+        assert!(worst <= trust::reach(&got, m), "{m}x{n}: {worst:e}");
     }
 }
 
@@ -110,7 +170,7 @@ fn sweeps_side_by_side_give_the_same_bits_as_one_after_the_other() {
         let b = width(n);
         let order = n.next_multiple_of(b);
         let band = |_| {
-            let square = entries::copy(&a.view(), false, 0..n, (order, order), 1.0, GO).unwrap();
+            let square = entries::copy::<f32>(&a.view(), false, 0..n, (order, order), 1.0, GO).unwrap();
             band::reduce(square, b, Isa::Best, Par::Seq, GO).unwrap()
         };
         let [(d, e), (d2, e2), (d3, e3)] = [1, 2, 5].map(|t| chase::bidiagonal(band(t), Isa::Best, t, GO).unwrap());

@@ -7,6 +7,7 @@ use crate::model::Layer;
 use crate::model::cost::Cost;
 use crate::numerics::norms::{above, below};
 use crate::probe::book::LayerFacts;
+use crate::probe::lipschitz;
 use crate::treat::error::Weighed;
 use crate::treat::size::cost;
 use crate::treat::{Criterion, Factors, Pattern, Prune, Refined, Treatment};
@@ -21,17 +22,42 @@ pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, ex
     out.lipschitz_before = facts.lipschitz.as_ref().map(|l| l.l2_upper);
     out.lipschitz_after = out.lipschitz_before;
     if !treatment.is_dense() {
-        // Every input position lies in at most kh·kw patches, so the operator norm of a kernel is at most √(kh·kw)
-        // times the norm of its matrix view; of Ŵ directly, or of the change added to the norm before.
-        let patches = layer.shape.iter().skip(2).product::<usize>().max(1) as f64;
-        let direct = out.norm_after.map(|n| n.value * patches.sqrt());
-        let changed = out.lipschitz_before.zip(out.delta_norm);
-        let changed = changed.filter(|(_, d)| d.bound != Bound::Lower).map(|(l, d)| l.value + d.value * patches.sqrt());
-        let sound = out.norm_after.is_some_and(|n| matches!(n.bound, Bound::Exact | Bound::Upper));
-        let best = direct.into_iter().chain(changed).reduce(f64::min);
-        out.lipschitz_after = best.map(|v| if sound { Known::upper(v) } else { Known::estimate(v) });
+        out.lipschitz_after = convolution_after(&out, layer, facts, treatment, exact);
     }
     out
+}
+
+/// Norm of a treated convolution on images of any size: the smallest of all bounds at hand, so that it does not grow only
+/// because the layer before was bounded by another method.
+fn convolution_after(
+    out: &LayerOutcome,
+    layer: &Layer,
+    facts: &LayerFacts,
+    treatment: Treatment,
+    exact: Option<&Refined>,
+) -> Option<Known> {
+    let before = out.lipschitz_before.map(|l| l.value);
+    let mut bounds = Vec::new();
+    // Of the treated kernel and of the change, by the methods that bounded the layer before.
+    if let Some(run) = exact.and_then(|e| e.convolution) {
+        bounds.push(run.after);
+        bounds.extend(before.map(|l| (l + run.change) * (1.0 + f64::EPSILON)));
+    }
+    // Every input position lies in at most kh·kw patches, so the operator norm of a kernel is at most √(kh·kw) times
+    // the norm of its matrix view; of Ŵ directly, or of the change added to the norm before.
+    let patches = layer.shape.iter().skip(2).product::<usize>().max(1) * lipschitz::repeats(layer);
+    let patches = (patches as f64).sqrt() * (1.0 + 1e-6);
+    let sound = |k: &Known| matches!(k.bound, Bound::Exact | Bound::Upper);
+    bounds.extend(out.norm_after.filter(sound).map(|n| n.value * patches));
+    let change = out.delta_norm.filter(sound);
+    bounds.extend(before.zip(change).map(|(l, d)| l + d.value * patches));
+    // Pruning alone makes no row or column sum of magnitudes larger.
+    let prunes = treatment.prune.is_some_and(|p| !p.criterion.rewrites());
+    if prunes && treatment.rank.is_none() && treatment.quantise.is_none() {
+        bounds.extend(facts.lipschitz.as_ref().map(|l| (l.linf.value * l.l1.value).sqrt() * (1.0 + 1e-9)));
+    }
+    let proven = bounds.into_iter().reduce(f64::min).map(Known::upper);
+    proven.or_else(|| out.norm_after.map(|n| Known::estimate(n.value * patches)))
 }
 
 /// What a layer takes under a treatment.

@@ -329,3 +329,71 @@ fn groups_of_any_size_have_a_live_error() {
         assert!((said.value / found - 1.0).abs() < 0.1, "{places} of {m}: {} {found}", said.value);
     }
 }
+
+/// Norm of a convolution on 9×9 images with zero padding, in `f64`.
+fn on_images(layer: &Layer, matrix: &Matrix) -> f64 {
+    let kernel = conv::Kernel::of(layer.rows(), &layer.shape, 1, &matrix.data);
+    let [a, b] = [kernel.kh, kernel.kw];
+    let mut op = conv::Operator {
+        kernel,
+        input: [9, 9],
+        output: [9 + 2 * (a / 2) - a + 1, 9 + 2 * (b / 2) - b + 1],
+        stride: [1, 1],
+        padding: [a / 2, b / 2],
+        dilation: [1, 1],
+        circular: false,
+    };
+    crate::numerics::lanczos::largest(&mut op, &|| true).unwrap().value
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn bounds_of_treated_convolutions_hold_before_and_after_a_run(
+        out in 1usize..6, inp in 1usize..5, kh in 1usize..4, kw in 1usize..4, seed in 0u32..1000, share in 0.1f64..0.9,
+        rank in 1usize..4, which in 0u8..4,
+    ) {
+        let cols = inp * kh * kw;
+        let (matrix, layer) = (heavy(out, cols, seed), Layer::alone(Kind::Conv2d, &[out, inp, kh, kw]));
+        let t = match which {
+            0 => Treatment::prune(Prune::unstructured(share)),
+            1 => Treatment::prune(Prune::of(share, Pattern::Columns)),
+            2 => Treatment::rank(rank.min(layer.full_rank())),
+            _ => Treatment { quantise: Some(crate::treat::Quantise { bits: 3, per: crate::probe::rounding::GRANULARITIES[0] }), ..Treatment::default() },
+        };
+        let known = facts(&layer, &matrix);
+        let done = crate::treat::treated(&layer, &matrix, t, &|| true).unwrap();
+        let refined = refine(&layer, &matrix, t, None, &GO).unwrap();
+        let truth = on_images(&layer, &done);
+        let mut bounds = vec![("run", project_layer(&layer, &known, t, Some(&refined)).lipschitz_after.unwrap())];
+        bounds.extend(project_layer(&layer, &known, t, None).lipschitz_after.map(|k| ("projected", k)));
+        for (what, bound) in bounds {
+            if bound.bound == crate::known::Bound::Upper {
+                prop_assert!(bound.value >= truth * (1.0 - 1e-9), "{t:?} {what}: {} {truth}", bound.value);
+            }
+        }
+        let run = refined.convolution.unwrap();
+        prop_assert!(run.after >= truth * (1.0 - 1e-9));
+        prop_assert!(run.change >= on_images(&layer, &difference(&matrix, &done)) * (1.0 - 1e-9));
+    }
+}
+
+#[test]
+fn pruned_layers_of_the_sample_are_bounded_as_tightly_as_before() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sample_models/fashion_cnn");
+    let (model, weights) = crate::source::open(&path).unwrap();
+    let mut seen = 0;
+    for layer in model.layers.iter().filter(|l| l.kind.is_conv() && l.eligible()) {
+        let matrix = weights.matrix(&model, layer).unwrap();
+        let known = facts(layer, &matrix);
+        let t = Treatment::prune(Prune::unstructured(0.5));
+        let refined = refine(layer, &matrix, t, None, &GO).unwrap();
+        let out = project_layer(layer, &known, t, Some(&refined));
+        let (before, after) = (out.lipschitz_before.unwrap().value, out.lipschitz_after.unwrap().value);
+        // Removing the smaller half of the entries hardly changes these norms.
+        assert!(after <= before * 1.05, "{:?}: {before} {after}", layer.shape);
+        seen += 1;
+    }
+    assert!(seen >= 3, "{seen}");
+}

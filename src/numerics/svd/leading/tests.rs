@@ -51,7 +51,7 @@ fn no_approximation_of_the_rank_is_closer() {
     for (m, n) in [(260, 230), (230, 260), (700, 200), (200, 700), (256, 256)] {
         let k = m.min(n);
         for (name, a) in families(m, n) {
-            let sigma = singular_values_f64(a.view(), GO).unwrap();
+            let sigma = singular_values_f64(a.view(), GO, 1).unwrap();
             let total = energy(&a);
             for rank in [1, k / 8, k / 2, k - 1, k] {
                 let best: f64 = sigma[rank..].iter().map(|s| s * s).sum();
