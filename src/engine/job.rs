@@ -142,7 +142,10 @@ impl Shared {
             }
         }
         let waiting: Vec<ProbeId> = probes.iter().copied().filter(|p| !settled.contains(p)).collect();
-        if let Some(unfit) = entries.fit().err().filter(|_| !waiting.is_empty()) {
+        // Where everything is kept no weight is read.
+        let fit = if waiting.is_empty() { Some(Ok(())) } else { entries.fit_while(ask.keep_going) };
+        let Some(fit) = fit else { return Finished { number: job.number, reports: Vec::new(), settled } };
+        if let Err(unfit) = fit {
             // Kept as the answer to every question of this job: none has another.
             for probe in self.probes.iter().filter(|p| waiting.contains(&p.id())) {
                 let known = probe.question(layer).zip(codec::encode_all(&[Fact::Unfit(unfit)]));

@@ -318,7 +318,7 @@ fn below(look: &Look, m: &Magnitude, lines: u16) -> Vec<Phrase> {
         .caption(if look.weighed { "score median" } else { "|w| median" })
         .and(format!("{}{}", median.bound.badge(), number(median.value)))
         .caption("max")
-        .and(format!("={}", number(f64::from(m.max))))
+        .and(format!("={}", number(m.max)))
         .caption("PQ index")
         .and(format!("={}", ratio(m.pq_index)))
         .caption("zeros")
@@ -357,9 +357,9 @@ fn beside(look: &Look, m: &Magnitude) -> Vec<Phrase> {
     lines.extend([
         Phrase::new(),
         title(if look.weighed { "Scores" } else { "Magnitudes" }),
-        line("smallest", format!("={}", number(f64::from(m.min_nonzero)))),
+        line("smallest", format!("={}", number(m.min_nonzero))),
         line("median", format!("{}{}", median.bound.badge(), number(median.value))),
-        line("largest", format!("={}", number(f64::from(m.max)))),
+        line("largest", format!("={}", number(m.max))),
         line("zeros", format!("={}", count(m.zeros))),
         line("PQ index", format!("={}", ratio(m.pq_index))),
         line(if look.weighed { "√Σ score²" } else { "‖W‖_F" }, format!("={}", number(m.frobenius()))),

@@ -36,19 +36,28 @@ impl<'a> Stored<'a> {
     /// Checks, at the first call, that every entry is a finite number that `f32` holds; the error names the first that is
     /// not, in file order.
     pub fn fit(&self) -> Result<(), Unfit> {
-        let found = self.unfit.get_or_init(|| {
-            let ([rows, cols], turned) = (self.shape, self.turned());
-            let (at, value, count) = if self.bytes.is_empty() {
+        self.fit_while(&|| true).unwrap_or(Ok(()))
+    }
+
+    /// The same; `None` when told to stop.
+    pub fn fit_while(&self, keep_going: &dyn Fn() -> bool) -> Option<Result<(), Unfit>> {
+        if self.unfit.get().is_none() {
+            let first = if self.bytes.is_empty() {
                 let bytes: &[u8] = pulp::bytemuck::cast_slice(&self.matrix().data);
-                unfit::first(DType::F32, bytes)
+                unfit::first(DType::F32, bytes, keep_going).ok()?
             } else {
-                unfit::first(self.dtype, self.bytes)
-            }?;
-            let (row, col) =
-                if turned { (at % rows.max(1), at / rows.max(1)) } else { (at / cols.max(1), at % cols.max(1)) };
-            Some(Unfit { row, col, value, count })
-        });
-        found.map_or(Ok(()), Err)
+                unfit::first(self.dtype, self.bytes, keep_going).ok()?
+            };
+            let ([rows, cols], turned) = (self.shape.map(|n| n.max(1)), self.turned());
+            let place = |at: usize| if turned { (at % rows, at / rows) } else { (at / cols, at % cols) };
+            let _ = self.unfit.set(first.map(|(at, value, count)| Unfit {
+                row: place(at).0,
+                col: place(at).1,
+                value,
+                count,
+            }));
+        }
+        Some(self.unfit.get().copied().flatten().map_or(Ok(()), Err))
     }
 
     /// The 16-bit patterns of a BF16 or F16 tensor, in file order; empty for a matrix that came decoded.

@@ -47,17 +47,30 @@ impl std::error::Error for Unfit {}
 
 /// Entries looked at together.
 const PIECE: usize = 1 << 12;
+/// Such pieces between two questions whether to go on.
+const ASK_EVERY: usize = 256;
 
 /// Magnitudes below this lose digits when an `f64` becomes an `f32`: 2⁻¹²⁶ is the smallest normal number, and the
 /// largest entry of a matrix should have 24 bits to spare above it, so that entries next to it are not rounded.
 const VANISHING: f64 = 1.0 / (1u128 << 102) as f64;
 
-/// Index, value and number of the entries that a finite `f32` cannot hold; `None` where all are fit.
-pub(super) fn first(dtype: DType, bytes: &[u8]) -> Option<(usize, f64, u64)> {
+/// Told to stop.
+pub(super) struct Halted;
+
+/// Index, value and number of the entries that a finite `f32` cannot hold, `Ok(None)` where all are fit; an error when told
+/// to stop.
+pub(super) fn first(
+    dtype: DType,
+    bytes: &[u8],
+    keep_going: &dyn Fn() -> bool,
+) -> Result<Option<(usize, f64, u64)>, Halted> {
     let width = (dtype.bits() / 8).max(1);
     let arch = pulp::Arch::new();
     let (mut found, mut count) = (None, 0u64);
     for (i, piece) in bytes.chunks(PIECE * width).enumerate() {
+        if i.is_multiple_of(ASK_EVERY) && !keep_going() {
+            return Err(Halted);
+        }
         let here = arch.dispatch(
             #[inline(always)]
             || by_type(dtype, piece),
@@ -69,9 +82,9 @@ pub(super) fn first(dtype: DType, bytes: &[u8]) -> Option<(usize, f64, u64)> {
         count += u64::from(here);
     }
     if let Some((at, value)) = found {
-        return Some((at, value, count));
+        return Ok(Some((at, value, count)));
     }
-    (dtype == DType::F64).then(|| vanishing(bytes)).flatten()
+    Ok((dtype == DType::F64).then(|| vanishing(bytes)).flatten())
 }
 
 /// The largest entry of a tensor of doubles that are all too small for `f32`.

@@ -11,7 +11,7 @@ const HOT: usize = 256;
 /// What is put in order: two planes of `Self` at the same places are compared and exchanged together.
 pub trait Planes {
     /// Number of planes.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
     /// Puts the smaller of planes `a + i` and `b + i` at `a + i`, lane by lane, for each i below `count`; a < b.
     fn exchange(&mut self, a: usize, b: usize, count: usize);
 }
@@ -26,7 +26,7 @@ pub struct Keys<'a, S: Simd> {
 
 impl<S: Simd> Planes for Keys<'_, S> {
     #[inline(always)]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.keys.len()
     }
     #[inline(always)]
@@ -50,7 +50,7 @@ pub struct Pairs<'a, S: Simd> {
 
 impl<S: Simd> Planes for Pairs<'_, S> {
     #[inline(always)]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.keys.len()
     }
     #[inline(always)]
@@ -71,7 +71,7 @@ impl<S: Simd> Planes for Pairs<'_, S> {
 /// Merges sorted runs of `from` planes (a power of two) into sorted runs of `to`; a last run may be shorter.
 #[inline(always)]
 pub fn merge(planes: &mut impl Planes, from: usize, to: usize) {
-    merge_within(planes, 0, planes.len(), from, to);
+    merge_within(planes, 0, planes.count(), from, to);
 }
 
 /// Sorts all planes.
@@ -83,7 +83,7 @@ pub fn sort(planes: &mut impl Planes) {
 /// Sorts planes that come in sorted runs of `run` (a power of two up to [`HOT`]).
 #[inline(always)]
 pub fn sort_from(planes: &mut impl Planes, run: usize) {
-    let n = planes.len();
+    let n = planes.count();
     let mut start = 0;
     while start < n {
         merge_within(planes, start, HOT.min(n - start), run, HOT);
