@@ -213,16 +213,14 @@ pub fn collect(names: &Names, config: &QuantConfig, peek: &dyn Peek, taken: &mut
     for (base, group) in &mut groups {
         let weight = names.get(&format!("{base}.weight")).or_else(|| names.get(base));
         group.weight = weight.filter(|&id| !taken[id]);
-        match schemes::describe(base, group, names, config, peek) {
-            Some(found) => take(vec![found], taken),
-            None => {
-                // Beside a plain weight only scales of activations are no weights of their own.
-                let own =
-                    |p: &&(&str, TensorId, pieces::Piece)| group.weight.is_none() || p.2 == pieces::Piece::Activation;
-                let alone = group.pieces.iter().filter(own);
-                beside.extend(alone.filter_map(|&(_, id, piece)| Some((id, piece.alone()?.to_owned()))));
-            }
+        if let Some(found) = schemes::describe(base, group, names, config, peek) {
+            take(vec![found], taken);
+            continue;
         }
+        // Beside a plain weight only scales of activations are no weights of their own.
+        let own = |p: &&(&str, TensorId, pieces::Piece)| group.weight.is_none() || p.2 == pieces::Piece::Activation;
+        let alone = group.pieces.iter().filter(own);
+        beside.extend(alone.filter_map(|&(_, id, piece)| Some((id, piece.alone()?.to_owned()))));
     }
     take(schemes::unknown(names, config, taken), taken);
     beside.retain(|(id, _)| !taken[*id]);
