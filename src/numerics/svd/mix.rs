@@ -18,7 +18,8 @@ pub fn mix<T: Real>(mut a: MatMut<'_, T>, isa: Isa) {
     let of_rows: Vec<[f64; 2]> = (0..a.nrows() / 2).map(angle).collect();
     for pair in 0..a.ncols() / 2 {
         let (left, right) = a.as_mut().subcols_mut(2 * pair, 2).split_at_col_mut(1);
-        let (Some(left), Some(right)) = (left.col_mut(0).try_as_col_major_mut(), right.col_mut(0).try_as_col_major_mut())
+        let (Some(left), Some(right)) =
+            (left.col_mut(0).try_as_col_major_mut(), right.col_mut(0).try_as_col_major_mut())
         else {
             return;
         };

@@ -1,7 +1,7 @@
 //! Matrix products that can be left half way, and transposes that mind the cache.
 
-use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use super::real::Real;
+use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 

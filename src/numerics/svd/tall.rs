@@ -36,12 +36,7 @@ impl Work<'_> {
 pub type Rows<'a, T> = &'a (dyn Fn(Range<usize>) -> Result<Mat<T>, Stopped> + Sync);
 
 /// The factor R, `n × n` and zero below the diagonal, of the rows in a range, at least `n` of them.
-pub fn triangle<T: Real>(
-    rows: Range<usize>,
-    n: usize,
-    source: Rows<'_, T>,
-    work: Work<'_>,
-) -> Result<Mat<T>, Stopped> {
+pub fn triangle<T: Real>(rows: Range<usize>, n: usize, source: Rows<'_, T>, work: Work<'_>) -> Result<Mat<T>, Stopped> {
     if work.threads > 1 && rows.len() >= 2 * n {
         let middle = rows.start + rows.len() / 2;
         let half = |threads: usize| Work { threads, ..work };
