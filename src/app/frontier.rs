@@ -37,6 +37,7 @@ struct Drawn {
 }
 
 /// Budgets, curves and snapshots.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Clone)]
 pub struct Frontier {
     /// What is asked of allocators.

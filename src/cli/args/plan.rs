@@ -219,7 +219,7 @@ fn rank_rules() -> String {
 }
 
 fn rank_rule(text: &str) -> Result<Chosen, String> {
-    let known = || RULES.iter().map(|r| format!("\n  {}: {}", r.name, r.words)).collect::<String>();
+    let known = || RULES.iter().map(|r| format!("\n  {}: {}", r.name, r.words)).collect::<Vec<_>>().concat();
     rule::parse(text).unwrap_or_else(|| Err(format!("not one of{}", known())))
 }
 

@@ -122,10 +122,12 @@ impl Wish {
             let where_not = if others > 0 { format!(", magnitude in {others} without inputs") } else { String::new() };
             out.push(format!("criterion {}{where_not} (--criterion magnitude: by weights alone)", criterion.name()));
         }
-        if let Self::Budget(allocator, ask) = self {
-            if args.errors.is_none() && ask.weighted && allocator.compares_errors() {
-                out.push("errors of outputs (--errors weights: of the weights)".to_owned());
-            }
+        if let Self::Budget(allocator, ask) = self
+            && args.errors.is_none()
+            && ask.weighted
+            && allocator.compares_errors()
+        {
+            out.push("errors of outputs (--errors weights: of the weights)".to_owned());
         }
         out
     }

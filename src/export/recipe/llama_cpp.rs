@@ -156,6 +156,7 @@ fn gguf(recipe: &Recipe, layer: &Layer, row: &str, found: &Blocks) -> Option<Str
 
 /// Names of a state-space mixer's parts: `Some(None)` for a part that stays as it is there, `None` for what is of no mixer.
 /// A mixer is a module that holds `A_log`.
+#[allow(clippy::option_option, reason = "of no mixer, of one without a name there, and the name")]
 fn state_space(recipe: &Recipe, layer: &Layer) -> Option<Option<&'static str>> {
     let (module, part) = layer.name.rsplit_once('.')?;
     let decay = format!("{module}.A_log");

@@ -51,7 +51,7 @@ pub fn language<'a>(recipe: &Recipe<'a>) -> Option<&'a str> {
     if all.len() == 1 {
         return all.first().copied();
     }
-    let beside = |row: &str| row.split(['.', '_']).any(|part| TOWERS.iter().any(|t| part == *t));
+    let beside = |row: &str| row.split(['.', '_']).any(|part| TOWERS.contains(&part));
     let mut left = all.into_iter().filter(|row| !beside(row));
     left.next().filter(|_| left.next().is_none())
 }
