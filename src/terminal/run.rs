@@ -109,7 +109,7 @@ pub fn run(setup: Setup) -> Result<Outcome, RunError> {
     let engine = Engine::start(Arc::clone(&app.model), setup.weights, setup.settings, report)?;
     let say = tell.clone();
     let log = Log::start(setup.store, Arc::clone(&app.model), opened, &setup.begin, move |msg| {
-        drop(say.send(Happened::Msg(msg)))
+        drop(say.send(Happened::Msg(msg)));
     })?;
     if matches!(setup.begin, Begin::Ask) {
         log.look_for_others(&app.model, false);

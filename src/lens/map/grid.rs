@@ -32,12 +32,12 @@ impl Grid {
         let by_role = Columns::of(roles(), usize::MAX)?;
         let by_name = Columns::of(names(), most).filter(|c| c.heads.len() != by_role.heads.len());
         if let Some(by_name) = by_name {
-            return Some(by_name.grid(&layers, names(), blocks, |name| name.to_owned()));
+            return Some(by_name.grid(&layers, names(), blocks, str::to_owned));
         }
         let head = |(role, place): (&str, usize)| if place == 1 { role.to_owned() } else { format!("{role}{place}") };
         Some(match Columns::of(numbered(&layers), most) {
             Some(apart) => apart.grid(&layers, numbered(&layers), blocks, head),
-            None => by_role.grid(&layers, roles(), blocks, |role| role.to_owned()),
+            None => by_role.grid(&layers, roles(), blocks, str::to_owned),
         })
     }
 

@@ -104,7 +104,8 @@ fn with_values(m: usize, n: usize, seed: u64, values: impl Fn(usize) -> f64) -> 
 
 #[test]
 fn equal_and_clustered_values_are_within_a_millionth_of_the_largest() {
-    let levels: [(&str, fn(usize) -> f64); 5] = [
+    type Level = fn(usize) -> f64;
+    let levels: [(&str, Level); 5] = [
         ("equal", |_| 1.0),
         ("a millionth apart", |j| if j % 2 == 0 { 1.0 } else { 1.0 - 1e-6 }),
         ("halving", |j| 0.5f64.powi(j as i32 / 40)),

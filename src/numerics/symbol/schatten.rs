@@ -53,7 +53,7 @@ pub fn largest(
         .chunks_exact(outs * ins)
         .enumerate()
         .map(|(which, a)| {
-            let bound = a.iter().map(|x| x.norm_sqr()).sum::<f64>().sqrt();
+            let bound = a.iter().map(c64::norm_sqr).sum::<f64>().sqrt();
             Candidate { bound, level: 0, which, power: None, exponent: 0.0 }
         })
         .collect();
