@@ -529,7 +529,7 @@ fn a_plan_rounds_follows_rules_and_other_criteria() {
     assert!(of(&ruled, "model.layers.0.mlp.down_proj")["rank"] == 113, "{ruled}");
     // Where nothing follows it says so and stays as it is.
     let out = slimscope(&["plan", &cnn, "--format", "json", "--criterion", "batch-norm-scale", "--prune", ".25"]);
-    assert!(String::from_utf8_lossy(&out.stderr).contains("fc1: it is no convolution"));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("fc1: batch-norm-scale: it is no convolution"));
     let rows: Value = serde_json::from_slice(&out.stdout).unwrap();
     let conv = of(&rows, "conv2");
     assert_eq!((&conv["criterion"], &conv["pattern"]), (&"batch-norm-scale".into(), &"row".into()));
@@ -724,8 +724,11 @@ fn factors_are_written_opened_and_noted() {
     let planned: Value = serde_json::from_str(&stdout(&["plan", &model, "--plan", &plan, "--format", "json"])).unwrap();
     assert_eq!(inspected["params"], planned["after"]["params"], "as many parameters as the plan said");
     let layers = inspected["layers"].as_array().unwrap();
-    let shape = |name: &str| layers.iter().find(|l| l["layer"] == name).unwrap()["shape"].clone();
-    assert_eq!((shape("fc1.mod_a"), shape("fc1.mod_b")), (serde_json::json!([64, 784]), serde_json::json!([256, 64])));
+    // Two factors are one layer, of the shape that they multiply out to.
+    let fc1 = layers.iter().find(|l| l["layer"] == "fc1").unwrap();
+    assert_eq!(fc1["parts"], serde_json::json!(["fc1.mod_a.weight", "fc1.mod_b.weight"]));
+    assert_eq!((&fc1["shape"], &fc1["params"]), (&serde_json::json!([256, 784]), &(64 * (256 + 784)).into()));
+    assert!(fc1["eligible"] == false && fc1["why_not"].as_str().unwrap().contains("rank 64"), "{fc1}");
     // The other form does not go into the folder of this one.
     let (code, told) = failure(&["apply", &plan, &model, "-o", &out]);
     assert!(code == 1 && told.contains("is not empty"), "{told}");

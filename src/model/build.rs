@@ -22,7 +22,9 @@ pub fn build(model: &mut Model, peek: &dyn Peek) {
     let found = coded::collect(&names, &config, peek, &mut taken);
     not_weights.extend(found.beside);
     let reading = Reading::new(model, &names, &taken, &found.layers);
-    let mut layers: Vec<Layer> = found.layers.iter().map(|f| coded_layer(&reading, f)).collect();
+    // Room for all at once: growing by doubling would hold the layers of a large model one and a half times.
+    let mut layers: Vec<Layer> = Vec::with_capacity(names.tensors.len());
+    layers.extend(found.layers.iter().map(|f| coded_layer(&reading, f)));
     let mut loose = Vec::new();
     for id in (0..names.tensors.len()).filter(|&id| !taken[id]) {
         let (module, part) = reading.split(id);
@@ -41,6 +43,7 @@ pub fn build(model: &mut Model, peek: &dyn Peek) {
     orient::transpose_siblings(&mut layers);
     ties::tie(model, peek, &mut layers, &mut notes);
     let stacks = reading.stacks.clone();
+    drop(reading);
     finish(&mut layers, sequential.as_ref(), model, &mut notes);
     super::norms::attach(model, &mut layers);
     not_weights.sort_unstable();

@@ -2,7 +2,6 @@
 
 use super::layer::{Layer, Role};
 use super::naming::{natural, ordinal};
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// Sorts layers into module order: embeddings, blocks by number and by architecture inside, final norm, heads.
@@ -10,41 +9,40 @@ use std::collections::HashMap;
 pub fn sort(layers: &mut [Layer], sequence: &[String]) {
     let has_blocks = layers.iter().any(|l| l.block.is_some());
     let places: HashMap<&str, usize> = sequence.iter().enumerate().rev().map(|(i, s)| (s.as_str(), i)).collect();
-    layers.sort_by_cached_key(|layer| Key {
+    let key = |layer: &Layer| Key {
         place: places.get(layer.name.as_str()).copied().unwrap_or(usize::MAX),
         section: section(layer, has_blocks),
         block: layer.block,
         slot: slot(layer),
-        name: layer.name.clone(),
-    });
+    };
+    let keys: Vec<Key> = layers.iter().map(key).collect();
+    let mut order: Vec<usize> = (0..layers.len()).collect();
+    order.sort_by(|&a, &b| keys[a].cmp(&keys[b]).then_with(|| natural(&layers[a].name, &layers[b].name)));
+    permute(layers, &mut order);
 }
 
-/// What a layer is sorted by, computed once for each.
-#[derive(PartialEq, Eq)]
+/// Puts the layer of number `order[i]` at place `i`, in place: copies of the layers of a large model would take as much
+/// memory again.
+fn permute(layers: &mut [Layer], order: &mut [usize]) {
+    for start in 0..order.len() {
+        let mut at = start;
+        // A cycle of the permutation, one exchange a member; a place that is done points to itself.
+        while order[at] != start {
+            let next = std::mem::replace(&mut order[at], at);
+            layers.swap(at, next);
+            at = next;
+        }
+        order[at] = at;
+    }
+}
+
+/// What a layer is sorted by before its name, computed once for each.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     place: usize,
     section: u8,
     block: Option<usize>,
     slot: (u8, usize, u8),
-    name: String,
-}
-
-impl Key {
-    fn numbers(&self) -> (usize, u8, Option<usize>, (u8, usize, u8)) {
-        (self.place, self.section, self.block, self.slot)
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.numbers().cmp(&other.numbers()).then_with(|| natural(&self.name, &other.name))
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 /// 0 what comes before the blocks, 1 the blocks, 2 what follows them.

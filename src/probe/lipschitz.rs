@@ -118,10 +118,11 @@ pub fn repeats(layer: &Layer) -> usize {
 /// A bound this near the norm cannot be improved much by another method.
 const CLOSE: f64 = 1.01;
 
-/// Multiplications in `f64` that take about half as long as the layer's spectrum, or a twentieth of a second.
+/// Multiplications in `f64` that take about half as long as the layer's spectrum, or some tenths of a second: of a small
+/// layer the norm may cost more than its spectrum, since a looser bound would be of no use.
 fn budget(layer: &Layer) -> f64 {
     let (long, short) = (layer.rows().max(layer.cols()) as f64, layer.full_rank() as f64);
-    1.5 * short * short * long + 5e7
+    1.5 * short * short * long + 4e8
 }
 
 fn kernel<'a>(layer: &Layer, matrix: &'a Matrix) -> Kernel<'a> {

@@ -215,7 +215,9 @@ fn quoted(text: &str) -> String {
         for c in text.chars() {
             match c {
                 '"' | '\\' => out.extend(['\\', c]),
-                c if is_hidden(c) => out.push_str(&format!("\\U{:08x}", c as u32)),
+                c if is_hidden(c) && u32::from(c) < 256 => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if is_hidden(c) && u32::from(c) < 65536 => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c if is_hidden(c) => out.push_str(&format!("\\U{:08x}", u32::from(c))),
                 c => out.push(c),
             }
         }
