@@ -132,7 +132,10 @@ fn compare_some_values(file: &str) {
         check(&sigma, 1e-6);
         // Doubles take several times longer: smaller ones only.
         if m * n <= 1_300_000 {
-            check(&pool.install(|| svd::singular_values_f64(matrix.view(), &|| true, 2)).unwrap(), 1e-11);
+            // Entries of clustered families are sums, which numpy adds in another order before they are cut to f32: the last
+            // bit of a few may differ.
+            let accuracy = if file == "clustered.json" { 1e-9 } else { 1e-11 };
+            check(&pool.install(|| svd::singular_values_f64(matrix.view(), &|| true, 2)).unwrap(), accuracy);
         }
     }
 }

@@ -119,7 +119,7 @@ fn tell(checks: &[Check], written: &Written, args: &ApplyArgs, treatments: &[Tre
         let error = format!("={}", ratio(check.error));
         table.row(vec![check.layer.clone(), stored, percent(check.zeros), error, verdict]);
     }
-    table.lines().iter().try_for_each(|l| line(l))?;
+    table.lines().try_for_each(|l| line(&l))?;
     let kept = if written.kept > 0 { format!(", {} of them finished before", written.kept) } else { String::new() };
     line("")?;
     let files = if written.files.len() == 1 { "1 file".to_owned() } else { format!("{} files", written.files.len()) };

@@ -171,7 +171,7 @@ fn table(calibration: &Calibration, size: u64, path: &Path, device: &str) -> Res
             if moments.has_gram() { "gram" } else { "diagonal" }.to_owned(),
         ]);
     }
-    table.lines().iter().try_for_each(|l| line(l))?;
+    table.lines().try_for_each(|l| line(&l))?;
     line("")?;
     let unit = if calibration.context.is_some() { "tokens" } else { "examples" };
     let seconds = calibration.seconds;

@@ -95,7 +95,7 @@ fn table(model: &Model) -> Result<(), CliError> {
             l.why_not.as_ref().map_or("yes".into(), |why| format!("no: {why}")),
         ]);
     }
-    table.lines().iter().try_for_each(|l| line(l))?;
+    table.lines().try_for_each(|l| line(&l))?;
     for (id, why) in &model.not_weights {
         if let Some(t) = model.tensors.get(*id) {
             line(&format!("not a weight: {}  {} {:?}: {why}", t.name, t.dtype.name(), t.shape))?;

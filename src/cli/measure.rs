@@ -260,7 +260,7 @@ impl Output<'_> {
 
     fn finish(&self) -> Result<(), CliError> {
         if self.args.format == MeasureFormat::Table {
-            self.table.lines().iter().try_for_each(|l| line(l))?;
+            self.table.lines().try_for_each(|l| line(&l))?;
         }
         Ok(())
     }

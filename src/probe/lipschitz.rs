@@ -88,7 +88,7 @@ impl Lipschitz {
 }
 
 /// Upper bound on the ℓ2 norm of a convolution of these entries on images of any size, rounding included, and how it
-/// was found. Takes about as long as the layer's spectrum, or a tenth of a second where that is more.
+/// was found. Takes about as long as the layer's spectrum, or some tenths of a second where that is more.
 pub fn upper(layer: &Layer, matrix: &Matrix, keep_going: KeepGoing<'_>) -> Result<(f64, &'static str), Stopped> {
     let kernel = kernel(layer, matrix);
     let slack = 1.0 + (matrix.rows + matrix.cols) as f64 * f64::EPSILON;

@@ -139,7 +139,7 @@ pub fn table(summary: &Summary) -> Vec<String> {
         table.row(row);
     }
     let t = &summary.outcome.totals;
-    let mut lines = table.lines();
+    let mut lines: Vec<String> = table.lines().collect();
     lines.push(String::new());
     lines.push(format!(
         "keeps {} of the parameters{} ({} of {}), {}{}, {} of the MACs; mean err {}",

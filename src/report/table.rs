@@ -25,23 +25,21 @@ impl Table {
     pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells.into_iter().map(|c| if let Cow::Owned(safe) = shown(&c) { safe } else { c }).collect());
     }
-    /// The lines, heads first.
-    pub fn lines(&self) -> Vec<String> {
+    /// The lines, heads first, made one by one: a model may have a hundred thousand rows.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
         let all = || std::iter::once(&self.heads).chain(&self.rows);
         let wide =
             |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).filter(|w| *w <= WIDEST).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.heads.len()).map(wide).collect();
-        all()
-            .map(|row| {
-                let mut line = String::new();
-                for (c, cell) in row.iter().enumerate() {
-                    let pad = " ".repeat(widths.get(c).copied().unwrap_or(0).saturating_sub(width(cell)));
-                    let right = self.right.get(c).copied().unwrap_or(false);
-                    line.push_str(&if right { format!("{pad}{cell}  ") } else { format!("{cell}{pad}  ") });
-                }
-                line.trim_end().to_owned()
-            })
-            .collect()
+        all().map(move |row| {
+            let mut line = String::new();
+            for (c, cell) in row.iter().enumerate() {
+                let pad = " ".repeat(widths.get(c).copied().unwrap_or(0).saturating_sub(width(cell)));
+                let right = self.right.get(c).copied().unwrap_or(false);
+                line.push_str(&if right { format!("{pad}{cell}  ") } else { format!("{cell}{pad}  ") });
+            }
+            line.trim_end().to_owned()
+        })
     }
 }
 
@@ -55,6 +53,9 @@ mod tests {
         table.row(vec!["fc1".into(), "=3.90".into()]);
         table.row(vec!["longer".into(), "=10.1".into()]);
         table.row(vec!["x".into(), "…".into()]);
-        assert_eq!(table.lines(), ["layer      σ₁", "fc1     =3.90", "longer  =10.1", "x           …"]);
+        assert_eq!(
+            table.lines().collect::<Vec<_>>(),
+            ["layer      σ₁", "fc1     =3.90", "longer  =10.1", "x           …"]
+        );
     }
 }
