@@ -10,20 +10,22 @@ const WIDEST: usize = 200;
 /// A table whose columns are as wide as their longest cell.
 #[derive(Debug, Default)]
 pub struct Table {
-    heads: Vec<String>,
+    heads: Vec<Box<str>>,
     right: Vec<bool>,
-    rows: Vec<Vec<String>>,
+    rows: Vec<Vec<Box<str>>>,
 }
 
 impl Table {
     /// A table with these heads; those that begin with `>` are aligned to the right.
     pub fn new(heads: &[&str]) -> Self {
         let right = heads.iter().map(|h| h.starts_with('>')).collect();
-        Self { heads: heads.iter().map(|h| h.trim_start_matches('>').to_owned()).collect(), right, rows: Vec::new() }
+        Self { heads: heads.iter().map(|h| h.trim_start_matches('>').into()).collect(), right, rows: Vec::new() }
     }
     /// Adds a row; hidden characters of its cells are escaped.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.into_iter().map(|c| if let Cow::Owned(safe) = shown(&c) { safe } else { c }).collect());
+        self.rows.push(
+            cells.into_iter().map(|c| if let Cow::Owned(safe) = shown(&c) { safe.into() } else { c.into() }).collect(),
+        );
     }
     /// The lines, heads first, made one by one: a model may have a hundred thousand rows.
     pub fn lines(&self) -> impl Iterator<Item = String> {
