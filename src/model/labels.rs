@@ -24,7 +24,8 @@ pub fn unique(layers: &mut [Layer]) {
                 let short = tail(&full[at], segments);
                 let told = seen.get(short) == Some(&1) && !vague(short);
                 if told || short.len() == full[at].len() {
-                    short.clone_into(&mut layers[members[at]].label);
+                    // A string of its own: writing over the full name would keep that one's capacity.
+                    layers[members[at]].label = short.to_owned();
                     return false;
                 }
                 true

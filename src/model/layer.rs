@@ -214,8 +214,8 @@ pub struct Layer {
     pub id: LayerId,
     /// Module name: the tensor's without `.weight`.
     pub name: String,
-    /// The module as the file names it, with the wrappers of training tools: what a written tensor is called after.
-    pub stored: String,
+    /// The module as the file names it, where that differs from `name`; see [`Layer::stored`].
+    pub stored: Option<Box<str>>,
     /// Last parts of the name that tell it apart within its block, such as `q_proj`.
     pub label: String,
     /// The weight; for a tied copy that is not stored, the tensor it shares.
@@ -321,7 +321,9 @@ impl Layer {
         Self {
             id: LayerId(0),
             name: name.to_owned(),
-            stored: tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name).to_owned(),
+            stored: Some(tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name))
+                .filter(|stored| *stored != name)
+                .map(Into::into),
             label: name.to_owned(),
             tensor: id,
             bias: None,
@@ -348,6 +350,10 @@ impl Layer {
             inputs: None,
             why_not: None,
         }
+    }
+    /// The module as the file names it, with the wrappers of training tools: a written tensor is named after it.
+    pub fn stored(&self) -> &str {
+        self.stored.as_deref().unwrap_or(&self.name)
     }
     /// Rows of the matrix view (`out_features`).
     pub fn rows(&self) -> usize {

@@ -229,7 +229,7 @@ impl PlanFile {
         }
         let mut plan = Plan::new(model.layers.len());
         // A layer may be called by its canonical name, or by the name it is stored under.
-        let stored = model.layers.iter().map(|l| (l.stored.as_str(), l));
+        let stored = model.layers.iter().map(|l| (l.stored(), l));
         let by_name: HashMap<&str, &Layer> = stored.chain(model.layers.iter().map(|l| (l.name.as_str(), l))).collect();
         for named in &self.layers {
             let wrong = |why: String| PlanError::Layer { name: named.name.clone(), why };

@@ -2,7 +2,6 @@
 
 use crate::text::shown;
 use crate::widgets::width;
-use std::borrow::Cow;
 
 /// Cells wider than this do not widen their column: one name of 100,000 characters would blow up every line.
 const WIDEST: usize = 200;
@@ -10,38 +9,55 @@ const WIDEST: usize = 200;
 /// A table whose columns are as wide as their longest cell.
 #[derive(Debug, Default)]
 pub struct Table {
-    heads: Vec<Box<str>>,
+    heads: Vec<String>,
     right: Vec<bool>,
-    rows: Vec<Vec<Box<str>>>,
+    /// The width of each column so far.
+    widths: Vec<usize>,
+    /// The text of all cells, row after row, and where each ends: a model may have a hundred thousand rows, and a
+    /// string for each of their cells would take three times as much.
+    text: String,
+    ends: Vec<usize>,
 }
 
 impl Table {
     /// A table with these heads; those that begin with `>` are aligned to the right.
     pub fn new(heads: &[&str]) -> Self {
         let right = heads.iter().map(|h| h.starts_with('>')).collect();
-        Self { heads: heads.iter().map(|h| h.trim_start_matches('>').into()).collect(), right, rows: Vec::new() }
+        let heads: Vec<String> = heads.iter().map(|h| h.trim_start_matches('>').to_owned()).collect();
+        let widths = heads.iter().map(|h| width(h)).collect();
+        Self { heads, right, widths, text: String::new(), ends: Vec::new() }
     }
-    /// Adds a row; hidden characters of its cells are escaped.
+    /// Adds a row, one cell for each head (missing ones are empty); hidden characters of its cells are escaped.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(
-            cells.into_iter().map(|c| if let Cow::Owned(safe) = shown(&c) { safe.into() } else { c.into() }).collect(),
-        );
-    }
-    /// The lines, heads first, made one by one: a model may have a hundred thousand rows.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        let all = || std::iter::once(&self.heads).chain(&self.rows);
-        let wide =
-            |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).filter(|w| *w <= WIDEST).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..self.heads.len()).map(wide).collect();
-        all().map(move |row| {
-            let mut line = String::new();
-            for (c, cell) in row.iter().enumerate() {
-                let pad = " ".repeat(widths.get(c).copied().unwrap_or(0).saturating_sub(width(cell)));
-                let right = self.right.get(c).copied().unwrap_or(false);
-                line.push_str(&if right { format!("{pad}{cell}  ") } else { format!("{cell}{pad}  ") });
+        for c in 0..self.heads.len() {
+            let cell = shown(cells.get(c).map_or("", String::as_str));
+            let wide = width(&cell);
+            if wide <= WIDEST {
+                self.widths[c] = self.widths[c].max(wide);
             }
-            line.trim_end().to_owned()
-        })
+            self.text.push_str(&cell);
+            self.ends.push(self.text.len());
+        }
+    }
+    /// The lines, heads first, made one by one.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let columns = self.heads.len();
+        let rows = self.ends.chunks(columns.max(1)).enumerate().map(move |(r, ends)| {
+            let mut start = r.checked_mul(columns).and_then(|n| n.checked_sub(1)).map_or(0, |last| self.ends[last]);
+            let cells = ends.iter().map(|&end| &self.text[std::mem::replace(&mut start, end)..end]);
+            self.line(cells)
+        });
+        std::iter::once(self.line(self.heads.iter().map(String::as_str))).chain(rows)
+    }
+    fn line<'a>(&self, cells: impl Iterator<Item = &'a str>) -> String {
+        let mut line = String::new();
+        for (c, cell) in cells.enumerate() {
+            let pad = " ".repeat(self.widths[c].saturating_sub(width(cell)));
+            let parts = if self.right[c] { [pad.as_str(), cell, "  "] } else { [cell, pad.as_str(), "  "] };
+            line.extend(parts);
+        }
+        line.truncate(line.trim_end().len());
+        line
     }
 }
 
@@ -55,9 +71,10 @@ mod tests {
         table.row(vec!["fc1".into(), "=3.90".into()]);
         table.row(vec!["longer".into(), "=10.1".into()]);
         table.row(vec!["x".into(), "…".into()]);
+        table.row(vec!["short".into()]);
         assert_eq!(
             table.lines().collect::<Vec<_>>(),
-            ["layer      σ₁", "fc1     =3.90", "longer  =10.1", "x           …"]
+            ["layer      σ₁", "fc1     =3.90", "longer  =10.1", "x           …", "short"]
         );
     }
 }

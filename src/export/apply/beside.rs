@@ -129,7 +129,7 @@ impl Apply<'_> {
     /// The configuration with `rank_dict` at its end, every other byte as it was.
     fn config(&self, from: &Path, ranks: &[(&Layer, usize)]) -> Result<(), ApplyError> {
         let text = config_text(from)?;
-        let ranks: Map<String, Value> = ranks.iter().map(|(l, r)| (l.stored.clone(), json!(r))).collect();
+        let ranks: Map<String, Value> = ranks.iter().map(|(l, r)| (l.stored().to_owned(), json!(r))).collect();
         let text = with_ranks(&text, &ranks);
         whole(&self.out.join(CONFIG), |partial| fs::write(partial, text))
     }

@@ -105,7 +105,7 @@ impl Apply<'_> {
             return Err(changed(format!("{name} should not be there")));
         }
         for (layer, rank) in self.ranks() {
-            let told = model.config.as_ref().and_then(|c| c.get("rank_dict")?.get(&layer.stored)?.as_u64());
+            let told = model.config.as_ref().and_then(|c| c.get("rank_dict")?.get(layer.stored())?.as_u64());
             if told != Some(rank as u64) {
                 return Err(changed(format!("config.json does not give {} the rank {rank}", layer.name)));
             }
@@ -275,7 +275,7 @@ fn again(layer: &Layer, job: &Job, before: &Matrix, keep_going: KeepGoing<'_>) -
 }
 
 fn part(layer: &Layer, part: &str) -> String {
-    format!("{}.{part}", layer.stored)
+    format!("{}.{part}", layer.stored())
 }
 
 fn needs(look: &Look<'_>) -> u64 {

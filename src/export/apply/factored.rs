@@ -55,7 +55,7 @@ pub fn tensors(layer: &Layer, treatment: Treatment) -> Vec<(String, Vec<usize>)>
     let taps = if conv { layer.shape.len().saturating_sub(2) } else { 0 };
     let inside = if conv { layer.shape[1..].to_vec() } else { vec![inputs] };
     let shape = |first: usize| [vec![first], inside.clone()].concat();
-    let name = |part: &str| format!("{}.{part}.weight", layer.stored);
+    let name = |part: &str| format!("{}.{part}.weight", layer.stored());
     let mut all = vec![(name("mod_a"), shape(rank)), (name("mod_b"), [vec![out, rank], vec![1; taps]].concat())];
     all.extend(treatment.prune.map(|_| (name("mod_s"), shape(out))));
     all
