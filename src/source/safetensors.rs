@@ -28,6 +28,9 @@ pub fn open(found: &Found) -> Result<(Model, Weights), OpenError> {
     for path in &paths {
         let bytes = Mapped::open(path).map_err(|e| missing(path, found, e))?;
         read_header(&mut model, path, bytes.all(), index.as_ref())?;
+        // The header was parsed and is not needed again; of very many tensors it is tens of megabytes.
+        let header = bytes.all().first_chunk().map_or(0, |n| u64::from_le_bytes(*n));
+        bytes.release(0..usize::try_from(header).unwrap_or(0));
         mapped.push(bytes);
     }
     if let Some(index) = &index {
