@@ -174,6 +174,7 @@ fn many_layers(c: &mut Criterion) {
         let mut buf = Buffer::empty(area);
         // Name, keys that prepare, and the two keys that are pressed in turn.
         for (name, before, turn) in [
+            ("map, nothing treated", "4", "j k"),
             ("move", "1 <home>", "j k"),
             ("scrub one layer", "1 <s-tab>", "h l"),
             ("scrub all layers", "1 g g g", "H L"),

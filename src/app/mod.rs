@@ -220,10 +220,10 @@ impl App {
     }
 
     /// Index of the metric that the map shows: the one chosen, else the plan's error, and while nothing is treated one that
-    /// tells layers apart.
+    /// tells layers apart. Linear in the layers: to be asked once a frame.
     pub fn metric(&self) -> usize {
-        let opening = if self.plan.is_dense() { metric::UNTREATED } else { 0 };
-        self.map_metric.unwrap_or(opening)
+        let opening = || if self.plan.is_dense() { metric::UNTREATED } else { 0 };
+        self.map_metric.unwrap_or_else(opening)
     }
 
     /// How the window divides; `None` when it is too small.

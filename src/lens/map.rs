@@ -4,7 +4,7 @@ mod grid;
 
 use super::explain::{self, Entry};
 use super::{Lens, Look, short_name, state, write};
-use crate::app::metric::{METRICS, Metric, Source};
+use crate::app::metric::{Form, METRICS, Metric, Source};
 use crate::app::{Action, App, LensId};
 use crate::known::Known;
 use crate::model::{Layer, LayerId};
@@ -54,13 +54,11 @@ fn metric(app: &App) -> &'static Metric {
     METRICS.get(app.metric()).unwrap_or(&METRICS[0])
 }
 
-fn value(app: &App, id: LayerId) -> Option<Known> {
-    app.source(id).and_then(|s: Source| (metric(app).value)(s))
-}
-
-/// The scale of the shades: the smallest and largest value that matter.
-#[derive(Debug, Clone, Copy)]
+/// A metric and the scale of its shades: the smallest and largest value that matter. Made once a frame: which metric is
+/// shown depends on the plan of all layers.
+#[derive(Clone, Copy)]
 struct Scale {
+    metric: &'static Metric,
     low: f64,
     high: f64,
     log: bool,
@@ -68,12 +66,20 @@ struct Scale {
 
 impl Scale {
     fn of(app: &App) -> Self {
+        let metric = metric(app);
         let layers = app.model.layers.iter().filter(|l| l.measurable() && l.tied_to.is_none());
-        let values: Vec<f64> = layers.filter_map(|l| value(app, l.id)).map(|k| k.value).collect();
+        let known = layers.filter_map(|l| app.source(l.id).and_then(metric.value));
+        let values: Vec<f64> = known.map(|k| k.value).collect();
         let high = values.iter().copied().fold(0.0, f64::max);
         let positive = values.iter().copied().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
-        let log = metric(app).log && positive.is_finite() && high > positive * 100.0;
-        Self { low: if log { positive / 1.5 } else { 0.0 }, high, log }
+        let log = metric.log && positive.is_finite() && high > positive * 100.0;
+        Self { metric, low: if log { positive / 1.5 } else { 0.0 }, high, log }
+    }
+    fn value(self, app: &App, id: LayerId) -> Option<Known> {
+        app.source(id).and_then(|s: Source| (self.metric.value)(s))
+    }
+    fn written(self, app: &App, layer: &Layer) -> String {
+        crate::widgets::number::known(self.value(app, layer.id), |v| write(self.metric.form, v))
     }
     fn heat(self, value: Option<Known>, failed: bool) -> Heat {
         match value {
@@ -89,8 +95,8 @@ impl Scale {
 }
 
 /// A value in at most so many columns, with as many digits as fit.
-fn brief(app: &App, value: f64, room: u16) -> String {
-    let full = write(metric(app).form, value);
+fn brief(form: Form, value: f64, room: u16) -> String {
+    let full = write(form, value);
     let rounded = [format!("{value:.1}"), format!("{value:.0}")];
     let short = if full.contains(['e', '%', '^', 'k', 'M']) { &rounded[..0] } else { &rounded[..] };
     let fits = |t: &&String| width(t) <= room as usize;
@@ -154,7 +160,7 @@ impl Field {
         let app = look.app;
         let ids = self.grid.at(row, column);
         let Some(first) = ids.first() else { return };
-        let values: Vec<Option<Known>> = ids.iter().map(|id| value(app, *id)).collect();
+        let values: Vec<Option<Known>> = ids.iter().map(|id| scale.value(app, *id)).collect();
         // Of several layers in one cell the largest value is shown.
         let shown = if values.iter().any(Option::is_none) && !values.iter().any(Option::is_some) {
             None
@@ -165,7 +171,7 @@ impl Field {
         let (x, y) = self.cell(row, column);
         let selected = ids.contains(&app.selected);
         let pinned = app.plan.entry(*first).pinned;
-        let dense = metric(app).name == "error" && ids.iter().all(|id| app.plan.treatment(*id).is_dense());
+        let dense = scale.metric.name == "error" && ids.iter().all(|id| app.plan.treatment(*id).is_dense());
         let heat = scale.heat(shown, failed);
         let style = look.theme.style(if selected { Ink::Accent } else { Ink::Text });
         let text = |room: u16| match shown {
@@ -176,7 +182,7 @@ impl Field {
                     String::new()
                 }
             }
-            Some(k) => format!("{}{}", if pinned { "⊗" } else { "" }, brief(app, k.value, room - u16::from(pinned))),
+            Some(k) => format!("{}{}", if pinned { "⊗" } else { "" }, brief(scale.metric.form, k.value, room - u16::from(pinned))),
             None => "…".to_owned(),
         };
         // Glyphs alone where numbers would not fit.
@@ -225,7 +231,7 @@ fn by_role(look: &Look, scale: Scale, field: &Field, area: Rect, buf: &mut Buffe
     put(buf, x, area.y, area.right(), "mean by role", look.theme.style(Ink::Quiet));
     for ((column, head), y) in field.grid.heads.iter().enumerate().zip(area.y + 1..area.bottom() - 4) {
         let ids = (0..field.grid.blocks.len()).flat_map(|row| field.grid.at(row, column));
-        let values: Vec<Known> = ids.filter_map(|id| value(app, *id)).collect();
+        let values: Vec<Known> = ids.filter_map(|id| scale.value(app, *id)).collect();
         put(buf, x, y, area.right(), &fit(head, 8), look.theme.style(Ink::Text));
         if values.is_empty() {
             put(buf, x + 9, y, area.right(), "…", look.theme.style(Ink::Quiet));
@@ -238,7 +244,7 @@ fn by_role(look: &Look, scale: Scale, field: &Field, area: Rect, buf: &mut Buffe
         if let Heat::Share(share) = scale.heat(Some(mean), false) {
             let filled = (share.clamp(0.0, 1.0) * f64::from(bar)).round() as u16;
             heatmap::cell(buf, (x + 9, y), filled.max(1), Heat::Share(share), look.theme);
-            let text = crate::widgets::number::known(Some(mean), |v| write(metric(app).form, v));
+            let text = crate::widgets::number::known(Some(mean), |v| write(scale.metric.form, v));
             put(buf, x + 10 + filled.max(1), y, area.right(), &text, look.theme.style(Ink::Text));
         }
     }
@@ -252,23 +258,23 @@ fn foot(look: &Look, scale: Scale, area: Rect, buf: &mut Buffer) {
         .layers
         .iter()
         .filter(|l| l.block.is_none() && l.measurable())
-        .map(|l| format!("{}{} {}", marker(app, l), l.label, written(app, l)))
+        .map(|l| format!("{}{} {}", marker(app, l), l.label, scale.written(app, l)))
         .collect();
     let y = area.bottom() - 2;
     legend(look, scale, area, y - 1, buf);
     line(look, area, y, "outside", &outside, buf);
     let largest: Vec<String> =
-        largest(app).iter().map(|(l, _)| format!("{} {}", short_name(l), written(app, l))).collect();
+        largest(app, scale).iter().map(|(l, _)| format!("{} {}", short_name(l), scale.written(app, l))).collect();
     line(look, area, y + 1, "largest", &largest, buf);
 }
 
 /// The layers with the largest positive values, largest first; of equal ones the first in module order. Linear: nothing is
 /// sorted but the few that are shown.
-fn largest(app: &App) -> Vec<(&Layer, f64)> {
+fn largest(app: &App, scale: Scale) -> Vec<(&Layer, f64)> {
     const SHOWN: usize = 8;
     let mut found: Vec<(&Layer, f64)> = Vec::with_capacity(SHOWN + 1);
     for layer in app.model.layers.iter().filter(|l| l.eligible()) {
-        let Some(value) = value(app, layer.id).map(|k| k.value).filter(|v| *v > 0.0) else { continue };
+        let Some(value) = scale.value(app, layer.id).map(|k| k.value).filter(|v| *v > 0.0) else { continue };
         let at = found.partition_point(|f| f.1 >= value);
         if at < SHOWN {
             found.insert(at, (layer, value));
@@ -280,7 +286,7 @@ fn largest(app: &App) -> Vec<(&Layer, f64)> {
 
 /// What the shades stand for.
 fn legend(look: &Look, scale: Scale, area: Rect, y: u16, buf: &mut Buffer) {
-    let form = metric(look.app).form;
+    let form = scale.metric.form;
     let mut phrase = crate::widgets::Phrase::new().caption("shades").and(write(form, scale.low));
     for share in [0.2, 0.4, 0.7, 1.0] {
         phrase = phrase.and_inked(heatmap::shade(share).to_string().repeat(2), Ink::Heat(share));
@@ -294,10 +300,6 @@ fn legend(look: &Look, scale: Scale, area: Rect, y: u16, buf: &mut Buffer) {
 
 fn marker(app: &App, layer: &Layer) -> &'static str {
     if layer.id == app.selected { "▸" } else { "" }
-}
-
-fn written(app: &App, layer: &Layer) -> String {
-    crate::widgets::number::known(value(app, layer.id), |v| write(metric(app).form, v))
 }
 
 fn line(look: &Look, area: Rect, y: u16, caption: &str, items: &[String], buf: &mut Buffer) {
@@ -324,18 +326,18 @@ fn list(look: &Look, area: Rect, buf: &mut Buffer) {
     let here = layers.iter().position(|l| l.id == app.selected).unwrap_or(0);
     let top = here.saturating_sub(rows / 2).min(layers.len().saturating_sub(rows));
     let label = layers.iter().map(|l| width(&l.name)).max().unwrap_or(8).clamp(8, 24) as u16;
-    put(buf, area.x + 1, area.y, area.right(), metric(app).words, theme.style(Ink::Quiet));
+    put(buf, area.x + 1, area.y, area.right(), scale.metric.words, theme.style(Ink::Quiet));
     for (layer, y) in layers.iter().skip(top).take(rows).zip(area.y + 1..) {
         let ink = if layer.id == app.selected { Ink::Accent } else { Ink::Text };
         put(buf, area.x + 1, y, area.right(), marker(app, layer), theme.style(Ink::Accent));
         put(buf, area.x + 3, y, area.right(), &fit(&layer.name, label as usize), theme.style(ink));
         let field = area.width.saturating_sub(label + 16);
-        let heat = scale.heat(value(app, layer.id), app.facts.of(layer.id).failure.is_some());
+        let heat = scale.heat(scale.value(app, layer.id), app.facts.of(layer.id).failure.is_some());
         let columns = match heat {
             Heat::Share(s) => (s.clamp(0.0, 1.0) * f64::from(field)).round() as u16,
             _ => 1,
         };
         heatmap::cell(buf, (area.x + 5 + label, y), columns.max(1), heat, theme);
-        put_right(buf, area.x, area.right() - 1, y, &written(app, layer), theme.style(ink));
+        put_right(buf, area.x, area.right() - 1, y, &scale.written(app, layer), theme.style(ink));
     }
 }
