@@ -4,6 +4,7 @@ use super::Severity::{Note, Problem, Warning};
 use super::{Case, Found, Severity, Target};
 use crate::model::{Layer, Role};
 use crate::treat::{Pattern, Treatment};
+use std::collections::HashMap;
 
 /// A finding about layers; none where there are none.
 fn about(layers: Vec<String>, severity: Severity, text: impl Into<String>, remedy: impl Into<String>) -> Vec<Found> {
@@ -172,11 +173,16 @@ pub fn coupled(case: &Case) -> Vec<Found> {
 
 /// Gate and up of one block are multiplied: their rows must match.
 pub fn uneven_gate(case: &Case) -> Vec<Found> {
+    // An expert's gate belongs to the same expert's up: the two have one parent module.
+    fn module(layer: &Layer) -> &str {
+        layer.name.rsplit_once('.').map_or("", |(parent, _)| parent)
+    }
     let share =
         |l: &Layer| case.plan.treatment(l.id).prune.filter(|p| p.pattern == Pattern::Rows).map_or(0.0, |p| p.remove);
-    let uneven = case.model.layers.iter().filter(|l| l.role == Role::Gate && l.block.is_some()).filter(|gate| {
-        let up =
-            case.model.layers.iter().find(|l| l.role == Role::Up && l.block == gate.block && l.rows() == gate.rows());
+    let layers = || case.model.layers.iter().filter(|l| l.block.is_some());
+    let ups: HashMap<&str, &Layer> = layers().filter(|l| l.role == Role::Up).map(|l| (module(l), l)).collect();
+    let uneven = layers().filter(|l| l.role == Role::Gate).filter(|gate| {
+        let up = ups.get(module(gate)).filter(|up| up.rows() == gate.rows());
         up.is_some_and(|up| (share(up) - share(gate)).abs() > 1e-9)
     });
     about(

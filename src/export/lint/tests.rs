@@ -11,10 +11,14 @@ fn layer(name: &str, role: Role, shape: &[usize]) -> Layer {
 
 /// Rules that speak, with severities, for layers with these treatments.
 fn told(of: &[(Role, [usize; 2], Entry)], target: Target) -> Vec<Finding> {
+    told_named(of, target, |i| format!("model.layers.0.l{i}"))
+}
+
+fn told_named(of: &[(Role, [usize; 2], Entry)], target: Target, name: impl Fn(usize) -> String) -> Vec<Finding> {
     let mut model = Model::default();
     let mut plan = Plan::new(of.len());
     for (i, (role, shape, entry)) in of.iter().enumerate() {
-        let mut made = layer(&format!("model.layers.0.l{i}"), *role, shape);
+        let mut made = layer(&name(i), *role, shape);
         made.id = LayerId(i);
         let (name, range) = (made.name.clone(), 0..made.bytes as usize);
         model.tensors.push(Tensor { name, dtype: made.dtype, shape: made.shape.clone(), file: 0, range });
@@ -84,6 +88,14 @@ fn gates_that_differ_from_their_ups_and_pins_that_hold_much() {
     assert!(uneven.iter().any(|f| f.rule == "uneven-gate" && f.layers == ["model.layers.0.l0"]), "{uneven:?}");
     let even = told(&[(Role::Gate, [64, 64], rows(0.5)), (Role::Up, [64, 64], rows(0.5))], Target::Any);
     assert!(even.iter().all(|f| f.rule != "uneven-gate"));
+    // Experts of one block: each gate has its own up.
+    let pairs = [0.5, 0.25].into_iter().flat_map(|r| [Role::Gate, Role::Up].map(|role| (role, [64, 64], rows(r))));
+    let pairs: Vec<_> = pairs.collect();
+    let expert = |i: usize| format!("model.layers.0.mlp.experts.{}.l{i}", i / 2);
+    assert!(told_named(&pairs, Target::Any, expert).iter().all(|f| f.rule != "uneven-gate"));
+    let shifted = told_named(&[pairs[0], pairs[3], pairs[2], pairs[1]], Target::Any, expert);
+    let uneven = shifted.iter().find(|f| f.rule == "uneven-gate").unwrap();
+    assert_eq!(uneven.layers, ["model.layers.0.mlp.experts.0.l0", "model.layers.0.mlp.experts.1.l2"]);
     let held = told(&[(Role::Gate, [64, 64], rows(0.5)), (Role::Up, [64, 64], pin)], Target::Any);
     let pinned = held.iter().find(|f| f.rule == "pinned").unwrap();
     assert!(pinned.text.contains("50 %"), "{pinned:?}");
