@@ -76,26 +76,28 @@ impl App {
 
     /// The layers an edit touches, in module order. Pinned ones only when they are meant themselves. Nothing is collected:
     /// every frame goes through them several times, and there may be tens of thousands.
-    pub fn in_scope(&self) -> impl Iterator<Item = &Layer> {
+    pub fn in_scope(&self) -> impl Iterator<Item = LayerId> {
         let scope = self.scope();
-        let here = self.model.layer(self.selected);
-        let layers = match (scope, here) {
-            (Scope::Layer, Some(here)) => std::slice::from_ref(here),
-            (_, Some(_)) => self.model.layers.as_slice(),
-            (_, None) => &[],
+        let all = self.index.layers.as_slice();
+        let here = self.selected.0;
+        let range = match (scope, all.get(here)) {
+            (Scope::Layer, Some(_)) => here..here + 1,
+            (_, Some(_)) => 0..all.len(),
+            (_, None) => 0..0,
         };
-        let inside = move |l: &&Layer| match (scope, here) {
-            (Scope::Role, Some(here)) => l.role == here.role,
-            (Scope::Block, Some(here)) => l.block == here.block,
+        let alike = move |l: &super::index::Traits| match scope {
+            Scope::Role => l.role == all[here].role,
+            Scope::Block => l.block == all[here].block,
             _ => true,
         };
-        let free = move |l: &&Layer| scope == Scope::Layer || (!self.plan.entry(l.id).pinned && !l.by_name_only());
-        layers.iter().filter(|l| l.eligible()).filter(inside).filter(free)
+        let free =
+            move |i: usize| scope == Scope::Layer || !(self.plan.entry(LayerId(i)).pinned || all[i].by_name_only);
+        range.filter(move |&i| all[i].eligible && alike(&all[i]) && free(i)).map(LayerId)
     }
 
     /// The same as a list.
     pub fn targets(&self) -> Vec<LayerId> {
-        self.in_scope().map(|l| l.id).collect()
+        self.in_scope().collect()
     }
 
     /// The share at which a knob stands for one layer: `None` is dense or off.
@@ -118,7 +120,7 @@ impl App {
         let (mut first, mut own, mut on, mut layers) = (None, None, 0, 0);
         // Equal shares of different full ranks differ by rounding: up to one rank of the smallest matrix.
         let mut smallest = usize::MAX;
-        for id in self.in_scope().map(|l| l.id) {
+        for id in self.in_scope() {
             let share = self.share(knob, id);
             let value = share.unwrap_or(rest);
             (low, high) = (low.min(value), high.max(value));

@@ -69,23 +69,18 @@ pub struct List {
     pub all: bool,
 }
 
-/// Whether a layer is listed by default: matrices, tied copies, and what is stored in a way that is not decoded.
-fn listed(layer: &Layer) -> bool {
-    layer.measurable() || layer.tied_to.is_some() || layer.coded.is_some()
-}
-
 impl App {
     /// Layers that pass the filter, in module order.
     fn listed(&self) -> Vec<LayerId> {
         let words: Vec<String> = self.list.filter.to_lowercase().split_whitespace().map(str::to_owned).collect();
-        let shown = |l: &&Layer| self.list.all || listed(l);
-        let passes = |l: &&Layer| words.is_empty() || self.index.contains(l.id, &words);
-        self.model.layers.iter().filter(shown).filter(passes).map(|l| l.id).collect()
+        let shown = self.index.layers.iter().enumerate().filter(|(_, l)| self.list.all || l.listed);
+        let passes = |id: &LayerId| words.is_empty() || self.index.contains(*id, &words);
+        shown.map(|(i, _)| LayerId(i)).filter(passes).collect()
     }
 
     /// Layers that the list shows without a filter, for "n of m".
     pub fn listable(&self) -> usize {
-        self.model.layers.iter().filter(|l| self.list.all || listed(l)).count()
+        if self.list.all { self.index.layers.len() } else { self.index.listed }
     }
 
     /// Layers that pass the filter.
@@ -106,13 +101,14 @@ impl App {
     }
 
     fn grouped(&self, listed: &[LayerId]) -> Vec<Row> {
-        let block_of = |id: &LayerId| self.model.layer(*id).and_then(|l| l.block);
+        let traits = |id: &LayerId| self.index.layers.get(id.0);
+        let block_of = |id: &LayerId| traits(id).and_then(|l| Some(l.block? as usize));
         let mut rows = Vec::new();
         for chunk in listed.chunk_by(|a, b| block_of(a) == block_of(b)) {
             if let Some((&head, block)) = chunk.first().and_then(|id| Some((id, block_of(id)?))) {
                 // A filter looks into folded blocks.
                 let folded = self.list.folded.contains(&block) && self.list.filter.is_empty();
-                let eligible = |id: &&LayerId| self.model.layer(**id).is_some_and(Layer::eligible);
+                let eligible = |id: &&LayerId| traits(id).is_some_and(|l| l.eligible);
                 let first = chunk.iter().find(eligible).copied().unwrap_or(head);
                 rows.push(Row::Block { block, folded, layers: chunk.len(), first });
                 if folded {

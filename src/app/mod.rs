@@ -4,6 +4,7 @@ mod action;
 mod activations;
 mod exact;
 mod frontier;
+pub mod grid;
 mod index;
 pub mod keymap;
 mod knobs;

@@ -1,16 +1,14 @@
 //! The whole model at one glance: any metric by depth and role.
 
-mod grid;
-
 use super::explain::{self, Entry};
 use super::{Lens, Look, short_name, state, write};
+use crate::app::grid::Grid;
 use crate::app::metric::{Form, METRICS, Metric, Source};
 use crate::app::{Action, App, LensId};
 use crate::known::Known;
 use crate::model::{Layer, LayerId};
 use crate::widgets::heatmap::{self, Heat};
 use crate::widgets::{Ink, fit, put, put_right, width};
-use grid::Grid;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -40,7 +38,7 @@ impl Lens for MapLens {
             list(look, area, buf);
             return;
         };
-        let scale = Scale::of(look.app);
+        let scale = &Scale::of(look.app);
         field.draw(look, scale, buf);
         by_role(look, scale, &field, area, buf);
         foot(look, scale, area, buf);
@@ -56,9 +54,10 @@ fn metric(app: &App) -> &'static Metric {
 
 /// A metric and the scale of its shades: the smallest and largest value that matter. Made once a frame: which metric is
 /// shown depends on the plan of all layers.
-#[derive(Clone, Copy)]
 struct Scale {
     metric: &'static Metric,
+    /// The metric of every layer.
+    values: Vec<Option<Known>>,
     low: f64,
     high: f64,
     log: bool,
@@ -67,21 +66,26 @@ struct Scale {
 impl Scale {
     fn of(app: &App) -> Self {
         let metric = metric(app);
-        let layers = app.model.layers.iter().filter(|l| l.measurable() && l.tied_to.is_none());
-        let known = layers.filter_map(|l| app.source(l.id).and_then(metric.value));
-        let values: Vec<f64> = known.map(|k| k.value).collect();
-        let high = values.iter().copied().fold(0.0, f64::max);
-        let positive = values.iter().copied().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
+        let mut values = Vec::with_capacity(app.model.layers.len());
+        let (mut high, mut positive) = (0.0, f64::INFINITY);
+        for layer in &app.model.layers {
+            let value = app.source(layer.id).and_then(|s: Source| (metric.value)(s));
+            if let Some(known) = value.filter(|_| layer.measurable() && layer.tied_to.is_none()) {
+                high = f64::max(high, known.value);
+                positive = if known.value > 0.0 { f64::min(positive, known.value) } else { positive };
+            }
+            values.push(value);
+        }
         let log = metric.log && positive.is_finite() && high > positive * 100.0;
-        Self { metric, low: if log { positive / 1.5 } else { 0.0 }, high, log }
+        Self { metric, values, low: if log { positive / 1.5 } else { 0.0 }, high, log }
     }
-    fn value(self, app: &App, id: LayerId) -> Option<Known> {
-        app.source(id).and_then(|s: Source| (self.metric.value)(s))
+    fn value(&self, id: LayerId) -> Option<Known> {
+        self.values.get(id.0).copied().flatten()
     }
-    fn written(self, app: &App, layer: &Layer) -> String {
-        crate::widgets::number::known(self.value(app, layer.id), |v| write(self.metric.form, v))
+    fn written(&self, layer: &Layer) -> String {
+        crate::widgets::number::known(self.value(layer.id), |v| write(self.metric.form, v))
     }
-    fn heat(self, value: Option<Known>, failed: bool) -> Heat {
+    fn heat(&self, value: Option<Known>, failed: bool) -> Heat {
         match value {
             _ if failed => Heat::Failed,
             None => Heat::Pending,
@@ -104,8 +108,8 @@ fn brief(form: Form, value: f64, room: u16) -> String {
 }
 
 /// Where the cells lie: shared by drawing and the pointer.
-struct Field {
-    grid: Grid,
+struct Field<'a> {
+    grid: &'a Grid,
     area: Rect,
     columns: u16,
     rows: u16,
@@ -116,10 +120,10 @@ struct Field {
 /// Columns of the block numbers.
 const MARGIN: u16 = 6;
 
-impl Field {
-    fn of(app: &App, area: Rect) -> Option<Self> {
+impl<'a> Field<'a> {
+    fn of(app: &'a App, area: Rect) -> Option<Self> {
         let room = area.width.saturating_sub(MARGIN);
-        let grid = Grid::of(app, (room / 7).max(1) as usize)?;
+        let grid = app.index.grids(&app.model)?.fitting((room / 7).max(1) as usize);
         let wide = (room / grid.heads.len().max(1) as u16).clamp(3, 11);
         let height = area.height.saturating_sub(5);
         // A line for the number, the rest shade.
@@ -135,7 +139,7 @@ impl Field {
         (x, self.area.y + 1 + (row - self.top) as u16 * self.lines)
     }
 
-    fn draw(&self, look: &Look, scale: Scale, buf: &mut Buffer) {
+    fn draw(&self, look: &Look, scale: &Scale, buf: &mut Buffer) {
         let theme = look.theme;
         put(buf, self.area.x + 1, self.area.y, self.area.right(), "blk", theme.style(Ink::Quiet));
         for (c, head) in self.grid.heads.iter().enumerate() {
@@ -156,11 +160,11 @@ impl Field {
         }
     }
 
-    fn draw_cell(&self, look: &Look, scale: Scale, row: usize, column: usize, buf: &mut Buffer) {
+    fn draw_cell(&self, look: &Look, scale: &Scale, row: usize, column: usize, buf: &mut Buffer) {
         let app = look.app;
         let ids = self.grid.at(row, column);
         let Some(first) = ids.first() else { return };
-        let values: Vec<Option<Known>> = ids.iter().map(|id| scale.value(app, *id)).collect();
+        let values: Vec<Option<Known>> = ids.iter().map(|id| scale.value(*id)).collect();
         // Of several layers in one cell the largest value is shown.
         let shown = if values.iter().any(Option::is_none) && !values.iter().any(Option::is_some) {
             None
@@ -182,7 +186,11 @@ impl Field {
                     String::new()
                 }
             }
-            Some(k) => format!("{}{}", if pinned { "⊗" } else { "" }, brief(scale.metric.form, k.value, room - u16::from(pinned))),
+            Some(k) => format!(
+                "{}{}",
+                if pinned { "⊗" } else { "" },
+                brief(scale.metric.form, k.value, room - u16::from(pinned))
+            ),
             None => "…".to_owned(),
         };
         // Glyphs alone where numbers would not fit.
@@ -221,8 +229,7 @@ pub fn layer_at(app: &App, area: Rect, x: u16, y: u16) -> Option<LayerId> {
 }
 
 /// The mean of each column, where there is room beside the grid.
-fn by_role(look: &Look, scale: Scale, field: &Field, area: Rect, buf: &mut Buffer) {
-    let app = look.app;
+fn by_role(look: &Look, scale: &Scale, field: &Field, area: Rect, buf: &mut Buffer) {
     let x = area.x + MARGIN + field.columns * field.grid.heads.len() as u16 + 2;
     let room = area.right().saturating_sub(x + 1);
     if room < 30 {
@@ -231,7 +238,7 @@ fn by_role(look: &Look, scale: Scale, field: &Field, area: Rect, buf: &mut Buffe
     put(buf, x, area.y, area.right(), "mean by role", look.theme.style(Ink::Quiet));
     for ((column, head), y) in field.grid.heads.iter().enumerate().zip(area.y + 1..area.bottom() - 4) {
         let ids = (0..field.grid.blocks.len()).flat_map(|row| field.grid.at(row, column));
-        let values: Vec<Known> = ids.filter_map(|id| scale.value(app, *id)).collect();
+        let values: Vec<Known> = ids.filter_map(|id| scale.value(*id)).collect();
         put(buf, x, y, area.right(), &fit(head, 8), look.theme.style(Ink::Text));
         if values.is_empty() {
             put(buf, x + 9, y, area.right(), "…", look.theme.style(Ink::Quiet));
@@ -251,30 +258,30 @@ fn by_role(look: &Look, scale: Scale, field: &Field, area: Rect, buf: &mut Buffe
 }
 
 /// Layers outside the blocks, and the largest values.
-fn foot(look: &Look, scale: Scale, area: Rect, buf: &mut Buffer) {
+fn foot(look: &Look, scale: &Scale, area: Rect, buf: &mut Buffer) {
     let app = look.app;
     let outside: Vec<String> = app
         .model
         .layers
         .iter()
         .filter(|l| l.block.is_none() && l.measurable())
-        .map(|l| format!("{}{} {}", marker(app, l), l.label, scale.written(app, l)))
+        .map(|l| format!("{}{} {}", marker(app, l), l.label, scale.written(l)))
         .collect();
     let y = area.bottom() - 2;
     legend(look, scale, area, y - 1, buf);
     line(look, area, y, "outside", &outside, buf);
     let largest: Vec<String> =
-        largest(app, scale).iter().map(|(l, _)| format!("{} {}", short_name(l), scale.written(app, l))).collect();
+        largest(app, scale).iter().map(|(l, _)| format!("{} {}", short_name(l), scale.written(l))).collect();
     line(look, area, y + 1, "largest", &largest, buf);
 }
 
 /// The layers with the largest positive values, largest first; of equal ones the first in module order. Linear: nothing is
 /// sorted but the few that are shown.
-fn largest(app: &App, scale: Scale) -> Vec<(&Layer, f64)> {
+fn largest<'a>(app: &'a App, scale: &Scale) -> Vec<(&'a Layer, f64)> {
     const SHOWN: usize = 8;
     let mut found: Vec<(&Layer, f64)> = Vec::with_capacity(SHOWN + 1);
     for layer in app.model.layers.iter().filter(|l| l.eligible()) {
-        let Some(value) = scale.value(app, layer.id).map(|k| k.value).filter(|v| *v > 0.0) else { continue };
+        let Some(value) = scale.value(layer.id).map(|k| k.value).filter(|v| *v > 0.0) else { continue };
         let at = found.partition_point(|f| f.1 >= value);
         if at < SHOWN {
             found.insert(at, (layer, value));
@@ -285,7 +292,7 @@ fn largest(app: &App, scale: Scale) -> Vec<(&Layer, f64)> {
 }
 
 /// What the shades stand for.
-fn legend(look: &Look, scale: Scale, area: Rect, y: u16, buf: &mut Buffer) {
+fn legend(look: &Look, scale: &Scale, area: Rect, y: u16, buf: &mut Buffer) {
     let form = scale.metric.form;
     let mut phrase = crate::widgets::Phrase::new().caption("shades").and(write(form, scale.low));
     for share in [0.2, 0.4, 0.7, 1.0] {
@@ -321,7 +328,7 @@ fn list(look: &Look, area: Rect, buf: &mut Buffer) {
         state::absent(look, "metric", area, buf);
         return;
     }
-    let scale = Scale::of(app);
+    let scale = &Scale::of(app);
     let rows = area.height as usize - 2;
     let here = layers.iter().position(|l| l.id == app.selected).unwrap_or(0);
     let top = here.saturating_sub(rows / 2).min(layers.len().saturating_sub(rows));
@@ -332,12 +339,12 @@ fn list(look: &Look, area: Rect, buf: &mut Buffer) {
         put(buf, area.x + 1, y, area.right(), marker(app, layer), theme.style(Ink::Accent));
         put(buf, area.x + 3, y, area.right(), &fit(&layer.name, label as usize), theme.style(ink));
         let field = area.width.saturating_sub(label + 16);
-        let heat = scale.heat(scale.value(app, layer.id), app.facts.of(layer.id).failure.is_some());
+        let heat = scale.heat(scale.value(layer.id), app.facts.of(layer.id).failure.is_some());
         let columns = match heat {
             Heat::Share(s) => (s.clamp(0.0, 1.0) * f64::from(field)).round() as u16,
             _ => 1,
         };
         heatmap::cell(buf, (area.x + 5 + label, y), columns.max(1), heat, theme);
-        put_right(buf, area.x, area.right() - 1, y, &scale.written(app, layer), theme.style(ink));
+        put_right(buf, area.x, area.right() - 1, y, &scale.written(layer), theme.style(ink));
     }
 }

@@ -25,7 +25,7 @@ pub fn unique(layers: &mut [Layer]) {
                 let told = seen.get(short) == Some(&1) && !vague(short);
                 if told || short.len() == full[at].len() {
                     // A string of its own: writing over the full name would keep that one's capacity.
-                    layers[members[at]].label = short.to_owned();
+                    layers[members[at]].label = String::from(short);
                     return false;
                 }
                 true

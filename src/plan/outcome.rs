@@ -100,15 +100,8 @@ pub struct Outcome {
 
 /// Projects the plan onto what is known. `refined` holds exact results; one counts only for the very treatment it ran.
 pub fn project(model: &Model, facts: &FactBook, refined: &[Option<Arc<Refined>>], plan: &Plan) -> Outcome {
-    let layers: Vec<_> = model
-        .layers
-        .iter()
-        .map(|layer| {
-            let treatment = plan.treatment(layer.id);
-            let exact = refined.get(layer.id.0).and_then(Option::as_deref).filter(|r| r.treatment == treatment);
-            project_layer(layer, facts.of(layer.id), treatment, exact)
-        })
-        .collect();
+    let all: Vec<LayerId> = model.layers.iter().map(|l| l.id).collect();
+    let layers = project_each(model, facts, refined, plan, &all);
     let totals = sum(model, &layers, [model.params(), model.bytes()]);
     Outcome { layers, totals, stale: false }
 }
@@ -157,8 +150,10 @@ impl Outcome {
         plan: &Plan,
         changed: impl IntoIterator<Item = LayerId>,
     ) {
-        for id in changed {
-            self.project_again(model, facts, refined, plan, id);
+        let changed: Vec<LayerId> = changed.into_iter().filter(|id| id.0 < self.layers.len()).collect();
+        for (id, new) in changed.iter().zip(project_each(model, facts, refined, plan, &changed)) {
+            self.layers[id.0] = new;
+            self.stale = true;
         }
         self.sum_up(model);
     }
@@ -173,11 +168,10 @@ impl Outcome {
         plan: &Plan,
         id: LayerId,
     ) {
-        let (Some(layer), Some(slot)) = (model.layer(id), self.layers.get_mut(id.0)) else { return };
-        let treatment = plan.treatment(id);
-        let exact = refined.get(id.0).and_then(Option::as_deref).filter(|r| r.treatment == treatment);
-        *slot = project_layer(layer, facts.of(id), treatment, exact);
-        self.stale = true;
+        if let (Some(layer), Some(slot)) = (model.layer(id), self.layers.get_mut(id.0)) {
+            *slot = project_one(layer, facts, refined, plan);
+            self.stale = true;
+        }
     }
 
     /// Sums up again if a layer has changed. Linear in the layers.
@@ -186,6 +180,39 @@ impl Outcome {
             self.totals = sum(model, &self.layers, [self.totals.params.0, self.totals.bytes.0]);
         }
     }
+}
+
+fn project_one(layer: &Layer, facts: &FactBook, refined: &[Option<Arc<Refined>>], plan: &Plan) -> LayerOutcome {
+    let treatment = plan.treatment(layer.id);
+    let exact = refined.get(layer.id.0).and_then(Option::as_deref).filter(|r| r.treatment == treatment);
+    project_layer(layer, facts.of(layer.id), treatment, exact)
+}
+
+/// Layers from which on several threads project, and how many at most: a key that moves tens of thousands of layers waits
+/// for this, and spends most of the time on cache misses.
+const SEVERAL: (usize, usize) = (1 << 12, 4);
+
+/// Projects layers of the model, in the order of `ids`.
+fn project_each(
+    model: &Model,
+    facts: &FactBook,
+    refined: &[Option<Arc<Refined>>],
+    plan: &Plan,
+    ids: &[LayerId],
+) -> Vec<LayerOutcome> {
+    let some = |ids: &[LayerId]| -> Vec<LayerOutcome> {
+        ids.iter().map(|id| project_one(&model.layers[id.0], facts, refined, plan)).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(SEVERAL.1);
+    if ids.len() < SEVERAL.0 || threads < 2 {
+        return some(ids);
+    }
+    let parts = ids.chunks(ids.len().div_ceil(threads));
+    std::thread::scope(|scope| {
+        let started: Vec<_> = parts.map(|part| (part, scope.spawn(move || some(part)))).collect();
+        // A thread that panicked left nothing behind; here the panic is that of whoever asked.
+        started.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| some(part))).collect()
+    })
 }
 
 /// Sums over the layers of a model of so many parameters and bytes.

@@ -6,7 +6,7 @@ use super::{Ask, Fact, Probe, ProbeError, ProbeId, stripes};
 use crate::model::{Layer, Orientation, Stored};
 use crate::numerics::batcher::{self, Pairs};
 use crate::numerics::isa::{Isa, Kernel};
-use crate::treat::Pattern;
+use crate::treat::{Pattern, Treatment};
 use pulp::{Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -36,15 +36,27 @@ pub struct Importance {
 impl Importance {
     /// About which share of the energy goes at a share of the entries; `None` for patterns that were not measured.
     pub fn removed(&self, pattern: Pattern, share: f64) -> Option<f64> {
-        let along = |curve: &[f64]| {
-            let at = share.clamp(0.0, 1.0) * curve.len().checked_sub(1)? as f64;
+        let along = |curve: &[f64], entries: usize| {
+            let (share, places) = (share.clamp(0.0, 1.0), curve.len().checked_sub(1)?);
+            // Of few entries the curve is a staircase, and each number of them stands at a place: between two steps there
+            // is nothing to take a mean of.
+            let at = if entries < places {
+                let removed = match pattern {
+                    // 0.29 · 100 is 28.999…
+                    Pattern::PerRow => (share * entries as f64 + 1e-9) as usize,
+                    _ => Treatment::removed(share, entries as u64) as usize,
+                };
+                (removed * places).div_ceil(entries.max(1)) as f64
+            } else {
+                share * places as f64
+            };
             let (low, high) = (*curve.get(at.floor() as usize)?, *curve.get(at.ceil() as usize)?);
             Some(low + (high - low) * at.fract())
         };
         match pattern {
-            Pattern::Unstructured => along(&self.layer),
-            Pattern::PerRow => along(&self.row),
-            Pattern::Groups(m) => along(&self.groups.iter().find(|g| g.0 == m)?.1),
+            Pattern::Unstructured => along(&self.layer, self.shape[0].min(SAMPLE) * self.shape[1]),
+            Pattern::PerRow => along(&self.row, self.shape[1]),
+            Pattern::Groups(m) => along(&self.groups.iter().find(|g| g.0 == m)?.1, usize::MAX),
             _ => None,
         }
     }

@@ -4,8 +4,7 @@ use super::layout::{COMPACT, Layout};
 use crate::app::{Action, Reading, Scope, bits_at, keymap};
 use crate::known::Known;
 use crate::lens::Look;
-use crate::model::Layer;
-use crate::plan::{Criterion, Factors, Knob, LayerOutcome, Pattern, Quantise, Treatment, cost, rounded_share};
+use crate::plan::{Criterion, Factors, Knob, Pattern, Quantise, Treatment, cost, rounded_share};
 use crate::widgets::number::{BYTES, bytes, change, count, grouped, known, number, percent, ratio};
 use crate::widgets::panel::Panel;
 use crate::widgets::slider::Slider;
@@ -194,18 +193,14 @@ fn bits_words(look: &Look, reading: Reading) -> Phrase {
 
 /// What the plan makes of the layers in scope.
 fn consequences(look: &Look) -> Phrase {
-    let targets = look.app.targets();
     if let Some(why) = look.layer.why_not.as_ref().filter(|_| look.app.scope() == Scope::Layer) {
         return Phrase::new().caption(&look.short_name()).and(format!("stays as it is: {why}"));
     }
-    match targets.as_slice() {
-        [] => Phrase::new().caption("no layer in scope can be treated"),
-        [only] if *only == look.layer.id => layer_words(look),
-        many => {
-            let layers =
-                many.iter().filter_map(|id| Some((look.app.model.layer(*id)?, look.app.outcome.layers.get(id.0)?)));
-            scope_consequences(look, &layers.collect::<Vec<_>>())
-        }
+    let mut scope = look.app.in_scope();
+    match (scope.next(), scope.next()) {
+        (None, _) => Phrase::new().caption("no layer in scope can be treated"),
+        (Some(only), None) if only == look.layer.id => layer_words(look),
+        _ => scope_consequences(look),
     }
 }
 
@@ -246,30 +241,41 @@ fn layer_words(look: &Look) -> Phrase {
     phrase
 }
 
-fn scope_consequences(look: &Look, layers: &[(&Layer, &LayerOutcome)]) -> Phrase {
-    let sum = |f: fn(&LayerOutcome) -> u64| layers.iter().map(|(_, o)| f(o)).sum::<u64>();
-    let (before, after) = (sum(|o| o.before.params), sum(|o| o.after.params));
-    let mut phrase = Phrase::new()
-        .caption(&format!("{} layers", layers.len()))
-        .and(format!("{} params", params(look, before, after)));
-    // Of layers whose inputs were not seen no run will tell.
-    let told = layers.iter().filter(|(l, _)| !look.app.activations || l.inputs.is_some());
-    let errors: Option<Vec<Known>> = told.map(|(_, o)| o.error(look.app.activations)).collect();
+/// What becomes of several layers, in one pass: there may be tens of thousands.
+fn scope_consequences(look: &Look) -> Phrase {
+    let (app, activations) = (look.app, look.app.activations);
+    let (mut layers, mut before, mut after) = (0usize, 0, 0);
+    // `None` as soon as one is not known.
+    let (mut errors, mut cut): (Option<Option<[Known; 2]>>, Option<Known>) = (Some(None), Some(Known::exact(0.0)));
+    for (id, out) in app.in_scope().filter_map(|id| Some((id, app.outcome.layers.get(id.0)?))) {
+        layers += 1;
+        before += out.before.params;
+        after += out.after.params;
+        cut = cut.zip(out.delta_norm).map(|(a, b)| if b.value.total_cmp(&a.value).is_ge() { b } else { a });
+        // Of layers whose inputs were not seen no run will tell.
+        if !activations || app.model.layer(id).is_some_and(|l| l.inputs.is_some()) {
+            errors = errors.zip(out.error(activations)).map(|(range, e)| {
+                let [low, high] = range.unwrap_or([e, e]);
+                Some([
+                    if e.value.total_cmp(&low.value).is_lt() { e } else { low },
+                    if e.value.total_cmp(&high.value).is_ge() { e } else { high },
+                ])
+            });
+        }
+    }
     let text = match errors {
         None => "…".to_owned(),
-        Some(errors) => {
-            let by = |a: &&Known, b: &&Known| a.value.total_cmp(&b.value);
-            match (errors.iter().min_by(by), errors.iter().max_by(by)) {
-                (Some(low), Some(high)) if low.value == high.value => known(Some(*low), ratio),
-                (Some(low), Some(high)) => format!("{} to {}", known(Some(*low), ratio), known(Some(*high), ratio)),
-                _ => "inputs not seen".to_owned(),
-            }
-        }
+        Some(None) => "inputs not seen".to_owned(),
+        Some(Some([low, high])) if low.value == high.value => known(Some(low), ratio),
+        Some(Some([low, high])) => format!("{} to {}", known(Some(low), ratio), known(Some(high), ratio)),
     };
-    phrase = phrase.caption(err(look)).and(text);
-    let cuts: Option<Vec<Known>> = layers.iter().map(|(_, o)| o.delta_norm).collect();
-    let largest = cuts.and_then(|c| c.into_iter().max_by(|a, b| a.value.total_cmp(&b.value)));
-    phrase.caption(if look.compact { "cut" } else { "largest ‖W−Ŵ‖₂" }).and(known(largest, number))
+    Phrase::new()
+        .caption(&format!("{layers} layers"))
+        .and(format!("{} params", params(look, before, after)))
+        .caption(err(look))
+        .and(text)
+        .caption(if look.compact { "cut" } else { "largest ‖W−Ŵ‖₂" })
+        .and(known(cut, number))
 }
 
 /// Of what errors are.

@@ -24,7 +24,11 @@ fn wrapped_names_give_the_same_layers() {
         let (found, m) = read(wrap);
         assert_eq!(found, want, "{what}");
         let layer = &m.layers[1];
-        assert_eq!(format!("{}.weight", layer.stored()), m.tensors[layer.tensor].name, "{what}: written as it is stored");
+        assert_eq!(
+            format!("{}.weight", layer.stored()),
+            m.tensors[layer.tensor].name,
+            "{what}: written as it is stored"
+        );
         assert_eq!(m.canonical(layer.tensor), "model.layers.0.self_attn.q_proj.weight", "{what}");
     }
 }

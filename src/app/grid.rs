@@ -1,11 +1,14 @@
-//! Depth by role: which layers share a cell.
+//! Depth by role: which layers share a cell of the map.
 
-use crate::app::App;
-use crate::model::{Layer, LayerId};
+use crate::model::{Layer, LayerId, Model};
 use std::collections::HashMap;
 use std::hash::Hash;
 
+/// Columns beyond which no map is wide enough.
+const MOST: usize = 128;
+
 /// Blocks down, names or roles across.
+#[derive(Debug, Clone, Default)]
 pub struct Grid {
     /// Block numbers, top to bottom.
     pub blocks: Vec<usize>,
@@ -15,11 +18,21 @@ pub struct Grid {
     cells: Vec<Vec<LayerId>>,
 }
 
-impl Grid {
-    /// The grid of a model with blocks: a column for each name where they fit into `most`; else for each role, with those of
-    /// one role in a block side by side (`q`, `q2`) where they fit. Linear in the layers.
-    pub fn of(app: &App, most: usize) -> Option<Self> {
-        let layers: Vec<&Layer> = app.model.layers.iter().filter(|l| l.block.is_some() && l.measurable()).collect();
+/// The ways in which the layers of a model can be laid out; none depends on what is measured or planned.
+#[derive(Debug, Clone)]
+pub struct Grids {
+    /// A column for each name.
+    by_name: Option<Grid>,
+    /// A column for each role, with those of one role in a block side by side (`q`, `q2`).
+    apart: Option<Grid>,
+    /// A column for each role.
+    by_role: Grid,
+}
+
+impl Grids {
+    /// Lays out a model; `None` without blocks. Linear in the layers.
+    pub fn of(model: &Model) -> Option<Self> {
+        let layers: Vec<&Layer> = model.layers.iter().filter(|l| l.block.is_some() && l.measurable()).collect();
         let mut blocks: Vec<usize> = layers.iter().filter_map(|l| l.block).collect();
         blocks.dedup();
         blocks.sort_unstable();
@@ -29,18 +42,22 @@ impl Grid {
         }
         let roles = || layers.iter().map(|l| l.role.short());
         let names = || layers.iter().map(|l| l.label.as_str());
-        let by_role = Columns::of(roles(), usize::MAX)?;
-        let by_name = Columns::of(names(), most).filter(|c| c.heads.len() != by_role.heads.len());
-        if let Some(by_name) = by_name {
-            return Some(by_name.grid(&layers, names(), blocks, str::to_owned));
-        }
         let head = |(role, place): (&str, usize)| if place == 1 { role.to_owned() } else { format!("{role}{place}") };
-        Some(match Columns::of(numbered(&layers), most) {
-            Some(apart) => apart.grid(&layers, numbered(&layers), blocks, head),
-            None => by_role.grid(&layers, roles(), blocks, str::to_owned),
-        })
+        let by_role = Columns::of(roles(), usize::MAX)?.grid(&layers, roles(), blocks.clone(), str::to_owned);
+        let by_name = Columns::of(names(), MOST).filter(|c| c.heads.len() != by_role.heads.len());
+        let by_name = by_name.map(|c| c.grid(&layers, names(), blocks.clone(), str::to_owned));
+        let apart = Columns::of(numbered(&layers), MOST).map(|c| c.grid(&layers, numbered(&layers), blocks, head));
+        Some(Self { by_name, apart, by_role })
     }
 
+    /// The grid that tells most layers apart in at most so many columns; at last a column for each role.
+    pub fn fitting(&self, most: usize) -> &Grid {
+        let fits = |grid: &&Grid| grid.heads.len() <= most;
+        self.by_name.as_ref().filter(fits).or(self.apart.as_ref().filter(fits)).unwrap_or(&self.by_role)
+    }
+}
+
+impl Grid {
     /// The layers of a cell, in module order.
     pub fn at(&self, row: usize, column: usize) -> &[LayerId] {
         let cell = (column < self.heads.len()).then_some(row * self.heads.len() + column);
