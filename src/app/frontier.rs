@@ -242,8 +242,8 @@ impl App {
         (later || self.idle).then(|| self.solve())
     }
 
-    /// What is asked of allocators, with what the knobs say. What goes by activations leaves layers without any to
-    /// magnitudes, as the knob does.
+    /// The request to the allocators, with the settings of the knobs. Layers without input statistics are pruned by
+    /// magnitude where the criterion needs activations, as the knob does.
     fn asked(&self) -> Ask {
         Ask {
             criterion: self.criterion,

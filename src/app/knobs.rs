@@ -272,7 +272,7 @@ impl App {
             _ => self.pattern_of(layer.id),
         };
         let by = if let Value::Criterion(c) = value { c } else { self.criterion_of(layer.id) };
-        // What cannot choose here leaves it to magnitudes, as the knob's line says.
+        // A criterion that does not apply to this layer is replaced by magnitude; the line of the knob shows which one is used.
         let by = if by.applies(layer, pattern).is_ok() { by } else { Criterion::Magnitude };
         let share = match value {
             Value::Share(s) | Value::Pattern(_, Some(s)) => s,

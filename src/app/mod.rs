@@ -201,7 +201,7 @@ impl App {
             focus: None,
         };
         if app.model.layers.iter().any(|l| l.inputs.is_some()) {
-            // With a calibration new edits go by activations, as those of `plan --calibration` do.
+            // With a calibration new edits are activation-aware, as those of `plan --calibration` are.
             app.form = Factors::Whitened;
             (app.criterion, app.pattern) = (Criterion::Wanda, Criterion::Wanda.way().pattern);
         }

@@ -108,7 +108,7 @@ pub fn value(knob: Knob, text: &str) -> Result<Value, String> {
     if let Some((pattern, own)) = Pattern::parse(first) {
         return match (own, rest.trim()) {
             (own, "") => Ok(Value::Pattern(pattern, own)),
-            (Some(_), more) => Err(format!("{first} says what goes: leave out {more}")),
+            (Some(_), more) => Err(format!("{first} already sets how much is pruned: leave out {more}")),
             (None, share) => match value(Knob::Prune, share)? {
                 Value::Share(share) => Ok(Value::Pattern(pattern, Some(share))),
                 _ => Err(format!("\"{share}\" is no share: type {first} 30%")),

@@ -66,7 +66,7 @@ pub fn run(common: &Common, args: &CalibrateArgs) -> Result<(), CliError> {
         remark!("note: {remark}");
     }
     if piped {
-        // The file alone: what is told of it would stand within it.
+        // Only the file goes to standard output: a report would end up inside it.
         let copied = std::fs::File::open(&into).and_then(|mut f| std::io::copy(&mut f, &mut std::io::stdout().lock()));
         let _ = std::fs::remove_file(&into);
         return Ok(copied.map(drop)?);

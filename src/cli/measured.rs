@@ -203,7 +203,7 @@ fn tell(found: &Found, slice: &Slice) {
     if let Some(predicted) = found.predicted {
         remark!("the layers' expected losses add up to {predicted:.4} nats: the rest is how they act on each other");
     }
-    remark!("it was chosen by this slice: `slimscope evaluate --plan` on other data says what it is worth");
+    remark!("this slice chose the plan, so its loss is optimistic: run `slimscope evaluate --plan` on other data");
 }
 
 fn failed(error: RunError) -> CliError {

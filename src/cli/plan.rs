@@ -203,7 +203,7 @@ fn measure(
     Gather { model, weights, layers: &layers, probes, certify: false, settings }.run(&mut |_, _| Ok(()))
 }
 
-/// What every layer is asked, of one layer. A part that cannot be made is told and left out.
+/// Applies the settings given for every layer to one layer. A setting that does not apply is reported and left out.
 fn set(layer: &Layer, facts: &LayerFacts, entry: Entry, same: &Same) -> Entry {
     let full = same.form.full_rank(layer);
     // At the full rank two factors hold more than the matrix, and nothing is lost by it: that is dense.

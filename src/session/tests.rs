@@ -115,7 +115,7 @@ fn what_is_no_session_says_which_line_and_why() {
     let told = replay(&model(), other.as_bytes(), false).unwrap_err().to_string();
     assert!(told.contains("a session of bytelm (blake3:0") && told.contains("--force"), "{told}");
     assert!(replay(&model(), other.as_bytes(), true).is_ok(), "layers of the same names will do");
-    // What goes by activations is no damage: it waits for them.
+    // An activation-aware edit is no damage: it waits for the calibration.
     let weighed = lines[1].replace("\"rank\":158", "\"rank\":158,\"factors\":\"whitened\"");
     let blind = replay(&model(), [lines[0], &weighed].concat().as_bytes(), false).unwrap_err();
     assert!(matches!(&blind, LogError::Blind { number: 2, why } if why.contains("--calibration FILE")), "{blind}");

@@ -60,7 +60,7 @@ pub enum Errors {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n  slimscope plan MODEL --prune .5 --keep-rank .25 -o both.toml   low rank plus sparse\n\nWith --calibration the defaults go by activations: whitened factors, the criterion wanda, and budgets by errors of outputs."
+    after_help = "Examples:\n  slimscope plan MODEL -o half.toml --budget .5 --allocator waterfill\n  slimscope plan MODEL -o ranks.toml --budget .6 --by rank --multiple 8 --pin '*lm_head=dense'\n  slimscope plan MODEL -o 24.toml --pattern 2:4 --layers '*.mlp.*'\n  slimscope plan MODEL -o int4.toml --bits 4 --bits-per group:64\n  slimscope plan MODEL --plan half.toml          what it amounts to\n  slimscope plan MODEL --replay LOG.jsonl -o mine.toml   the plan at the end of a session of the dashboard\n  slimscope plan MODEL --prune .5 --keep-rank .25 -o both.toml   low rank plus sparse\n\nWith --calibration the defaults are activation-aware: whitened factors, the criterion wanda, and budgets by errors of outputs."
 )]
 pub struct PlanArgs {
     /// The checkpoint
@@ -126,7 +126,7 @@ pub struct PlanArgs {
     /// Only layers whose name matches; the others stay as they are; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub layers: Vec<String>,
-    /// Keep matching layers dense, whatever is asked; may be repeated
+    /// Keep matching layers dense, whatever the other options set; may be repeated
     #[arg(long, value_name = "GLOB=dense")]
     pub pin: Vec<String>,
     /// Start from this plan; alone, say what it amounts to

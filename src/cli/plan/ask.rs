@@ -79,7 +79,7 @@ impl Wish {
                 );
             }
             if !args.layers.is_empty() {
-                return usage("--layers: says which layers change, and nothing is asked of them".to_owned());
+                return usage("--layers: selects layers, but no setting is given for them: add --prune, --rank, --keep-rank or --bits".to_owned());
             }
             return Ok(Self::Nothing);
         };
@@ -94,7 +94,7 @@ impl Wish {
         let keep = share("--budget", keep)?;
         if args.allocator == "measured" {
             if args.errors.is_some() {
-                return usage("--allocator measured: goes by measured loss: leave out --errors".to_owned());
+                return usage("--allocator measured: uses the measured loss: leave out --errors".to_owned());
             }
             return Ok(Self::Search(Box::new(measured::Wish::of(args, keep)?)));
         }
@@ -147,7 +147,7 @@ impl Wish {
             t.prune.into_iter().for_each(&mut pruned);
         }
         match self {
-            // What is chosen is weighed by itself.
+            // A budget or a search checks its own choices.
             Self::Nothing | Self::Search(_) => {}
             Self::Same(same) => {
                 rounds |= same.bits.is_some();
@@ -214,11 +214,13 @@ fn effective(args: &PlanArgs) -> Result<(), CliError> {
         return usage(format!("{what}: say how much goes with --prune R or --budget F --by prune"));
     }
     if args.pattern.is_some() && !pruned && !searched {
-        return usage("--pattern: is of pruning; --prune R or --budget F --by prune says how much".to_owned());
+        return usage("--pattern: has an effect only on pruning: add --prune R or --budget F --by prune".to_owned());
     }
     if args.factors.is_some() && !ranked {
         let what = said("--factors", &args.factors);
-        return usage(format!("{what}: is of ranks; --keep-rank F, --rank K or --budget F --by rank says which"));
+        return usage(format!(
+            "{what}: has an effect only on ranks: add --keep-rank F, --rank K or --budget F --by rank"
+        ));
     }
     if budget && args.form() == Some(Factors::Spatial) {
         return usage(
@@ -226,13 +228,17 @@ fn effective(args: &PlanArgs) -> Result<(), CliError> {
         );
     }
     if args.bits_per.is_some() && !rounded {
-        return usage("--bits-per: is of bits; --bits B or --budget F --by bits says how many".to_owned());
+        return usage(
+            "--bits-per: has an effect only on quantisation: add --bits B or --budget F --by bits".to_owned(),
+        );
     }
     if args.multiple == Some(0) {
         return usage("--multiple 0: at least 1".to_owned());
     }
     if args.multiple.is_some() && !searched && !spread(&[Treat::Rank, Treat::Either]) {
-        return usage("--multiple: is of ranks that a budget chooses: --by rank or either".to_owned());
+        return usage(
+            "--multiple: has an effect only on ranks chosen by a budget: add --by rank or --by either".to_owned(),
+        );
     }
     let trials = [
         (args.time.is_some(), "--time"),
@@ -260,7 +266,10 @@ fn same(args: &PlanArgs) -> Result<Same, CliError> {
         Some(remove) => {
             let remove = pattern.on_grid(share("--prune", remove)?);
             if own.is_some_and(|own| (own - remove).abs() > 1e-9) {
-                return usage(format!("--pattern {} says what goes: leave out --prune", pattern.name(remove)));
+                return usage(format!(
+                    "--pattern {} already sets how much is pruned: leave out --prune",
+                    pattern.name(remove)
+                ));
             }
             Some(Prune { criterion, ..Prune::of(remove, pattern) })
         }

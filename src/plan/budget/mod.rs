@@ -286,7 +286,7 @@ impl Allocator {
         Ok(Spreading { treatments: scene.free.iter().map(|(l, _)| l.id).zip(found).collect(), binding })
     }
 
-    /// Whether it goes by the layers' errors, and not by shares alone.
+    /// Whether it uses the layers' errors, and not shares alone.
     pub fn compares_errors(&self) -> bool {
         matches!(self.spread, Spread::Hulls(_))
     }

@@ -27,7 +27,7 @@ pub fn project_layer(layer: &Layer, facts: &LayerFacts, treatment: Treatment, ex
     out
 }
 
-/// Norm of a treated convolution on images of any size: the smallest of all bounds at hand, so that it does not grow only
+/// Norm of a treated convolution on images of any size: the smallest of all available bounds, so that it does not grow only
 /// because the layer before was bounded by another method.
 fn convolution_after(
     out: &LayerOutcome,
