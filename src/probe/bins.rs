@@ -4,6 +4,7 @@
 
 use crate::numerics::isa::{Isa, Kernel};
 use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
 
 /// Bits of |w| (as `f32`) dropped to get a bin: 8 exponent and 10 mantissa bits stay, so every F16, BF16 and F8
 /// magnitude has a bin of its own.
@@ -135,6 +136,11 @@ impl Bins {
     }
 }
 
+/// Tables of zeros that wait for the next matrix, up to [`SPARES`]: a fresh one is 4 MiB of pages to be cleared, which for
+/// matrices below a million entries takes as long as everything else.
+static SPARE: Mutex<Vec<Vec<[f64; 2]>>> = Mutex::new(Vec::new());
+const SPARES: usize = 4;
+
 /// Counts entries into all bins, then keeps those that hold any.
 pub(super) struct Counter {
     /// Σ w² and number of the entries of each bin; zeros count in the first.
@@ -147,7 +153,9 @@ pub(super) struct Counter {
 
 impl Counter {
     pub fn new() -> Self {
-        Self { table: vec![[0.0; 2]; BINS], zeros: 0, smallest: u32::MAX, largest: 0 }
+        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let table = spare.unwrap_or_else(|| vec![[0.0; 2]; BINS]);
+        Self { table, zeros: 0, smallest: u32::MAX, largest: 0 }
     }
 
     /// Takes finite entries in.
@@ -209,6 +217,21 @@ impl Counter {
             }
         }
         bins
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        // Only these bins were counted into.
+        let keys = self.keys();
+        if let Some(used) = self.table.get_mut(keys) {
+            used.fill([0.0; 2]);
+        }
+        let table = std::mem::take(&mut self.table);
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARES && table.len() == BINS {
+            spare.push(table);
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use pulp::{Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Rows that stand for all.
-const SAMPLE: usize = 256;
+/// Rows that stand for all: at least and at most, and about how many entries they hold.
+const SAMPLE: [usize; 2] = [96, 256];
+const SAMPLED: usize = 1 << 17;
 /// Stretches between the places at which a curve is kept.
 const PLACES: usize = 256;
 /// Values of M that are measured.
@@ -31,6 +32,11 @@ pub struct Importance {
     pub row: Vec<f64>,
     /// For each M with 0, 1, … M entries of a group removed.
     pub groups: Vec<(usize, Vec<f64>)>,
+}
+
+/// Rows that stand for all of a matrix.
+fn sample([rows, cols]: [usize; 2]) -> usize {
+    rows.min((SAMPLED / cols.max(1)).clamp(SAMPLE[0], SAMPLE[1]))
 }
 
 impl Importance {
@@ -54,7 +60,7 @@ impl Importance {
             Some(low + (high - low) * at.fract())
         };
         match pattern {
-            Pattern::Unstructured => along(&self.layer, self.shape[0].min(SAMPLE) * self.shape[1]),
+            Pattern::Unstructured => along(&self.layer, sample(self.shape) * self.shape[1]),
             Pattern::PerRow => along(&self.row, self.shape[1]),
             Pattern::Groups(m) => along(&self.groups.iter().find(|g| g.0 == m)?.1, usize::MAX),
             _ => None,
@@ -77,7 +83,7 @@ impl Probe for ImportanceProbe {
     }
     fn cost(&self, layer: &Layer) -> f64 {
         let (rows, cols) = (layer.rows() as f64, layer.cols() as f64);
-        0.3 * rows * cols + 12.0 * rows.min(SAMPLE as f64) * cols
+        0.3 * rows * cols + 12.0 * sample(layer.matrix) as f64 * cols
     }
     fn decodes(&self, layer: &Layer) -> bool {
         layer.orientation == Orientation::InOut
@@ -104,7 +110,7 @@ pub fn importance(entries: &Stored, ask: &Ask) -> Result<Importance, ProbeError>
     )?;
     let inverse = |sum: f64| if sum > 0.0 { 1.0 / sum } else { 0.0 };
     let columns: Vec<f64> = (0..cols).map(|j| inverse(sums.iter().map(|s| s[j]).sum())).collect();
-    let sampled = rows.min(SAMPLE);
+    let sampled = sample(shape);
     let threads = if sampled * cols < 1 << 15 { 1 } else { ask.threads };
     let parts = stripes::side_by_side(stripes::divide(sampled, BATCH, threads), |range| {
         let mut state = State::new(cols);

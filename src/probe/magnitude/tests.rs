@@ -109,3 +109,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn tables_that_are_used_again_hold_nothing_of_the_matrix_before() {
+    use crate::probe::bins::Counter;
+    let count = |data: &[f32]| {
+        let mut counter = Counter::new();
+        counter.add(data);
+        counter.finish(false)
+    };
+    let first = count(&[0.5, -2.0, 0.0, 1e-30]);
+    for other in [&[0.0][..], &[], &[f32::MAX, 1e-40, 0.25], &[0.5; 100]] {
+        count(other);
+        assert_eq!(count(&[0.5, -2.0, 0.0, 1e-30]), first);
+    }
+    assert_eq!(first.count, [1, 2, 3]);
+}
