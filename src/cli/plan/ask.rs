@@ -79,7 +79,7 @@ impl Wish {
                 );
             }
             if !args.layers.is_empty() {
-                return usage("--layers: selects layers, but no setting is given for them: add --prune, --rank, --keep-rank or --bits".to_owned());
+                return usage("--layers: selects which layers change, but no setting is given: add --prune, --rank, --keep-rank or --bits".to_owned());
             }
             return Ok(Self::Nothing);
         };
