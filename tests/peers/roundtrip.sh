@@ -32,6 +32,7 @@ fi
 export SLIMSCOPE_CACHE_DIR=$dir/cache
 python3 - "$MODEL" "$dir" <<'PY'
 import array, json, math, os, shutil, struct, subprocess, sys
+from operator import mul
 
 model, folder = sys.argv[1:]
 tool = os.environ["SLIMSCOPE"]
@@ -129,16 +130,26 @@ for title, make in treatments:
             said = layer["relative_error"]
             slack = 2 * eps + 4e-6
             if layer["rank"] and form == "factored":
-                a, b = after[f"{name}.mod_a"], after[f"{name}.mod_b"]
-                rank = layer["rank"]
-                if a["matrix"] != [rank, old["matrix"][1]] or b["matrix"] != [old["matrix"][0], rank]:
-                    wrong.append(f"{name}: factors {a['matrix']} {b['matrix']}")
-                # Each factor has the roots of the singular values.
-                for part in (a, b):
-                    pairs = zip(part["singular_values"], old["singular_values"])
-                    if any(abs(x * x - y) > 1e-4 * old["singular_values"][0] for x, y in pairs):
-                        wrong.append(f"{name}: {part['layer']} does not have the roots of the singular values")
-                kept = norm(x * x for x in a["singular_values"])
+                rank, (rows, cols) = layer["rank"], old["matrix"]
+                parts = ["mod_a", "mod_b"] + (["mod_s"] if layer["treatment"] != "rank" else [])
+                if [p.rsplit(".", 2)[1] for p in after[name]["parts"]] != parts:
+                    wrong.append(f"{name}: parts {after[name]['parts']}")
+                a, b = stored(out, f"{name}.mod_a"), stored(out, f"{name}.mod_b")
+                if (len(a), len(b)) != (rank * cols, rows * rank):
+                    wrong.append(f"{name}: factors of {len(a)} and {len(b)} entries")
+                    continue
+                # A's rows and B's columns are orthogonal and have the roots of the singular values as lengths.
+                sigma = old["singular_values"]
+                roots = []
+                for vectors in ([a[i * cols : (i + 1) * cols] for i in range(rank)], [b[j::rank] for j in range(rank)]):
+                    squares = [sum(map(mul, v, v)) for v in vectors]
+                    roots.append(squares)
+                    if any(abs(x - y) > 1e-4 * sigma[0] for x, y in zip(squares, sigma)):
+                        wrong.append(f"{name}: a factor does not have the roots of the singular values")
+                    pairs = [(i, j) for i in range(0, rank, 8) for j in range(i)]
+                    if any(abs(sum(map(mul, vectors[i], vectors[j]))) > 1e-4 * sigma[0] for i, j in pairs):
+                        wrong.append(f"{name}: vectors of a factor are not orthogonal")
+                kept = norm(math.sqrt(x * y) for x, y in zip(*roots))
             else:
                 new = after[name]
                 kept = norm(new["singular_values"])
