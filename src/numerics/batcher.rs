@@ -80,7 +80,7 @@ pub fn sort(planes: &mut impl Planes) {
     sort_from(planes, 1);
 }
 
-/// Sorts planes that come in sorted runs of `run` (a power of two up to [`HOT`]).
+/// Sorts planes that come in sorted runs of `run` (a power of two up to `HOT`).
 #[inline(always)]
 pub fn sort_from(planes: &mut impl Planes, run: usize) {
     let n = planes.count();
