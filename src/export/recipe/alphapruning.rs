@@ -82,7 +82,8 @@ fn shares(recipe: &Recipe, layers: &[&Layer], lost: &mut Lost, notes: &mut Vec<S
             .map(|p| share(p.remove))
     };
     for (layer, treatment) in recipe.treated() {
-        let whole = layers.iter().any(|l| l.id == layer.id) && cut(layer).is_some();
+        // `layers` are in module order.
+        let whole = layers.binary_search_by_key(&layer.id, |l| l.id).is_ok() && cut(layer).is_some();
         if !whole && (treatment.rank.is_some() || treatment.prune.is_some()) {
             lost.add(
                 layer,

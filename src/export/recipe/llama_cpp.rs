@@ -10,6 +10,7 @@ use super::{ExportError, Exported, Exporter, Lost, Recipe, origin};
 use crate::export::lint::Target;
 use crate::model::{DType, Layer, Role};
 use crate::treat::{Granularity, Quantise};
+use std::collections::{HashMap, HashSet};
 
 /// The format.
 pub static FORMAT: Exporter = Exporter {
@@ -39,6 +40,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
     if found.kept.is_empty() {
         found = Blocks { kept: std::mem::take(&mut found.dropped), dropped: Vec::new() };
     }
+    let names = Names::new(recipe, row, &found);
     let of = |layer: &Layer| number(layer, row);
     let (mut lost, mut rounded) = (Lost::default(), Vec::new());
     let gone = |layer: &Layer| of(layer).is_some_and(|b| found.dropped.contains(&b));
@@ -55,7 +57,7 @@ fn write(recipe: &Recipe) -> Result<Exported, ExportError> {
             lost.add(layer, "the rank or share is left out: GGUF knows whole blocks alone (json and csv carry it)");
         }
         let Some(how) = treatment.quantise else { continue };
-        match (gguf(recipe, layer, row, &found), kind(how)) {
+        match (names.gguf(layer), kind(how)) {
             (Some(name), Some((_, file, tensor))) => rounded.push((layer, how, name, *file, *tensor)),
             _ => lost
                 .add(layer, "rounding is left out: no tensor of a GGUF file is known for it (json and csv carry it)"),
@@ -123,19 +125,68 @@ fn commonest(rounded: &[Rounded]) -> Option<&'static str> {
     rounded.iter().map(|r| r.3).max_by_key(|file| (size(file), *file))
 }
 
-/// Name of a layer's tensor in a GGUF file, its block numbered as in the result.
-fn gguf(recipe: &Recipe, layer: &Layer, row: &str, found: &Blocks) -> Option<String> {
-    if layer.block.is_none() {
-        return (layer.role == Role::Head).then(|| "output.weight".to_owned());
+/// What names in a GGUF file depend on besides the layer, gathered once: a model may have tens of thousands of layers.
+struct Names<'a> {
+    row: &'a str,
+    /// Place in the result of each block that is kept.
+    places: HashMap<usize, usize>,
+    /// Modules of state-space mixers: those that hold `A_log`.
+    mixers: HashSet<&'a str>,
+    /// Layers of a role in a block, those of mixers left out.
+    twins: HashMap<(Role, usize), usize>,
+}
+
+impl<'a> Names<'a> {
+    fn new(recipe: &Recipe<'a>, row: &'a str, found: &Blocks) -> Self {
+        let model = recipe.model;
+        let tensors = model.tensors.iter().map(|t| t.name.as_str());
+        let all = tensors.chain(model.layers.iter().map(|l| l.name.as_str()));
+        let mut names = Self {
+            row,
+            places: found.kept.iter().enumerate().map(|(place, block)| (*block, place)).collect(),
+            mixers: all.filter_map(|name| name.strip_suffix(".A_log")).collect(),
+            twins: HashMap::new(),
+        };
+        for layer in model.layers.iter().filter(|l| names.mixer_part(l).is_none()).collect::<Vec<_>>() {
+            if let Some(block) = number(layer, row) {
+                *names.twins.entry((layer.role, block)).or_default() += 1;
+            }
+        }
+        names
     }
-    let block = number(layer, row)?;
-    let place = found.kept.iter().position(|b| *b == block)?;
-    if let Some(part) = state_space(recipe, layer) {
-        return part.map(|word| format!("blk.{place}.{word}.weight"));
+
+    /// The last part of the name of a layer that belongs to a state-space mixer.
+    fn mixer_part<'l>(&self, layer: &'l Layer) -> Option<&'l str> {
+        let (module, part) = layer.name.rsplit_once('.')?;
+        let named = module.rsplit('.').next().is_some_and(|last| matches!(last, "mamba" | "ssm"));
+        (named || self.mixers.contains(module)).then_some(part)
     }
-    let alike = |l: &&Layer| l.role == layer.role && number(l, row) == Some(block) && state_space(recipe, l).is_none();
-    let twins = recipe.model.layers.iter().filter(alike).count();
-    let word = match layer.role {
+
+    /// Name of a layer's tensor in the file, its block numbered as in the result.
+    fn gguf(&self, layer: &Layer) -> Option<String> {
+        if layer.block.is_none() {
+            return (layer.role == Role::Head).then(|| "output.weight".to_owned());
+        }
+        let block = number(layer, self.row)?;
+        let place = self.places.get(&block)?;
+        let word = match self.mixer_part(layer) {
+            Some("in_proj") => "ssm_in",
+            Some("x_proj") => "ssm_x",
+            Some("dt_proj") => "ssm_dt",
+            Some("out_proj") => "ssm_out",
+            // Other parts of a mixer stay as they are there.
+            Some(_) => return None,
+            // Experts are stored as one tensor there.
+            None if self.twins.get(&(layer.role, block)) != Some(&1) => return None,
+            None => word(layer.role)?,
+        };
+        Some(format!("blk.{place}.{word}.weight"))
+    }
+}
+
+/// Name of the only layer of a role in a block.
+fn word(role: Role) -> Option<&'static str> {
+    Some(match role {
         Role::Query => "attn_q",
         Role::Key => "attn_k",
         Role::Value => "attn_v",
@@ -149,30 +200,6 @@ fn gguf(recipe: &Recipe, layer: &Layer, row: &str, found: &Blocks) -> Option<Str
         Role::SsmDt => "ssm_dt",
         Role::SsmOut => "ssm_out",
         _ => return None,
-    };
-    // Experts are stored as one tensor there.
-    (twins == 1).then(|| format!("blk.{place}.{word}.weight"))
-}
-
-/// Names of a state-space mixer's parts: `Some(None)` for a part that stays as it is there, `None` for what is of no mixer.
-/// A mixer is a module that holds `A_log`.
-#[allow(clippy::option_option, reason = "of no mixer, of one without a name there, and the name")]
-fn state_space(recipe: &Recipe, layer: &Layer) -> Option<Option<&'static str>> {
-    let (module, part) = layer.name.rsplit_once('.')?;
-    let decay = format!("{module}.A_log");
-    let named = module.rsplit('.').next().is_some_and(|last| matches!(last, "mamba" | "ssm"));
-    if !named
-        && !recipe.model.tensors.iter().any(|t| t.name == decay)
-        && !recipe.model.layers.iter().any(|l| l.name == decay)
-    {
-        return None;
-    }
-    Some(match part {
-        "in_proj" => Some("ssm_in"),
-        "x_proj" => Some("ssm_x"),
-        "dt_proj" => Some("ssm_dt"),
-        "out_proj" => Some("ssm_out"),
-        _ => None,
     })
 }
 

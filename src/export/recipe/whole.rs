@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use crate::model::{Layer, naming};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks of the model by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +64,19 @@ pub fn number(layer: &Layer, row: &str) -> Option<usize> {
 
 /// Blocks of a row of which every layer that may be treated is removed whole.
 pub fn blocks(recipe: &Recipe, row: &str) -> Blocks {
-    let all: BTreeSet<usize> = recipe.model.layers.iter().filter_map(|l| number(l, row)).collect();
-    let gone = |block: &usize| {
-        let mut of = recipe.layers().filter(|(l, _)| number(l, row) == Some(*block)).peekable();
-        of.peek().is_some() && of.all(|(_, t)| t.rank.is_none() && t.prune.is_some_and(|p| p.remove >= 1.0))
-    };
-    let (dropped, kept) = all.into_iter().partition(gone);
+    // Of each block: whether a layer of it may be treated, and whether one of those stays.
+    let mut all: BTreeMap<usize, (bool, bool)> = BTreeMap::new();
+    for block in recipe.model.layers.iter().filter_map(|l| number(l, row)) {
+        all.entry(block).or_default();
+    }
+    for (layer, t) in recipe.layers() {
+        if let Some((any, stays)) = number(layer, row).and_then(|block| all.get_mut(&block)) {
+            *any = true;
+            *stays |= t.rank.is_some() || t.prune.is_none_or(|p| p.remove < 1.0);
+        }
+    }
+    let (dropped, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, (any, stays))| *any && !stays);
+    let [dropped, kept] = [dropped, kept].map(|blocks| blocks.into_iter().map(|(block, _)| block).collect());
     Blocks { dropped, kept }
 }
 
