@@ -12,6 +12,7 @@ use crate::probe::book::FactBook;
 use crate::treat::Refined;
 use crate::treat::error::Weighed;
 use crate::treat::refine::Ran;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 pub use layer::{cost_of, project_layer};
@@ -209,9 +210,8 @@ fn project_each(
     }
     let parts = ids.chunks(ids.len().div_ceil(threads));
     std::thread::scope(|scope| {
-        let started: Vec<_> = parts.map(|part| (part, scope.spawn(move || some(part)))).collect();
-        // A thread that panicked left nothing behind; here the panic is that of whoever asked.
-        started.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| some(part))).collect()
+        let started: Vec<_> = parts.map(|part| scope.spawn(move || some(part))).collect();
+        started.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
 

@@ -251,8 +251,9 @@ fn treatment_words(app: &App, layer: &Layer, t: Treatment, room: u16) -> String 
             format!("{} {bits}{pin}", fit(&words, (room as usize).saturating_sub(1 + bits.len() + width(pin))))
         }
         // A blank stays before the error.
-        None if pin.is_empty() && t.rank.and(t.prune).is_some() && width(&words) >= room as usize => {
-            words.replace("r ", "r").replace(" p ", " p")
+        None if pin.is_empty() && width(&words) >= room as usize => {
+            let words = words.replace("  ", " ");
+            if width(&words) < room as usize { words } else { words.replace("r ", "r").replace(" p ", " p") }
         }
         None if pin.is_empty() => words,
         // The pin is the last to go.

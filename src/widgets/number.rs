@@ -61,7 +61,7 @@ pub fn ratio(x: f64) -> String {
     }
 }
 
-/// A share with one decimal: `71.3%`, `100%`, `0%`.
+/// A share with one decimal: `71.3%`, `100%`, `0%`; above all of it without one, so that five columns hold it: `117%`.
 pub fn percent(x: f64) -> String {
     let p = x * 100.0;
     match p {
@@ -69,6 +69,8 @@ pub fn percent(x: f64) -> String {
         _ if p.fract().abs() < 1e-9 => format!("{p:.0}%"),
         // Never claim all or nothing of what is not.
         _ if p > 99.95 && p < 100.0 => "99.9%".to_owned(),
+        _ if p > 100.0 && p < 100.5 => ">100%".to_owned(),
+        _ if p > 100.0 => format!("{p:.0}%"),
         _ if p > 0.0 && p < 0.05 => "<.1%".to_owned(),
         _ => format!("{p:.1}%"),
     }
@@ -202,9 +204,8 @@ mod tests {
         {
             assert_eq!(ratio(x), want, "{x}");
         }
-        for (x, want) in
-            [(0.713, "71.3%"), (1.0, "100%"), (0.99999, "99.9%"), (0.5, "50%"), (0.0001, "<.1%"), (0.0, "0%")]
-        {
+        let below = [(0.713, "71.3%"), (1.0, "100%"), (0.99999, "99.9%"), (0.5, "50%"), (0.0001, "<.1%"), (0.0, "0%")];
+        for (x, want) in below.into_iter().chain([(1.167, "117%"), (1.0004, ">100%"), (11.67, "1167%")]) {
             assert_eq!(percent(x), want, "{x}");
         }
         assert_eq!(percent1(1.0), "100.0%");
