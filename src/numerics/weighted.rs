@@ -8,10 +8,10 @@ mod losses;
 
 use super::detach::detached;
 use super::root::Root;
-use super::svd::SvdError;
+use super::svd::{SvdError, leading_eigenvectors};
 use super::{KeepGoing, interrupt::check};
 use faer::linalg::matmul::{matmul, triangular};
-use faer::{Accum, Mat, Par, Side};
+use faer::{Accum, Mat, Par};
 use ndarray::ArrayView2;
 
 pub use losses::{Losses, losses, workspace};
@@ -143,12 +143,10 @@ fn decomposed(a: Mat<f64>, rank: usize, keep_going: KeepGoing<'_>) -> Result<Lea
         let into = gram.as_mut();
         triangular::matmul(into, lower, Accum::Add, part, whole, part.transpose(), whole, 1.0, Par::Seq);
     }
-    let found = detached(4 * small.pow(3), keep_going, move || gram.self_adjoint_eigen(Side::Lower));
-    let eigen = found.ok_or(SvdError::Stopped)?.map_err(|_| SvdError::NoConvergence)?;
-    check(keep_going)?;
-    // Ascending.
-    let sigma = eigen.S().column_vector().iter().rev().map(|l| l.max(0.0).sqrt()).collect();
-    let vectors = Mat::<f64>::from_fn(small, rank.min(small), |i, j| eigen.U()[(i, small - 1 - j)]);
+    let found = leading_eigenvectors(&gram, (small, rank.min(small)), |_| true, keep_going)?;
+    let Some(found) = found else { return Err(SvdError::NoConvergence) };
+    let sigma = found.values.iter().map(|l| l.max(0.0).sqrt()).collect();
+    let vectors = found.vectors;
     let vectors = if m <= k { vectors } else { orthonormal(&(&a * &vectors)) };
     Ok(Leading { vectors, sigma })
 }

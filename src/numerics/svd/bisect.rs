@@ -1,18 +1,104 @@
-//! Singular values of a bidiagonal by bisection in `f64`, many at a time (Demmel, Dhillon and Ren 1995).
+//! Values by bisection in `f64`, many at a time (Demmel, Dhillon and Ren 1995): the singular values of a bidiagonal, and
+//! whatever else can be counted below a point.
 
 use super::isa::{Isa, Kernel};
 use super::real::Real;
 use crate::numerics::{KeepGoing, Stopped, interrupt::check};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Values that are bisected together.
-const LANES: usize = 32;
+pub const LANES: usize = 32;
+
+/// Values that can be counted.
+pub trait Counted: Sync {
+    /// No value lies outside.
+    fn bounds(&self) -> (f64, f64);
+    /// For each of the points, the number of values below it.
+    fn below(&self, points: &[f64; LANES]) -> [u32; LANES];
+}
+
+/// The values numbered `wanted` from the smallest, ascending, to within `tolerance`. With `parallel`, over the threads of the
+/// current pool.
+pub fn ascending(
+    of: &impl Counted,
+    wanted: Range<usize>,
+    tolerance: f64,
+    parallel: bool,
+    keep_going: KeepGoing<'_>,
+) -> Result<Vec<f64>, Stopped> {
+    let (mut low, mut high) = start(of, wanted.clone(), parallel);
+    check(keep_going)?;
+    let refine = |(i, (low, high)): (usize, (&mut [f64], &mut [f64]))| -> Result<(), Stopped> {
+        check(keep_going)?;
+        bisect(of, wanted.start + i * LANES, (low, high), tolerance);
+        Ok(())
+    };
+    if parallel {
+        low.par_chunks_mut(LANES).zip(high.par_chunks_mut(LANES)).enumerate().try_for_each(refine)?;
+    } else {
+        low.chunks_mut(LANES).zip(high.chunks_mut(LANES)).enumerate().try_for_each(refine)?;
+    }
+    Ok(low.iter().zip(&high).map(|(l, h)| f64::midpoint(*l, *h)).collect())
+}
+
+/// Brackets from a grid: counting at a quarter as many points as values places every value between two of them.
+fn start(of: &impl Counted, wanted: Range<usize>, parallel: bool) -> (Vec<f64>, Vec<f64>) {
+    let (bottom, top) = of.bounds();
+    let points = (wanted.len() / 4).max(LANES).next_multiple_of(LANES);
+    let grid: Vec<f64> = (0..points).map(|i| bottom + (top - bottom) * (i + 1) as f64 / points as f64).collect();
+    let (chunks, _) = grid.as_chunks::<LANES>();
+    let counts: Vec<u32> = if parallel {
+        chunks.par_iter().flat_map_iter(|x| of.below(x)).collect()
+    } else {
+        chunks.iter().flat_map(|x| of.below(x)).collect()
+    };
+    let place = |i: usize| counts.partition_point(|&c| c <= i as u32);
+    let low = wanted.clone().map(|i| place(i).checked_sub(1).map_or(bottom, |p| grid[p])).collect();
+    let high = wanted.map(|i| grid.get(place(i)).copied().unwrap_or(top)).collect();
+    (low, high)
+}
+
+/// Halves the brackets of neighbouring values until they are narrow; `first` is the number (from 0, ascending) of the
+/// first.
+fn bisect(of: &impl Counted, first: usize, (low, high): (&mut [f64], &mut [f64]), tolerance: f64) {
+    let mut x = [0f64; LANES];
+    loop {
+        let mut widest = 0f64;
+        for (k, (l, h)) in low.iter().zip(high.iter()).enumerate() {
+            x[k] = f64::midpoint(*l, *h);
+            widest = widest.max(h - l);
+        }
+        if widest <= tolerance {
+            return;
+        }
+        let counts = of.below(&x);
+        for (k, (l, h)) in low.iter_mut().zip(high.iter_mut()).enumerate() {
+            if counts[k] > (first + k) as u32 {
+                *h = x[k];
+            } else {
+                *l = x[k];
+            }
+        }
+    }
+}
 
 /// B = bidiagonal with diagonal `q^½` and superdiagonal `e^½`.
 struct Bidiagonal {
     q: Vec<f64>,
     e: Vec<f64>,
     top: f64,
+    isa: Isa,
+}
+
+impl Counted for Bidiagonal {
+    fn bounds(&self) -> (f64, f64) {
+        (0.0, self.top)
+    }
+
+    fn below(&self, x: &[f64; LANES]) -> [u32; LANES] {
+        self.isa.run(Count { b: self, x })
+    }
 }
 
 /// Counts, for each of the points x, the singular values below it: the negative pivots of BᵀB − x²I in the
@@ -46,7 +132,7 @@ impl Kernel for Count<'_> {
     }
 }
 
-/// All singular values, descending. With `parallel`, over the threads of the current pool.
+/// All singular values of a bidiagonal, descending. With `parallel`, over the threads of the current pool.
 pub fn values<T: Real>(
     diagonal: &[T],
     above: &[T],
@@ -55,26 +141,16 @@ pub fn values<T: Real>(
     keep_going: KeepGoing<'_>,
 ) -> Result<Vec<f64>, Stopped> {
     let n = diagonal.len();
-    let b = bidiagonal(diagonal, above);
+    let b = bidiagonal(diagonal, above, isa);
     if n == 0 || b.top == 0.0 {
         return Ok(vec![0.0; n]);
     }
-    let (mut low, mut high) = start(&b, n, isa, parallel);
-    check(keep_going)?;
-    let refine = |(i, (low, high)): (usize, (&mut [f64], &mut [f64]))| -> Result<(), Stopped> {
-        check(keep_going)?;
-        bisect(&b, i * LANES, (low, high), T::BISECTION, isa);
-        Ok(())
-    };
-    if parallel {
-        low.par_chunks_mut(LANES).zip(high.par_chunks_mut(LANES)).enumerate().try_for_each(refine)?;
-    } else {
-        low.chunks_mut(LANES).zip(high.chunks_mut(LANES)).enumerate().try_for_each(refine)?;
-    }
-    Ok((0..n).rev().map(|i| f64::midpoint(low[i], high[i])).collect())
+    let mut sigma = ascending(&b, 0..n, b.top * T::BISECTION, parallel, keep_going)?;
+    sigma.reverse();
+    Ok(sigma)
 }
 
-fn bidiagonal<T: Real>(diagonal: &[T], above: &[T]) -> Bidiagonal {
+fn bidiagonal<T: Real>(diagonal: &[T], above: &[T], isa: Isa) -> Bidiagonal {
     let square = |x: &T| x.wide() * x.wide();
     let mut e: Vec<f64> = above.iter().map(square).collect();
     e.push(0.0);
@@ -82,46 +158,5 @@ fn bidiagonal<T: Real>(diagonal: &[T], above: &[T]) -> Bidiagonal {
     let side = |i: usize| above.get(i).map_or(0.0, |x| x.wide().abs());
     let reach = |(i, d): (usize, &T)| d.wide().abs() + side(i).max(if i > 0 { side(i - 1) } else { 0.0 });
     let top = diagonal.iter().enumerate().map(reach).fold(0.0, f64::max) * (1.0 + 1e-6);
-    Bidiagonal { q: diagonal.iter().map(square).collect(), e, top }
-}
-
-/// Brackets from a grid: counting at n/4 points places every value between two of them.
-fn start(b: &Bidiagonal, n: usize, isa: Isa, parallel: bool) -> (Vec<f64>, Vec<f64>) {
-    let points = (n / 4).max(LANES).next_multiple_of(LANES);
-    let grid: Vec<f64> = (0..points).map(|i| b.top * (i + 1) as f64 / points as f64).collect();
-    let (chunks, _) = grid.as_chunks::<LANES>();
-    let count = |x: &[f64; LANES]| isa.run(Count { b, x });
-    let counts: Vec<u32> = if parallel {
-        chunks.par_iter().flat_map_iter(count).collect()
-    } else {
-        chunks.iter().flat_map(count).collect()
-    };
-    let place = |i: usize| counts.partition_point(|&c| c <= i as u32);
-    let low = (0..n).map(|i| place(i).checked_sub(1).map_or(0.0, |p| grid[p])).collect();
-    let high = (0..n).map(|i| grid.get(place(i)).copied().unwrap_or(b.top)).collect();
-    (low, high)
-}
-
-/// Halves the brackets of neighbouring values until they are narrow; `first` is the number (from 0, ascending) of the
-/// first.
-fn bisect(b: &Bidiagonal, first: usize, (low, high): (&mut [f64], &mut [f64]), tolerance: f64, isa: Isa) {
-    let mut x = [0f64; LANES];
-    loop {
-        let mut widest = 0f64;
-        for (k, (l, h)) in low.iter().zip(high.iter()).enumerate() {
-            x[k] = f64::midpoint(*l, *h);
-            widest = widest.max(h - l);
-        }
-        if widest <= b.top * tolerance {
-            return;
-        }
-        let counts = isa.run(Count { b, x: &x });
-        for (k, (l, h)) in low.iter_mut().zip(high.iter_mut()).enumerate() {
-            if counts[k] > (first + k) as u32 {
-                *h = x[k];
-            } else {
-                *l = x[k];
-            }
-        }
-    }
+    Bidiagonal { q: diagonal.iter().map(square).collect(), e, top, isa }
 }

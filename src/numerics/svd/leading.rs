@@ -1,21 +1,20 @@
 //! The best approximation of a rank (Eckart–Young), multiplied out or as two factors.
 //!
-//! The leading singular vectors of the smaller side are those of the Gram matrix G of that side, taken in `f64`, several
-//! times faster than a full decomposition. Squaring costs no energy that matters: a subspace that is best for G + E holds
-//! at most 2r‖E‖ less of G than the best (Ky Fan 1949), and the rounding E of G in `f64` is some 1e-14 of σ₁². What the
-//! vectors do hold is summed up and compared with the eigenvalues; where the two disagree, and for small matrices, the
-//! full decomposition in `f64` answers instead.
+//! The leading singular vectors of the smaller side are those of the Gram matrix of that side (`leading/squared.rs`), several
+//! times faster than a full decomposition: in `f32` where what is left over is large enough, else in `f64`. For small
+//! matrices, and where vectors and eigenvalues disagree, the full decomposition in `f64` answers.
 
+mod squared;
+
+use super::product::transpose;
+use super::real::Real;
 use super::{DIRECT, SvdError, entries};
 use crate::numerics::detach::detached;
 use crate::numerics::{KeepGoing, interrupt::check};
-use faer::linalg::matmul::{matmul, triangular};
-use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::{Array2, ArrayView2};
-use std::ops::Range;
-
-/// Energy by which what the vectors hold may differ from the eigenvalues, relative to all of it.
-const AGREE: f64 = 1e-8;
+use squared::squared;
 
 /// Multiplications between two questions whether to go on.
 const PIECE: usize = 1 << 30;
@@ -32,21 +31,35 @@ pub fn truncated(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>)
         return Ok(a.to_owned());
     }
     let pair = leading(a, rank, keep_going)?;
-    // Summed up in `f64`: sums in `f32` would leave several times more beyond the rank than rounding the result does.
-    let wide = |of: MatRef<'_, f32>| Mat::<f64>::from_fn(of.nrows(), of.ncols(), |i, j| f64::from(of[(i, j)]));
+    let product =
+        if pair.coarse { multiplied::<f32>(&pair, keep_going)? } else { multiplied::<f64>(&pair, keep_going)? };
+    Array2::from_shape_vec((m, n), product).map_err(|_| SvdError::NoConvergence)
+}
+
+/// The product of a pair, row by row.
+fn multiplied<T: Real>(pair: &Pair, keep_going: KeepGoing<'_>) -> Result<Vec<f32>, SvdError> {
+    let wide = |of: MatRef<'_, f32>| {
+        let mut into = Mat::<T>::zeros(of.nrows(), of.ncols());
+        for j in 0..of.ncols() {
+            let from = of.col(j).iter();
+            into.col_as_slice_mut(j).iter_mut().zip(from).for_each(|(x, y)| *x = T::narrow(f64::from(*y)));
+        }
+        into
+    };
     let right = wide(pair.right.as_ref());
+    let (m, n, rank) = (pair.left.nrows(), right.nrows(), right.ncols());
     let mut out = vec![0f32; m * n];
-    let together = (PIECE / (n * rank)).clamp(32, 512);
-    let mut product = vec![0f64; together.min(m) * n];
+    let together = (PIECE / (n * rank)).clamp(32, 512).min(m);
+    let mut product = vec![T::ZERO; together * n];
     for (i, rows) in out.chunks_mut(together * n).enumerate() {
         check(keep_going)?;
         let left = wide(pair.left.as_ref().subrows(i * together, rows.len() / n));
         let product = &mut product[..rows.len()];
         let into = MatMut::from_row_major_slice_mut(product, left.nrows(), n);
-        matmul(into, Accum::Replace, left.as_ref(), right.transpose(), 1.0, Par::Seq);
-        rows.iter_mut().zip(product).for_each(|(w, p)| *w = *p as f32);
+        matmul(into, Accum::Replace, left.as_ref(), right.transpose(), T::ONE, Par::Seq);
+        rows.iter_mut().zip(product).for_each(|(w, p)| *w = p.wide() as f32);
     }
-    Array2::from_shape_vec((m, n), out).map_err(|_| SvdError::NoConvergence)
+    Ok(out)
 }
 
 /// Two factors of the best approximation of a rank: A (m × r) and B (r × n), AB = `W_r`, σ split evenly between them.
@@ -61,7 +74,7 @@ pub fn factors(
     if rank == 0 {
         return Ok((Array2::zeros((m, 0)), Array2::zeros((0, n))));
     }
-    let Pair { left, right, sigma, sigma_left } = leading(a, rank, keep_going)?;
+    let Pair { left, right, sigma, sigma_left, .. } = leading(a, rank, keep_going)?;
     let (mut up, mut down) = (Vec::with_capacity(rank), Vec::with_capacity(rank));
     for s in sigma {
         up.push(s.sqrt() as f32);
@@ -69,9 +82,14 @@ pub fn factors(
     }
     // One side is orthonormal, the other has lengths σ.
     let (of_left, of_right) = if sigma_left { (down, up) } else { (up, down) };
-    let left = Array2::from_shape_fn((m, rank), |(i, j)| left[(i, j)] * of_left[j]);
-    let right = Array2::from_shape_fn((rank, n), |(i, j)| right[(j, i)] * of_right[i]);
-    Ok((left, right))
+    let mut turned = vec![0f32; m * rank];
+    let mut into = MatMut::from_column_major_slice_mut(&mut turned, rank, m);
+    transpose(into.as_mut(), left.as_ref());
+    turned.chunks_mut(rank).for_each(|row| row.iter_mut().zip(&of_left).for_each(|(x, s)| *x *= s));
+    let mut rows = Vec::with_capacity(rank * n);
+    (0..rank).for_each(|j| rows.extend(right.col_as_slice(j).iter().map(|x| x * of_right[j])));
+    let shaped = |shape, data| Array2::from_shape_vec(shape, data).map_err(|_| SvdError::NoConvergence);
+    Ok((shaped((m, rank), turned)?, shaped((rank, n), rows)?))
 }
 
 /// Bytes that [`truncated`] and [`factors`] take beside the matrix and what they give.
@@ -80,7 +98,8 @@ pub fn approximation_workspace(rows: usize, cols: usize, rank: usize) -> u64 {
     if small <= DIRECT as u64 {
         return large * small * 16;
     }
-    // G, its vectors, what faer takes for them; both sides in `f32`, one of them also in `f64`.
+    // The Gram matrix, its reflectors and vectors, of close eigenvalues all of them and what faer takes for those; both sides
+    // in `f32`, one of them also in `f64`.
     8 * small * small * 5 + rank as u64 * (4 * (large + small) + 8 * large)
 }
 
@@ -94,16 +113,21 @@ struct Pair {
     sigma: Vec<f64>,
     /// Whether the columns of `left` have the lengths σ, else those of `right`; the others are orthonormal.
     sigma_left: bool,
+    /// Whether sums in `f32` do: what the rank leaves over is far larger. Else they would leave several times more beyond the
+    /// rank than rounding the entries does.
+    coarse: bool,
 }
 
 fn leading(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>) -> Result<Pair, SvdError> {
     let largest = entries::largest(&a, keep_going)?;
     let (m, n) = a.dim();
-    if m.min(n) > DIRECT
-        && largest > 0.0
-        && let Some(pair) = by_gram(a, rank, largest, keep_going)?
-    {
-        return Ok(pair);
+    if m.min(n) > DIRECT && largest > 0.0 {
+        if let Some(pair) = squared::<f32>(a, rank, largest, keep_going)? {
+            return Ok(pair);
+        }
+        if let Some(pair) = squared::<f64>(a, rank, largest, keep_going)? {
+            return Ok(pair);
+        }
     }
     full(a, rank, keep_going)
 }
@@ -119,78 +143,7 @@ fn full(a: ArrayView2<'_, f32>, rank: usize, keep_going: KeepGoing<'_>) -> Resul
     let sigma: Vec<f64> = svd.S().column_vector().iter().take(rank).copied().collect();
     let left = Mat::from_fn(m, rank, |i, j| (svd.U()[(i, j)] * sigma[j]) as f32);
     let right = Mat::from_fn(n, rank, |i, j| svd.V()[(i, j)] as f32);
-    Ok(Pair { left, right, sigma, sigma_left: true })
-}
-
-/// From the eigenvectors of the smaller Gram matrix; `None` where they do not hold what the eigenvalues say. `largest`
-/// is the largest magnitude.
-fn by_gram(
-    a: ArrayView2<'_, f32>,
-    rank: usize,
-    largest: f32,
-    keep_going: KeepGoing<'_>,
-) -> Result<Option<Pair>, SvdError> {
-    let (m, n) = a.dim();
-    // Brought near 1 by a power of two: no digit is lost, and no square meets a threshold of the decomposition.
-    let scale = 2f64.powf(-f64::from(largest).log2().floor());
-    let (large, small, tall) = if m >= n { (m, n, true) } else { (n, m, false) };
-    let together = (PIECE / (small * small)).clamp(64, 1024).min(large);
-    // A stretch of the larger side, one vector of the smaller side's length after the other.
-    let stretch = |range: Range<usize>| {
-        let from = range.start;
-        Mat::<f64>::from_fn(small, range.len(), |i, l| {
-            f64::from(if tall { a[(from + l, i)] } else { a[(i, from + l)] }) * scale
-        })
-    };
-    let stretches = || (0..large).step_by(together).map(|from| from..(from + together).min(large));
-    let mut gram = Mat::<f64>::zeros(small, small);
-    for range in stretches() {
-        check(keep_going)?;
-        let s = stretch(range);
-        let (whole, lower) = (triangular::BlockStructure::Rectangular, triangular::BlockStructure::TriangularLower);
-        let into = gram.as_mut();
-        triangular::matmul(into, lower, Accum::Add, s.as_ref(), whole, s.transpose(), whole, 1.0, Par::Seq);
-    }
-    let total: f64 = (0..small).map(|i| gram[(i, i)]).sum();
-    let work = small.pow(3);
-    let found = detached(work, keep_going, move || gram.self_adjoint_eigen(Side::Lower)).ok_or(SvdError::Stopped)?;
-    check(keep_going)?;
-    let Ok(found) = found else { return Ok(None) };
-    // Ascending.
-    let values = found.S().column_vector();
-    let best = |j: usize| small - 1 - j;
-    let vectors = Mat::<f64>::from_fn(small, rank, |i, j| found.U()[(i, best(j))]);
-    let (held, all) = ((0..rank).map(|j| values[best(j)]).sum::<f64>(), values.iter().sum::<f64>());
-    drop(found);
-    let mut images = Mat::<f32>::zeros(large, rank);
-    let mut squares = vec![0f64; rank];
-    for range in stretches() {
-        check(keep_going)?;
-        let (from, count) = (range.start, range.len());
-        let mut image = Mat::<f64>::zeros(count, rank);
-        matmul(image.as_mut(), Accum::Replace, stretch(range).transpose(), vectors.as_ref(), 1.0, Par::Seq);
-        for j in 0..rank {
-            let (some, into) = (image.col_as_slice(j), &mut images.col_as_slice_mut(j)[from..from + count]);
-            squares[j] += some.iter().map(|x| x * x).sum::<f64>();
-            into.iter_mut().zip(some).for_each(|(x, y)| *x = (*y / scale) as f32);
-        }
-    }
-    if !agree(held, squares.iter().sum(), total) || !agree(all, total, total) {
-        return Ok(None);
-    }
-    let sigma = squares.into_iter().map(|s| s.sqrt() / scale).collect();
-    let vectors = narrow(vectors.as_ref());
-    let (left, right) = if tall { (images, vectors) } else { (vectors, images) };
-    Ok(Some(Pair { left, right, sigma, sigma_left: tall }))
-}
-
-/// Whether two energies are the same, measured by all of it. Not for NaN.
-fn agree(a: f64, b: f64, total: f64) -> bool {
-    (a - b).abs() <= AGREE * total
-}
-
-fn narrow(of: MatRef<'_, f64>) -> Mat<f32> {
-    Mat::from_fn(of.nrows(), of.ncols(), |i, j| of[(i, j)] as f32)
+    Ok(Pair { left, right, sigma, sigma_left: true, coarse: false })
 }
 
 #[cfg(test)]

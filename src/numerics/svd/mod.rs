@@ -14,6 +14,7 @@
 mod band;
 mod bisect;
 mod chase;
+mod eigen;
 mod entries;
 mod leading;
 mod mix;
@@ -23,6 +24,7 @@ mod real;
 mod tall;
 mod trust;
 
+pub(crate) use eigen::leading as leading_eigenvectors;
 pub use entries::Entries;
 pub use leading::{approximation_workspace, factors, truncated};
 pub(crate) use panel::Panel;

@@ -108,25 +108,14 @@ impl<T: Real> Panel<T> {
         }
     }
 
-    /// T of the columns just factored: T_jj = τ_j, T_ij = −τ_j Σ_k T_ik (VᵀV)_kj.
+    /// T of the columns just factored.
     fn block(&mut self, taus: &[T], from: usize, wide: usize, par: Par) {
         let rows = self.rows - from.min(self.rows);
         let v = MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols);
         let v = v.submatrix(self.rows - rows, from, rows, wide);
         let mut gram = self.w0.as_mut().submatrix_mut(0, 0, wide, wide);
         matmul(gram.as_mut(), Accum::Replace, v.transpose(), v, T::ONE, par);
-        let mut t = self.t.as_mut().submatrix_mut(from, from, wide, wide);
-        for j in 0..wide {
-            for i in 0..wide {
-                t[(i, j)] = T::ZERO;
-            }
-            let tau = taus[from + j];
-            for i in 0..j {
-                let sum: T = (i..j).map(|k| t[(i, k)] * gram[(k, j)]).sum();
-                t[(i, j)] = -tau * sum;
-            }
-            t[(j, j)] = tau;
-        }
+        triangle(self.t.as_mut().submatrix_mut(from, from, wide, wide), gram.as_ref(), &taus[from..from + wide]);
     }
 
     /// Applies the reflectors just made to the columns to their right: C ← C − V·Tᵀ·Vᵀ·C.
@@ -164,6 +153,18 @@ impl<T: Real> Panel<T> {
         matmul(w0.as_mut(), Accum::Replace, t1, w1.as_ref(), -T::ONE, Par::Seq);
         self.t.as_mut().submatrix_mut(0, from, from, wide).copy_from(w0.as_ref());
         self.t.as_mut().submatrix_mut(from, 0, wide, from).fill(T::ZERO);
+    }
+}
+
+/// T of a block reflector I − VTVᵀ from VᵀV: T_jj = τ_j, T_ij = −τ_j Σ_k T_ik (VᵀV)_kj.
+pub fn triangle<T: Real>(mut t: MatMut<'_, T>, gram: MatRef<'_, T>, taus: &[T]) {
+    t.fill(T::ZERO);
+    for (j, &tau) in taus.iter().enumerate() {
+        for i in 0..j {
+            let sum: T = (i..j).map(|k| t[(i, k)] * gram[(k, j)]).sum();
+            t[(i, j)] = -tau * sum;
+        }
+        t[(j, j)] = tau;
     }
 }
 

@@ -1,13 +1,14 @@
 //! The two precisions of the reduction, and the loops that both share.
 
 use faer::traits::RealField;
+use pulp::bytemuck::Pod;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 /// `f32` or `f64`.
 pub trait Real:
     RealField
-    + Copy
+    + Pod
     + Send
     + Sync
     + Sum
@@ -27,6 +28,8 @@ pub trait Real:
     const ONE: Self;
     /// Unit roundoff.
     const ROUNDOFF: f64;
+    /// Whether this is the coarser of the two.
+    const COARSE: bool;
     /// Tails with a smaller sum of squares count as zero, in matrices whose largest entry is about 1: n²/16 such tails
     /// of the chase change no singular value by more than √(`DROP`)·n/4.
     const DROP: Self;
@@ -46,6 +49,7 @@ impl Real for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
+    const COARSE: bool = true;
     const DROP: Self = 1e-24;
     const MIXES: bool = true;
     const BISECTION: f64 = 2e-8;
@@ -67,6 +71,7 @@ impl Real for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const ROUNDOFF: f64 = f64::EPSILON / 2.0;
+    const COARSE: bool = false;
     const DROP: Self = 1e-48;
     const MIXES: bool = false;
     const BISECTION: f64 = 1e-15;
