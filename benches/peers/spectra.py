@@ -2,21 +2,25 @@
 """Times all singular values (values only, f32) of slimscope against numpy and torch, on this machine's CPU.
 
 The rivals take turns within each round, in one run, and medians are printed as a Markdown table. Ours is the program
-`serve.rs` beside this file, built by cargo unless `--serve` names it. Torch is timed in both orientations with 1 and
-2 threads; "torch best" is the fastest of those by median. numpy computes in f64 whatever it is given.
+`serve.rs` beside this file, built by cargo unless `--serve` names it. Each rival is a Python with numpy and, as a rule, torch,
+in a process of its own: this one unless `--rivals` names others, so that several versions and BLAS libraries compete
+at once. Torch is timed in both orientations with 1 and 2 threads; "torch best" is the fastest of all those by
+median. numpy computes in f64 whatever it is given. Variables like OPENBLAS_NUM_THREADS are taken away.
 
-Needs numpy. torch is optional: without it numpy alone is timed, and the table says so. threadpoolctl is advised: a BLAS
+Needs numpy. torch is optional: without it numpy alone is timed, and the heading says so. threadpoolctl is advised: a BLAS
 with threads of its own (OpenBLAS on pthreads) does not heed `torch.set_num_threads`.
 
     python benches/peers/spectra.py                                    # the default shapes, some minutes
     python benches/peers/spectra.py --large                            # and 4096x11008
     python benches/peers/spectra.py --shapes 384x384 1024x1024 --rounds 1
     python benches/peers/spectra.py --model DIR                        # a checkpoint's 2-D F32 tensors, all of them
+    python benches/peers/spectra.py --rivals mkl/bin/python /usr/bin/python3
 """
 import os
 
-for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ[variable] = "2"  # read when numpy and torch load
+for variable in list(os.environ):
+    if variable.startswith(("OPENBLAS_", "MKL_", "OMP_", "GOTO_")):
+        del os.environ[variable]  # read when numpy and torch load
 
 import argparse
 import datetime
@@ -53,25 +57,32 @@ VIEWS = {
 }
 
 
-def start(path):
-    """Our side: runs `serve.rs`, built unless given, and returns the function that asks it."""
+def ours(path):
+    """Our side: `serve.rs`, built unless given."""
     if not path:
         command = "cargo bench --bench serve --no-run --message-format=json".split()
         output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
         messages = [m for m in map(json.loads, output.splitlines()) if m.get("executable")]
         path = next(m["executable"] for m in messages if m["target"]["name"] == "serve")
-    process = subprocess.Popen([path, "--bench"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return start([path, "--bench"])
 
-    def ask(command):
-        print(command, file=process.stdin, flush=True)
-        return process.stdout.readline().strip() or sys.exit(f"serve ended at `{command}`")
+
+def start(command):
+    """Runs a program that answers a line for a line, and returns the function that asks it."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(line):
+        print(line, file=process.stdin, flush=True)
+        return process.stdout.readline().strip() or sys.exit(f"{command[0]} ended at `{line}`")
     return ask
 
 
-def give(ask, folder, tensors):
-    save(folder / "model.safetensors", tensors)
-    if (found := ask(f"open {folder / 'model.safetensors'}")) != str(len(tensors)):
-        sys.exit(f"serve found {found} matrices, not {len(tensors)}")
+def give(ask, others, folder, tensors):
+    path = folder / "model.safetensors"
+    save(path, tensors)
+    for name, to in [("serve", ask), *others.items()]:
+        if (found := to(f"open {path}")) != str(len(tensors)):
+            sys.exit(f"{name} found {found} matrices, not {len(tensors)}")
 
 
 def weights(m, n):
@@ -111,17 +122,16 @@ def load(path, part):
     return tensors
 
 
-def rivals(matrices, views):
-    """Their side: by (library, view, threads), the number of the BLAS's threads and the function to run."""
+def runs(matrices):
+    """What a rival can run: by (library, view, threads), the number of the BLAS's threads and the function."""
     runs = {("numpy", "as stored", "2T"): (2, lambda: [np.linalg.svd(a, compute_uv=False) for a in matrices])}
-    for view in views if torch else []:
+    for view in VIEWS if torch else []:
         tensors = [VIEWS[view](torch.from_numpy(a)) for a in matrices]
         loop = lambda tensors=tensors: [torch.linalg.svdvals(t) for t in tensors]
         for threads in (1, 2):
             runs["torch", view, f"{threads}T"] = (threads, loop)
-        if len(matrices) > 1:
-            pool = lambda tensors=tensors: list(ThreadPoolExecutor(2).map(torch.linalg.svdvals, tensors))
-            runs["torch", view, "2 Python threads of 1T"] = (1, pool)
+        pool = lambda tensors=tensors: list(ThreadPoolExecutor(2).map(torch.linalg.svdvals, tensors))
+        runs["torch", view, "2 Python threads of 1T"] = (1, pool)
     return runs
 
 
@@ -135,9 +145,50 @@ def seconds(threads, run):
     return time.perf_counter() - start
 
 
-def medians(ask, commands, runs, rounds):
+def answer():
+    """A rival's side, a line for a line: `about`, `open FILE`, `run LIBRARY, VIEW, THREADS` in seconds, `values`."""
+    matrices, known = [], {}
+    for line in sys.stdin:
+        command, _, rest = line.strip().partition(" ")
+        if command == "about":
+            pools = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"] if threadpoolctl else []
+            blas = ", ".join(sorted({f"{p['internal_api']} {p['version']} {p.get('architecture', '')}" for p in pools}))
+            print(json.dumps({"python": platform.python_version(), "numpy": np.__version__,
+                              "torch": torch.__version__ if torch else None, "missing": str(torch_missing),
+                              "mkl": bool(torch and torch.backends.mkl.is_available()), "blas": blas}), flush=True)
+        elif command == "open":
+            matrices = list(load(pathlib.Path(rest), "").values())
+            known = runs(matrices)
+            print(len(matrices), flush=True)
+        elif command == "values":
+            values = torch.linalg.svdvals(torch.from_numpy(matrices[0])).tolist() if torch else []
+            print(" ".join(map(str, values)) or "-", flush=True)
+        else:
+            print(seconds(*known[tuple(rest.split(", "))]), flush=True)
+
+
+def competitors(pythons):
+    """The rivals by name, and what each says of itself."""
+    others, about = {}, []
+    for python in pythons:
+        ask = start([python, __file__, "--answer"])
+        told = json.loads(ask("about"))
+        library = "MKL" if told["mkl"] else told["blas"].split(",")[0] or "unknown BLAS"
+        name = f"torch {told['torch'].split('+')[0]} ({library})" if told["torch"] else f"numpy {told['numpy']}"
+        others[name] = ask
+        about.append(f"{name}: Python {told['python']}, numpy {told['numpy']}, BLAS {told['blas'] or 'unknown'}"
+                     + ("" if told["torch"] else f", no torch ({told['missing']}): numpy alone"))
+    return others, about
+
+
+def medians(ask, others, commands, views, rounds):
+    """Seconds by who and what; commands are ours."""
     turns = {("slimscope", c): lambda c=c: float(ask(c)) for c in commands}
-    turns.update({key: lambda r=r: seconds(*r) for key, r in runs.items()})
+    for name, other in others.items():
+        keys = [("numpy", "as stored", "2T")]
+        threads = ["1T", "2T"] + (["2 Python threads of 1T"] if "spread 2" in commands else [])
+        keys += [("torch", view, t) for view in views for t in threads] if name.startswith("torch") else []
+        turns.update({(name, *key): lambda other=other, key=key: float(other("run " + ", ".join(key))) for key in keys})
     times = {key: [] for key in turns}
     for number in range(rounds):
         for key in list(turns)[:: -1 if number % 2 else 1]:
@@ -148,7 +199,8 @@ def medians(ask, commands, runs, rounds):
 
 
 def fastest(times, *having):
-    chosen = {k: t for k, t in times.items() if k[0] == "torch" and all(h in k for h in having)}
+    """The fastest of those with these words in their key."""
+    chosen = {k: t for k, t in times.items() if all(h in k for h in having)}
     return min(chosen.items(), key=lambda item: item[1]) if chosen else (None, math.nan)
 
 
@@ -164,37 +216,38 @@ def row(*cells):
     print("| " + " | ".join(map(text, cells)) + " |", flush=True)
 
 
-def shapes(ask, folder, args):
-    row("shape", "rounds", "slimscope 1T, s", "slimscope 2T, s", "torch as stored 1T, s", "torch as stored 2T, s",
-        "torch best, s", "which", "numpy 2T, s", "torch best / slimscope 2T", "torch as stored 2T / slimscope 2T",
+def shapes(ask, others, folder, args):
+    torches = [name for name in others if name.startswith("torch")]
+    row("shape", "rounds", "slimscope 1T, s", "slimscope 2T, s", *[f"{name} best, s" for name in torches], "torch best",
+        "numpy 2T, s", "torch best / slimscope 2T", "torch as stored 2T / slimscope 2T",
         "torch best 1T / slimscope 1T", "numpy / slimscope 2T", "slimscope max dσ/σ₁", "torch max dσ/σ₁")
-    row(*["---"] * 15)
+    row(*["---"] * (12 + len(torches)))
     for m, n in args.shapes:
         a = weights(m, n)
-        give(ask, folder, {"layer.weight": a})
+        give(ask, others, folder, {"layer.weight": a})
         rounds = args.rounds or (3 if min(m, n) >= 2048 else 5)
         print(f"{m}x{n}", file=sys.stderr)
-        t = medians(ask, ["each 1", "each 2"], rivals([a], ["as stored", "transposed"]), rounds)
-        ours1, ours2, numpy2 = t["slimscope", "each 1"], t["slimscope", "each 2"], t["numpy", "as stored", "2T"]
-        stored1, stored2 = (t.get(("torch", "as stored", f"{k}T"), math.nan) for k in (1, 2))
-        which, best = fastest(t)
+        t = medians(ask, others, ["each 1", "each 2"], ["as stored", "transposed"], rounds)
+        ours1, ours2 = t["slimscope", "each 1"], t["slimscope", "each 2"]
+        numpy2, (which, best) = fastest(t, "numpy")[1], fastest(t, "torch")
         errors = ["–", "–"]
         if min(m, n) <= args.check:
             exact = np.linalg.svd(a.astype(np.float64), compute_uv=False)
-            errors[0] = error([float(v) for v in ask("values").split()], exact)
-            errors[1] = error(torch.linalg.svdvals(torch.from_numpy(a)).numpy(), exact) if torch else "–"
-        row(f"{m}x{n}", str(rounds), ours1, ours2, stored1, stored2, best, ", ".join(which[1:]) if which else "–",
-            numpy2, best / ours2, stored2 / ours2, fastest(t, "1T")[1] / ours1, numpy2 / ours2, *errors)
+            told = lambda to: error([float(v) for v in to("values").split()], exact)
+            errors = [told(ask), "–" if which is None else told(others[which[0]])]
+        row(f"{m}x{n}", str(rounds), ours1, ours2, *[fastest(t, name, "torch")[1] for name in torches],
+            f"{which[0]}, {which[2]}, {which[3]}" if which else "–", numpy2, best / ours2,
+            fastest(t, "torch", "as stored", "2T")[1] / ours2, fastest(t, "torch", "1T")[1] / ours1, numpy2 / ours2, *errors)
 
 
-def model(ask, folder, args):
+def model(ask, others, folder, args):
     files = sorted(args.model.glob("*.safetensors")) if args.model.is_dir() else [args.model]
     tensors = {name: a for file in files for name, a in load(file, args.names).items()}
     if not tensors:
         sys.exit(f"no 2-D F32 tensor with `{args.names}` in its name in {args.model}")
-    give(ask, folder, tensors)
+    give(ask, others, folder, tensors)
     rounds = args.rounds or 5
-    t = medians(ask, ["spread 2"], rivals(list(tensors.values()), ["as stored", "tall", "wide"]), rounds)
+    t = medians(ask, others, ["spread 2"], ["as stored", "tall", "wide"], rounds)
     ours = t["slimscope", "spread 2"]
     print(f"{len(tensors)} matrices (2-D, F32, `{args.names}` in the name), rounds: {rounds}\n")
     row("all singular values of all matrices", "s", "/ slimscope")
@@ -203,26 +256,21 @@ def model(ask, folder, args):
         row(", ".join(key), time_, time_ / ours)
 
 
-def setting():
+def setting(about):
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     cpu = next((l.split(": ")[1] for l in lines if l.startswith("model name")), platform.processor())
-    print(f"{datetime.date.today()}, {cpu}, {os.cpu_count()} CPUs; medians, the rivals alternating in each round; "
-          f"Python {platform.python_version()}, numpy {np.__version__}, "
-          + (f"torch {torch.__version__}" if torch else f"no torch here ({torch_missing}): numpy alone"))
-    if threadpoolctl:
-        pools = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
-        print("BLAS: " + "; ".join(f"{p['internal_api']} {p['version']} ({p.get('architecture', '')}, "
-                                   f"{p.get('threading_layer', '')})" for p in pools))
-    else:
-        print("BLAS: unknown; no threadpoolctl here: the BLAS may use 2 threads where the table says 1T")
-    print("numpy computes in f64; 1T and 2T: 1 and 2 threads\n")
+    print(f"{datetime.date.today()}, {cpu}, {os.cpu_count()} CPUs; medians, the rivals alternating in each round")
+    print("\n".join(about))
+    print("numpy computes in f64; 1T and 2T: 1 and 2 threads, as far as the BLAS heeds them\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shape = lambda text: tuple(int(e) for e in text.split("x", 1))
     parser.add_argument("--serve", metavar="PATH", help="the built bench `serve`, instead of building it")
+    parser.add_argument("--rivals", nargs="+", metavar="PYTHON", default=[sys.executable],
+                        help="Pythons with numpy and torch to compete with (this one)")
     parser.add_argument("--shapes", nargs="+", type=shape, metavar="MxN", default=[shape(s) for s in SHAPES])
     parser.add_argument("--large", action="store_true", help="also 4096x11008")
     parser.add_argument("--rounds", type=int, help="default: 5, and 3 where both sides are 2048 or more")
@@ -230,17 +278,21 @@ def main():
                         help="compare the values with numpy's in f64 up to this smaller side (2048)")
     parser.add_argument("--model", type=pathlib.Path, metavar="DIR", help="a checkpoint, instead of the shapes")
     parser.add_argument("--names", default="encoder.layer.", help="which tensors of it: part of the name (%(default)s)")
+    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.answer:
+        return answer()
     if args.large:
         args.shapes.append((4096, 11008))
-    ask = start(args.serve)
-    setting()
+    ask = ours(args.serve)
+    others, about = competitors(args.rivals)
+    setting(about)
     with tempfile.TemporaryDirectory() as name:
-        folder, small = pathlib.Path(name), weights(256, 256)
-        give(ask, folder, {"layer.weight": small})
+        folder = pathlib.Path(name)
+        give(ask, others, folder, {"layer.weight": weights(256, 256)})
         print("warming up", file=sys.stderr)
-        medians(ask, ["each 1", "each 2"], rivals([small], VIEWS), 1)
-        (model if args.model else shapes)(ask, folder, args)
+        medians(ask, others, ["each 1", "each 2"], list(VIEWS), 1)
+        (model if args.model else shapes)(ask, others, folder, args)
 
 
 if __name__ == "__main__":

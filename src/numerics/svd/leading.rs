@@ -14,6 +14,7 @@ use crate::numerics::{KeepGoing, interrupt::check};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::{Array2, ArrayView2};
+use pulp::bytemuck::try_cast_slice_mut;
 use squared::squared;
 
 /// Multiplications between two questions whether to go on.
@@ -50,14 +51,19 @@ fn multiplied<T: Real>(pair: &Pair, keep_going: KeepGoing<'_>) -> Result<Vec<f32
     let (m, n, rank) = (pair.left.nrows(), right.nrows(), right.ncols());
     let mut out = vec![0f32; m * n];
     let together = (PIECE / (n * rank)).clamp(32, 512).min(m);
-    let mut product = vec![T::ZERO; together * n];
+    let mut held = vec![T::ZERO; if T::COARSE { 0 } else { together * n }];
     for (i, rows) in out.chunks_mut(together * n).enumerate() {
         check(keep_going)?;
         let left = wide(pair.left.as_ref().subrows(i * together, rows.len() / n));
-        let product = &mut product[..rows.len()];
-        let into = MatMut::from_row_major_slice_mut(product, left.nrows(), n);
+        // `f32` needs no rounding: it is written where it belongs.
+        let same = if T::COARSE { try_cast_slice_mut::<f32, T>(rows).ok() } else { None };
+        let direct = same.is_some();
+        let product = same.unwrap_or(&mut held);
+        let into = MatMut::from_row_major_slice_mut(&mut product[..left.nrows() * n], left.nrows(), n);
         matmul(into, Accum::Replace, left.as_ref(), right.transpose(), T::ONE, Par::Seq);
-        rows.iter_mut().zip(product).for_each(|(w, p)| *w = p.wide() as f32);
+        if !direct {
+            rows.iter_mut().zip(&held).for_each(|(w, p)| *w = p.wide() as f32);
+        }
     }
     Ok(out)
 }
