@@ -1,6 +1,6 @@
 //! Rotations of neighbouring rows and columns, so that entries that coincide do not round alike.
 //!
-//! The error estimate of `accuracy.rs` counts on rounding errors that do not line up. Where many entries are equal, or
+//! The error estimate of `trust.rs` counts on rounding errors that do not line up. Where many entries are equal, or
 //! few different ones are, sums of them round in the same direction again and again: a constant matrix of order 1024
 //! would get an error of 1e-5 of its norm. Rotating pairs of rows and pairs of columns by angles that differ changes no
 //! singular value and leaves no two entries alike, at the price of one rounding of each entry.

@@ -19,10 +19,14 @@ pub struct Panel<T> {
     pub v: Vec<T>,
     /// T, upper triangular.
     pub t: Mat<T>,
+    /// V in `f64`: inner products of its columns rounded to `f32` leave the block reflector some units of roundoff from
+    /// orthogonal, by ten where the columns are dominated by few entries or the matrix by few columns.
+    wide: Vec<f64>,
     rows: usize,
     cols: usize,
     w0: Mat<T>,
     w1: Mat<T>,
+    products: Mat<f64>,
 }
 
 impl<T: Real> Panel<T> {
@@ -32,10 +36,12 @@ impl<T: Real> Panel<T> {
             a: vec![T::ZERO; rows * cols],
             v: vec![T::ZERO; rows * cols],
             t: Mat::zeros(cols, cols),
+            wide: vec![0.0; rows * cols],
             rows: 0,
             cols: 0,
             w0: Mat::zeros(cols, cols),
             w1: Mat::zeros(cols, cols),
+            products: Mat::zeros(cols, cols),
         }
     }
 
@@ -105,16 +111,17 @@ impl<T: Real> Panel<T> {
                 *unit = T::ONE;
                 into[j + 1..].copy_from_slice(&source[j + 1..]);
             }
+            self.wide[j * rows..(j + 1) * rows].iter_mut().zip(into).for_each(|(x, v)| *x = v.wide());
         }
     }
 
     /// T of the columns just factored.
     fn block(&mut self, taus: &[T], from: usize, wide: usize, par: Par) {
         let rows = self.rows - from.min(self.rows);
-        let v = MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols);
+        let v = MatRef::from_column_major_slice(&self.wide[..self.rows * self.cols], self.rows, self.cols);
         let v = v.submatrix(self.rows - rows, from, rows, wide);
-        let mut gram = self.w0.as_mut().submatrix_mut(0, 0, wide, wide);
-        matmul(gram.as_mut(), Accum::Replace, v.transpose(), v, T::ONE, par);
+        let mut gram = self.products.as_mut().submatrix_mut(0, 0, wide, wide);
+        matmul(gram.as_mut(), Accum::Replace, v.transpose(), v, 1.0, par);
         triangle(self.t.as_mut().submatrix_mut(from, from, wide, wide), gram.as_ref(), &taus[from..from + wide]);
     }
 
@@ -142,11 +149,17 @@ impl<T: Real> Panel<T> {
         if from == 0 {
             return;
         }
-        let v = MatRef::from_column_major_slice(&self.v[..self.rows * self.cols], self.rows, self.cols);
+        let v = MatRef::from_column_major_slice(&self.wide[..self.rows * self.cols], self.rows, self.cols);
+        let mut products = self.products.as_mut().submatrix_mut(0, 0, from, wide);
+        let (v1, v2) = (v.subcols(0, from), v.subcols(from, wide));
+        matmul(products.as_mut(), Accum::Replace, v1.transpose(), v2, 1.0, par);
         let mut w0 = self.w0.as_mut().submatrix_mut(0, 0, from, wide);
         let mut w1 = self.w1.as_mut().submatrix_mut(0, 0, from, wide);
-        let (v1, v2) = (v.subcols(0, from), v.subcols(from, wide));
-        matmul(w0.as_mut(), Accum::Replace, v1.transpose(), v2, T::ONE, par);
+        for j in 0..wide {
+            for i in 0..from {
+                w0[(i, j)] = T::narrow(products[(i, j)]);
+            }
+        }
         let t2 = self.t.as_ref().submatrix(from, from, wide, wide);
         matmul(w1.as_mut(), Accum::Replace, w0.as_ref(), t2, T::ONE, Par::Seq);
         let t1 = self.t.as_ref().submatrix(0, 0, from, from);
@@ -157,12 +170,12 @@ impl<T: Real> Panel<T> {
 }
 
 /// T of a block reflector I − VTVᵀ from VᵀV: T_jj = τ_j, T_ij = −τ_j Σ_k T_ik (VᵀV)_kj.
-pub fn triangle<T: Real>(mut t: MatMut<'_, T>, gram: MatRef<'_, T>, taus: &[T]) {
+pub fn triangle<T: Real>(mut t: MatMut<'_, T>, gram: MatRef<'_, f64>, taus: &[T]) {
     t.fill(T::ZERO);
     for (j, &tau) in taus.iter().enumerate() {
         for i in 0..j {
-            let sum: T = (i..j).map(|k| t[(i, k)] * gram[(k, j)]).sum();
-            t[(i, j)] = -tau * sum;
+            let sum: f64 = (i..j).map(|k| t[(i, k)].wide() * gram[(k, j)]).sum();
+            t[(i, j)] = T::narrow(-tau.wide() * sum);
         }
         t[(j, j)] = tau;
     }

@@ -236,24 +236,25 @@ impl<T: Real> Reduced<T> {
     /// X ← Q₀X for X of n rows.
     pub fn back(&self, mut x: MatMut<'_, T>) {
         let (n, count) = (self.diagonal.len(), x.ncols());
-        let mut v = Mat::<T>::zeros(n, BLOCK);
+        let (mut v, mut wide) = (Mat::<T>::zeros(n, BLOCK), Mat::<f64>::zeros(n, BLOCK));
         let (mut inside, mut turned) = (Mat::<T>::zeros(BLOCK, count), Mat::<T>::zeros(BLOCK, count));
-        let (mut gram, mut t) = (Mat::<T>::zeros(BLOCK, BLOCK), Mat::<T>::zeros(BLOCK, BLOCK));
+        let (mut gram, mut t) = (Mat::<f64>::zeros(BLOCK, BLOCK), Mat::<T>::zeros(BLOCK, BLOCK));
         for from in (0..n.saturating_sub(1)).step_by(BLOCK).rev() {
-            let wide = BLOCK.min(n - 1 - from);
+            let number = BLOCK.min(n - 1 - from);
             let rows = n - 1 - from;
-            let mut v = v.as_mut().submatrix_mut(0, 0, rows, wide);
-            for j in 0..wide {
-                for i in 0..rows {
-                    v[(i, j)] = if i < j { T::ZERO } else { self.vectors[(from + 1 + i, from + j)] };
-                }
+            for j in 0..number {
+                let (into, wide) = (&mut v.col_as_slice_mut(j)[..rows], &mut wide.col_as_slice_mut(j)[..rows]);
+                into[..j].fill(T::ZERO);
+                into[j..].copy_from_slice(&self.vectors.col_as_slice(from + j)[from + 1 + j..n]);
+                wide.iter_mut().zip(into).for_each(|(x, v)| *x = v.wide());
             }
-            let v = v.as_ref();
-            let mut gram = gram.as_mut().submatrix_mut(0, 0, wide, wide);
-            matmul(gram.as_mut(), Accum::Replace, v.transpose(), v, T::ONE, Par::Seq);
-            let mut t = t.as_mut().submatrix_mut(0, 0, wide, wide);
-            triangle(t.as_mut(), gram.as_ref(), &self.taus[from..from + wide]);
-            let (mut inside, mut turned) = (inside.as_mut().subrows_mut(0, wide), turned.as_mut().subrows_mut(0, wide));
+            let (v, wide) = (v.as_ref().submatrix(0, 0, rows, number), wide.as_ref().submatrix(0, 0, rows, number));
+            let mut gram = gram.as_mut().submatrix_mut(0, 0, number, number);
+            matmul(gram.as_mut(), Accum::Replace, wide.transpose(), wide, 1.0, Par::Seq);
+            let mut t = t.as_mut().submatrix_mut(0, 0, number, number);
+            triangle(t.as_mut(), gram.as_ref(), &self.taus[from..from + number]);
+            let (mut inside, mut turned) =
+                (inside.as_mut().subrows_mut(0, number), turned.as_mut().subrows_mut(0, number));
             let mut x = x.as_mut().subrows_mut(from + 1, rows);
             matmul(inside.as_mut(), Accum::Replace, v.transpose(), x.as_ref(), T::ONE, Par::Seq);
             matmul(turned.as_mut(), Accum::Replace, t.as_ref(), inside.as_ref(), T::ONE, Par::Seq);
