@@ -7,6 +7,27 @@ use pulp::Simd;
 
 /// Planes that are sorted by themselves before they are merged, so that they stay in the nearest cache.
 const HOT: usize = 256;
+/// Distances up to which exchanges follow each other through the nearest cache, and how many powers of two these are.
+const NEAR: usize = 64;
+const LEVELS: usize = NEAR.ilog2() as usize + 1;
+
+/// Brings up to `lanes` rows of `cols` entries, one after the other, into planes, a row a lane; lanes without a row are zeros.
+#[inline(always)]
+pub fn turn(rows: &[f32], cols: usize, lanes: usize, planes: &mut Vec<f32>) {
+    /// Columns taken together: a line of the cache of each row.
+    const LINE: usize = 16;
+    planes.clear();
+    planes.resize(lanes * cols, 0.0);
+    for from in (0..cols).step_by(LINE) {
+        let columns = from..cols.min(from + LINE);
+        let planes = &mut planes[from * lanes..columns.end * lanes];
+        for (lane, row) in rows.chunks_exact(cols).take(lanes).enumerate() {
+            for (plane, w) in planes.chunks_exact_mut(lanes).zip(&row[columns.clone()]) {
+                plane[lane] = *w;
+            }
+        }
+    }
+}
 
 /// What is put in order: two planes of `Self` at the same places are compared and exchanged together.
 pub trait Planes {
@@ -97,18 +118,55 @@ fn merge_within(planes: &mut impl Planes, start: usize, n: usize, from: usize, t
     let mut p = from;
     while p < to.min(n) {
         let mut k = p;
-        while k >= 1 {
-            let mut j = k % p;
-            while j + k < n {
-                // Both ends of an exchange lie in the same run of 2p planes, or none of these do.
-                if j / (2 * p) == (j + k) / (2 * p) {
-                    planes.exchange(start + j, start + j + k, k.min(n - j - k));
-                }
-                j += 2 * k;
-            }
+        while k >= 1 && (n <= HOT || k > NEAR) {
+            let mut sweep = Sweep { p, k, at: k % p };
+            sweep.advance(planes, start, n, n);
             k /= 2;
         }
+        near(planes, start, n, p, k);
         p *= 2;
+    }
+}
+
+/// All remaining distances from `first` down at once: each follows the one before as soon as what it needs is there, so
+/// that planes stay in the nearest cache until they are done.
+#[inline(always)]
+fn near(planes: &mut impl Planes, start: usize, n: usize, p: usize, first: usize) {
+    if first == 0 {
+        return;
+    }
+    let mut sweeps: [Sweep; LEVELS] = std::array::from_fn(|l| Sweep { p, k: first >> l, at: (first >> l) % p });
+    let mut ready = 0;
+    while ready < n {
+        ready = (ready + 2 * NEAR).min(n);
+        let mut done = ready;
+        for sweep in sweeps.iter_mut().take_while(|s| s.k > 0) {
+            sweep.advance(planes, start, n, done);
+            done = if done == n { n } else { sweep.at };
+        }
+    }
+}
+
+/// Exchanges at one distance `k` of a merge of runs of `p`, up to place `at`.
+struct Sweep {
+    p: usize,
+    k: usize,
+    at: usize,
+}
+
+impl Sweep {
+    /// Goes on over the planes below `ready` of `n`.
+    #[inline(always)]
+    fn advance(&mut self, planes: &mut impl Planes, start: usize, n: usize, ready: usize) {
+        let Self { p, k, .. } = *self;
+        while self.at + k < n && (self.at + 2 * k).min(n) <= ready {
+            let j = self.at;
+            // Both ends of an exchange lie in the same run of 2p planes, or none of these do.
+            if j / (2 * p) == (j + k) / (2 * p) {
+                planes.exchange(start + j, start + j + k, k.min(n - j - k));
+            }
+            self.at += 2 * k;
+        }
     }
 }
 

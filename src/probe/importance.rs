@@ -269,13 +269,7 @@ impl WithSimd for Sort<'_> {
         let all = lanes * cols.max(1);
         for (scores, sizes) in scores.chunks(all).zip(sizes.chunks(all)) {
             for (planes, rows) in [(&mut *keys, scores), (&mut *values, sizes)] {
-                planes.clear();
-                planes.resize(lanes * cols, 0.0);
-                for (lane, row) in rows.chunks_exact(cols.max(1)).enumerate() {
-                    for (plane, w) in planes.chunks_exact_mut(lanes).zip(row) {
-                        plane[lane] = *w;
-                    }
-                }
+                batcher::turn(rows, cols, lanes, planes);
             }
             // Of a row's groups of 16 those of 4 come in order first, then those of 8, so each size is read on the way.
             let mut start = 0;

@@ -122,6 +122,22 @@ fn largest(entries: &[f32]) -> f32 {
     f32::from_bits(bits)
 }
 
+/// The same of a short stretch, within a kernel.
+#[allow(clippy::inline_always, reason = "see `numerics::isa`")]
+#[inline(always)]
+fn largest_of<S: Simd>(simd: S, entries: &[f32]) -> f32 {
+    let (vectors, rest) = S::as_simd_f32s(entries);
+    let mut most = simd.splat_f32s(0.0);
+    for &w in vectors {
+        most = simd.max_f32s(most, simd.abs_f32s(w));
+    }
+    let mut most = simd.reduce_max_f32s(most);
+    for w in rest {
+        most = most.max(w.abs());
+    }
+    most
+}
+
 /// Largest level of each number of bits.
 const TOPS: [f32; WIDTHS] = {
     let mut tops = [0.0; WIDTHS];
@@ -147,60 +163,113 @@ impl WithSimd for Spans<'_> {
     #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut wide = [[0f64; LANES]; WIDTHS];
-        for span in self.block.chunks(self.width.max(1)) {
-            let most = self.given.unwrap_or_else(|| largest(span));
-            // The smallest scale and the smallest inverse; where one has lost digits, plain steps are taken.
-            if (most / TOPS[WIDTHS - 1]).is_normal()
-                && (TOPS[0] / most).is_normal()
-                && (TOPS[WIDTHS - 1] / most).is_finite()
-            {
+        let Self { block, width, given, sums } = self;
+        if width > FOLD {
+            for span in block.chunks(width) {
+                let most = match given {
+                    Some(most) => most,
+                    None => largest_of(simd, span),
+                };
                 for part in span.chunks(FOLD) {
-                    residues(simd, part, most, &mut wide);
+                    spans(simd, part, FOLD, Some(most), sums);
                 }
-            } else {
-                self.sums.iter_mut().zip(TOPS).for_each(|(sum, top)| *sum += plainly(span, most, top));
             }
+            return;
         }
-        for (sum, wide) in self.sums.iter_mut().zip(&wide) {
-            *sum += wide.iter().sum::<f64>();
+        let width = width.max(1);
+        for some in block.chunks(FOLD.next_multiple_of(width)) {
+            spans(simd, some, width, given, sums);
         }
     }
 }
 
+/// A few stretches. Squares are summed up relative to the largest of the entries at hand, so that none of them leaves
+/// the range.
+#[allow(clippy::inline_always, reason = "see `numerics::isa`")]
+#[inline(always)]
+fn spans<S: Simd>(simd: S, some: &[f32], width: usize, given: Option<f32>, sums: &mut [f64; WIDTHS]) {
+    // Closures would not be compiled for the instruction set.
+    let unit = match given {
+        Some(most) => most,
+        None => largest_of(simd, some),
+    };
+    let mut residues = Residues::new(simd);
+    for span in some.chunks(width) {
+        let most = match given {
+            Some(most) => most,
+            None if span.len() == some.len() => unit,
+            None => largest_of(simd, span),
+        };
+        // Where a scale or an inverse would have lost digits, or squares of scales would, plain steps are taken.
+        let plain = most < unit * 1e-15 || !(SAFE[0]..=SAFE[1]).contains(&most);
+        if plain {
+            sums.iter_mut().zip(TOPS).for_each(|(sum, top)| *sum += plainly(span, most, top));
+        } else {
+            residues.add(simd, span, most, unit);
+        }
+    }
+    residues.finish(unit, sums);
+}
+
+/// Largest magnitudes between which scales of all widths, their inverses and the inverse of the magnitude are normal numbers.
+const SAFE: [f32; 2] = [TOPS[WIDTHS - 1] * 1e-37, 8e37];
+
 /// Entries after which sums in `f32` move to `f64`.
 const FOLD: usize = 1 << 11;
 
-/// scale² Σ (x − round(x))² with x = w/scale, ties to even, for every number of bits.
-#[allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `numerics::isa`")]
-#[inline(always)]
-fn residues<S: Simd>(simd: S, span: &[f32], most: f32, wide: &mut [[f64; LANES]; WIDTHS]) {
-    // Adding and taking away 1.5·2²³ rounds a number of magnitude up to 2²² to an integer, ties to even, on every
-    // instruction set.
-    let magic = simd.splat_f32s(12_582_912.0);
-    let mut inverse = [magic; WIDTHS];
-    for i in 0..WIDTHS {
-        inverse[i] = simd.splat_f32s(TOPS[i] / most);
+/// Σ scale² (x − round(x))² with x = w/scale, ties to even, for every number of bits; as multiples of (unit/top)².
+struct Residues<S: Simd> {
+    sums: [S::f32s; WIDTHS],
+    /// Of entries that fill no vector.
+    rest: [f32; WIDTHS],
+}
+
+impl<S: Simd> Residues<S> {
+    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        Self { sums: [simd.splat_f32s(0.0); WIDTHS], rest: [0.0; WIDTHS] }
     }
-    let mut sums = [simd.splat_f32s(0.0); WIDTHS];
-    let (vectors, rest) = S::as_simd_f32s(span);
-    for &w in vectors {
+
+    #[allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `numerics::isa`")]
+    #[inline(always)]
+    fn add(&mut self, simd: S, span: &[f32], most: f32, unit: f32) {
+        // Adding and taking away 1.5·2²³ rounds a number of magnitude up to 2²² to an integer, ties to even, on every
+        // instruction set.
+        const MAGIC: f32 = 12_582_912.0;
+        let magic = simd.splat_f32s(MAGIC);
+        let (inverse, relative) = (1.0 / most, (most / unit) * (most / unit));
+        let (vectors, rest) = S::as_simd_f32s(span);
+        let mut sums = [simd.splat_f32s(0.0); WIDTHS];
+        let mut factors = [magic; WIDTHS];
         for i in 0..WIDTHS {
-            let x = simd.mul_f32s(w, inverse[i]);
-            let r = simd.sub_f32s(x, simd.sub_f32s(simd.add_f32s(x, magic), magic));
-            sums[i] = simd.mul_add_e_f32s(r, r, sums[i]);
+            factors[i] = simd.splat_f32s(TOPS[i] * inverse);
+        }
+        for &w in vectors {
+            for i in 0..WIDTHS {
+                let x = simd.mul_f32s(w, factors[i]);
+                let r = simd.sub_f32s(x, simd.sub_f32s(simd.add_f32s(x, magic), magic));
+                sums[i] = simd.mul_add_e_f32s(r, r, sums[i]);
+            }
+        }
+        let relatives = simd.splat_f32s(relative);
+        for i in 0..WIDTHS {
+            self.sums[i] = simd.mul_add_e_f32s(sums[i], relatives, self.sums[i]);
+            for w in rest {
+                let x = *w * (TOPS[i] * inverse);
+                let r = x - ((x + MAGIC) - MAGIC);
+                self.rest[i] += r * r * relative;
+            }
         }
     }
-    for i in 0..WIDTHS {
-        let scale = f64::from(most / TOPS[i]);
-        let square = scale * scale;
-        let lanes: &[f32] = bytemuck::cast_slice(std::slice::from_ref(&sums[i]));
-        for k in 0..S::F32_LANES.min(LANES) {
-            wide[i][k] += f64::from(lanes[k]) * square;
-        }
-        for w in rest {
-            let x = f64::from(*w * (TOPS[i] / most));
-            wide[i][0] += (x - x.round_ties_even()).powi(2) * square;
+
+    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
+    #[inline(always)]
+    fn finish(self, unit: f32, into: &mut [f64; WIDTHS]) {
+        for (i, sum) in into.iter_mut().enumerate() {
+            let lanes: &[f32] = bytemuck::cast_slice(std::slice::from_ref(&self.sums[i]));
+            let all = lanes.iter().map(|x| f64::from(*x)).sum::<f64>() + f64::from(self.rest[i]);
+            *sum += all * (f64::from(unit) / f64::from(TOPS[i])).powi(2);
         }
     }
 }

@@ -150,13 +150,7 @@ impl WithSimd for Sort<'_> {
         let Self { rows, cols, planes, energy } = self;
         let lanes = S::F32_LANES;
         for some in rows.chunks(lanes * cols.max(1)) {
-            planes.clear();
-            planes.resize(lanes * cols, 0.0);
-            for (lane, row) in some.chunks_exact(cols.max(1)).enumerate() {
-                for (plane, w) in planes.chunks_exact_mut(lanes).zip(row) {
-                    plane[lane] = *w;
-                }
-            }
+            batcher::turn(some, cols, lanes, planes);
             batcher::sort(&mut Keys { simd, keys: S::as_mut_simd_f32s(planes).0 });
             for (plane, sums) in planes.chunks_exact(lanes).zip(&mut *energy) {
                 for k in 0..lanes {

@@ -1,6 +1,6 @@
 //! Leading eigenvalues and eigenvectors of a symmetric tridiagonal matrix, in `f64`.
 
-use super::super::bisect::{Counted, LANES, ascending};
+use super::super::bisect::{Counted, LANES, PIVOT, ascending, inverse};
 use super::super::isa::{Isa, Kernel};
 use super::super::real::Real;
 use crate::numerics::detach::detached;
@@ -10,8 +10,6 @@ use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, Par, Side};
 use std::ops::Range;
 
-/// Pivots are kept at least this large, in a matrix of norm at most 1: as if an entry of its diagonal were changed by that much.
-const PIVOT: f64 = 1e-30;
 /// Entries of a vector that count as zero: products with them would be subnormal in `f32`, many times slower.
 const VANISHED: f64 = 1e-25;
 /// Smallest part of a vector, of length 1, outside the span of those before it: below that, too little of it is its own.
@@ -27,6 +25,8 @@ pub struct Tridiagonal {
     scale: f64,
     /// To within so many parts of the norm values are found.
     tolerance: f64,
+    /// Whether `f32`'s accuracy will do.
+    coarse: bool,
     isa: Isa,
 }
 
@@ -43,7 +43,7 @@ impl Tridiagonal {
         }
         let scale = if norm > 0.0 { 2f64.powf(-norm.log2().ceil()) } else { 1.0 };
         diagonal.iter_mut().chain(&mut beside).for_each(|x| *x *= scale);
-        Some(Self { diagonal, beside, scale, tolerance: if T::COARSE { 1e-11 } else { 4e-15 }, isa })
+        Some(Self { diagonal, beside, scale, tolerance: if T::COARSE { 1e-11 } else { 4e-15 }, coarse: T::COARSE, isa })
     }
 
     /// The eigenvalues numbered `wanted` from the smallest, ascending.
@@ -89,36 +89,40 @@ impl Counted for Tridiagonal {
     }
 
     fn below(&self, points: &[f64; LANES]) -> [u32; LANES] {
-        self.isa.run(Count { t: self, points })
+        if self.coarse {
+            self.isa.run(Count::<true> { t: self, points })
+        } else {
+            self.isa.run(Count::<false> { t: self, points })
+        }
     }
 }
 
-/// A pivot that can be divided by.
+/// A pivot that can be divided by: as if an entry of the diagonal, of a matrix of norm at most 1, were changed by 1e-30.
 #[inline(always)]
 fn pivot(x: f64) -> f64 {
     if x.abs() < PIVOT { -PIVOT } else { x }
 }
 
 /// Counts the negative pivots of T − xI (Sylvester's law of inertia).
-struct Count<'a> {
+struct Count<'a, const COARSE: bool> {
     t: &'a Tridiagonal,
     points: &'a [f64; LANES],
 }
 
-impl Kernel for Count<'_> {
+impl<const COARSE: bool> Kernel for Count<'_, COARSE> {
     type Output = [u32; LANES];
     #[inline(always)]
     fn run<const FMA: bool>(self) -> [u32; LANES] {
         let mut count = [0f64; LANES];
-        let mut less = [0f64; LANES];
-        let before = std::iter::once(&0.0).chain(&self.t.beside);
-        for (&d, &e) in self.t.diagonal.iter().zip(before) {
+        // What the entry before takes off the next pivot.
+        let mut taken = [0f64; LANES];
+        for (i, &d) in self.t.diagonal.iter().enumerate() {
+            let e = self.t.beside.get(i).copied().unwrap_or(0.0);
             let square = e * e;
             for k in 0..LANES {
-                let from = if less[k] == 0.0 { 0.0 } else { square / less[k] };
-                let p = pivot(d - self.points[k] - from);
+                let p = pivot(d - self.points[k] - taken[k]);
                 count[k] += if p < 0.0 { 1.0 } else { 0.0 };
-                less[k] = p;
+                taken[k] = if COARSE { square * inverse::<FMA>(p) } else { square / p };
             }
         }
         count.map(|c| c as u32)
