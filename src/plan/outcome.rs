@@ -2,6 +2,7 @@
 
 pub mod gaussian;
 mod layer;
+mod project;
 mod rounding;
 
 use crate::known::{Bound, Known};

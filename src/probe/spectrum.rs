@@ -6,7 +6,7 @@ use super::{Ask, Fact, Probe, ProbeError, ProbeId, marchenko_pastur, power_law};
 use crate::known::{Bound, Known};
 use crate::model::{DType, Layer, Stored};
 use crate::numerics::density::Curve;
-use crate::numerics::norms::below;
+use crate::numerics::norms::{above, below};
 use crate::numerics::svd::{self, Entries, SvdError, singular_values, singular_values_f64};
 use std::sync::Arc;
 
@@ -126,6 +126,17 @@ impl Spectrum {
     /// ‖W − `W_r`‖_F² of the best approximation of rank r (Eckart–Young).
     pub fn tail_energy(&self, rank: usize) -> f64 {
         self.tail.get(rank).copied().unwrap_or(0.0)
+    }
+    /// By how much an exact value may be off.
+    pub fn slack(&self) -> f64 {
+        self.norm() * self.accuracy
+    }
+    /// Bounds on the root of [`Self::tail_energy`] of an exact spectrum: values that are off by at most d each make a norm that
+    /// is off by at most d√k of k of them (triangle inequality).
+    pub fn tail_norm(&self, rank: usize) -> (f64, f64) {
+        let (norm, count) = (self.tail_energy(rank).sqrt(), self.sigma.len().saturating_sub(rank));
+        let off = self.slack() * (count as f64).sqrt();
+        (below((norm - off).max(0.0), count), above(norm + off, count))
     }
     /// σ_{r+1} = ‖W − `W_r‖₂`.
     pub fn cut(&self, rank: usize) -> f64 {
@@ -255,6 +266,22 @@ mod tests {
         let s = Spectrum::from_sigma(vec![3.0, 2.0, 1.0, 0.5], 4, 4, 1e-7, 1e-15);
         assert_eq!(s.rank_for_energy[0], 2);
         assert_eq!((s.tail_energy(2), s.cut(2), s.tail_energy(4)), (1.25, 1.0, 0.0));
+    }
+
+    #[test]
+    fn what_values_may_be_off_by_counts_in_the_norm_of_the_tail() {
+        let sigma: Vec<f64> = (0..50).map(|i| 3.0 / f64::from(i + 1)).collect();
+        let found = Spectrum::from_sigma(sigma.clone(), 50, 50, 1e-7, 1e-6);
+        for rank in [0, 1, 20, 49, 50] {
+            let (least, most) = found.tail_norm(rank);
+            for sign in [-1.0, 1.0] {
+                // The true values, had all been off by as much as they may be.
+                let off = |s: f64| (s + sign * 3e-6).max(0.0);
+                let norm = sigma[rank..].iter().map(|s| off(*s).powi(2)).sum::<f64>().sqrt();
+                assert!(least <= norm && norm <= most, "{rank}: {least} {norm} {most}");
+            }
+        }
+        assert_eq!(found.tail_norm(50), (0.0, 0.0));
     }
 
     #[test]

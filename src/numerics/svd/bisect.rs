@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Values that are bisected together.
 pub const LANES: usize = 32;
 
-/// Pivots are kept at least this large where [`inverse`] is used, in matrices whose largest entries are about 1.
+/// Pivots are kept at least this large where [`inverse`] is used, in matrices of norm at most 1.
 pub const PIVOT: f64 = 1e-30;
 
 /// 1/d to 47 bits, for 1e-37 < |d| < 1e37: from a division in `f32` and one of Newton's steps, in half the time of a
@@ -95,11 +95,12 @@ fn bisect(of: &impl Counted, first: usize, (low, high): (&mut [f64], &mut [f64])
     }
 }
 
-/// B = bidiagonal with diagonal `q^½` and superdiagonal `e^½`.
+/// B = bidiagonal with diagonal `q^½` and superdiagonal `e^½`, by a power of two so that no value is above 1.
 struct Bidiagonal {
     q: Vec<f64>,
     e: Vec<f64>,
     top: f64,
+    scale: f64,
     isa: Isa,
     /// Whether `f32`'s accuracy will do.
     coarse: bool,
@@ -140,7 +141,7 @@ impl<const COARSE: bool> Kernel for Count<'_, COARSE> {
         for (&q, &e) in self.b.q.iter().zip(&self.b.e) {
             for k in 0..LANES {
                 let d = q + t[k];
-                let least = if COARSE { PIVOT } else { f64::MIN_POSITIVE };
+                let least = if COARSE { PIVOT } else { 1e-300 };
                 let d = if d.abs() < least { -least } else { d };
                 count[k] += if d < 0.0 { 1.0 } else { 0.0 };
                 let ratio = if COARSE { e * inverse::<FMA>(d) } else { e / d };
@@ -165,17 +166,21 @@ pub fn values<T: Real>(
         return Ok(vec![0.0; n]);
     }
     let mut sigma = ascending(&b, 0..n, b.top * T::BISECTION, parallel, keep_going)?;
-    sigma.reverse();
+    // Counts of values that are equal up to rounding need not be in order.
+    sigma.sort_unstable_by(|a, b| b.total_cmp(a));
+    sigma.iter_mut().for_each(|s| *s /= b.scale);
     Ok(sigma)
 }
 
 fn bidiagonal<T: Real>(diagonal: &[T], above: &[T], isa: Isa) -> Bidiagonal {
-    let square = |x: &T| x.wide() * x.wide();
-    let mut e: Vec<f64> = above.iter().map(square).collect();
-    e.push(0.0);
     // ‖B‖₂ ≤ √(‖B‖₁‖B‖∞) ≤ the largest |d| + |e| of neighbours.
     let side = |i: usize| above.get(i).map_or(0.0, |x| x.wide().abs());
     let reach = |(i, d): (usize, &T)| d.wide().abs() + side(i).max(if i > 0 { side(i - 1) } else { 0.0 });
     let top = diagonal.iter().enumerate().map(reach).fold(0.0, f64::max) * (1.0 + 1e-6);
-    Bidiagonal { q: diagonal.iter().map(square).collect(), e, top, isa, coarse: T::COARSE }
+    let scale = if top > 0.0 { 2f64.powf(-top.log2().ceil()) } else { 1.0 };
+    let square = |x: &T| (x.wide() * scale).powi(2);
+    let mut e: Vec<f64> = above.iter().map(square).collect();
+    e.push(0.0);
+    let q = diagonal.iter().map(square).collect();
+    Bidiagonal { q, e, top: top * scale, scale, isa, coarse: T::COARSE }
 }

@@ -37,7 +37,8 @@ pub fn leading<T: Real>(
         return Ok(None);
     };
     let mut found = t.values(n - values.min(n)..n, keep_going)?;
-    found.reverse();
+    // Counts of values that are equal up to rounding need not be in order.
+    found.sort_unstable_by(|a, b| b.total_cmp(a));
     if !wanted(&found) {
         return Ok(None);
     }

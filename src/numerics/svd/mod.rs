@@ -172,7 +172,9 @@ fn reduced<T: Real>(
         if order == n { r } else { Mat::from_fn(order, order, |i, j| if inside(i, j) { r[(i, j)] } else { T::ZERO }) }
     };
     let band = band::reduce(square, b, isa, par, keep_going)?;
-    let (diagonal, above) = chase::bidiagonal(band, isa, threads, keep_going)?;
+    // Sweeps side by side hand what they change from core to core: of less than this that takes longer than one by one.
+    let chasing = if n < 4096 { 1 } else { threads };
+    let (diagonal, above) = chase::bidiagonal(band, isa, chasing, keep_going)?;
     let mut sigma = bisect::values(&diagonal, &above, isa, threads > 1, keep_going)?;
     // Padding added zeros at the end.
     sigma.truncate(n);
@@ -182,7 +184,7 @@ fn reduced<T: Real>(
 
 /// Width of the band: wide enough for fast matrix products, narrow enough for the chase.
 fn width(n: usize) -> usize {
-    if n < 1024 { 32 } else { 64 }
+    if n < 2048 { 32 } else { 64 }
 }
 
 #[cfg(test)]

@@ -146,6 +146,31 @@ fn the_error_of_single_precision_stays_within_what_is_trusted() {
 }
 
 #[test]
+fn single_precision_does_for_matrices_dominated_by_few_directions() {
+    // As trained weights are: a common direction, a power law of columns or rows, a few large columns.
+    type Of = fn(f32, usize, usize) -> f32;
+    let kinds: [(&str, Of); 6] = [
+        ("power law of columns", |x, _, j| x / (j + 1) as f32),
+        ("steeper", |x, _, j| x / ((j + 1) as f32).powf(1.7)),
+        ("power law of rows", |x, i, _| x / (i + 1) as f32),
+        ("power law of both", |x, i, j| x / ((i + 1) * (j + 1)) as f32),
+        ("a common direction", |x, i, j| ((i * 7919) % 13) as f32 * ((j * 104_729) % 17) as f32 + 0.1 * x),
+        ("three large columns", |x, _, j| if j % 100 == 7 { 20.0 * x } else { 0.01 * x }),
+    ];
+    for (seed, (name, of)) in (1..).zip(kinds) {
+        for (m, n) in [(600, 600), (2048, 600), (900, 250), (3000, 260)] {
+            let base: Vec<f32> = noise(m * n, seed).collect();
+            let a = Array2::from_shape_fn((m, n), |(i, j)| of(base[i * n + j], i, j));
+            let [got, want] =
+                [reduced::<f32>(&a.view(), GO, 1, Isa::Best), singular_values_f64(a.view(), GO, 1)].map(|s| s.unwrap());
+            let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max) / want[0];
+            assert!(trust::possible(m, n) && trust::trusted(&got, m), "{name} {m}x{n} is not trusted");
+            assert!(worst <= 8e-7, "{name} {m}x{n}: off by {worst:e} of the largest");
+        }
+    }
+}
+
+#[test]
 fn every_instruction_set_and_several_threads_agree() {
     for name in FAMILIES {
         compare(name, &family(name, 230, 200), Isa::Portable, 1);
@@ -158,17 +183,16 @@ fn every_instruction_set_and_several_threads_agree() {
 
 #[test]
 fn wide_bands_are_right_too() {
-    for name in ["random", "graded", "99.9 % pruned"] {
-        compare(name, &family(name, 1100, 1030), Isa::Best, 2);
+    for name in ["graded", "99.9 % pruned"] {
+        compare(name, &family(name, 2100, 2050), Isa::Best, 2);
     }
 }
 
 #[test]
 fn sweeps_side_by_side_give_the_same_bits_as_one_after_the_other() {
-    for n in [33, 200, 700, 1100] {
+    for (n, b) in [(33, 32), (200, 32), (700, 64), (1100, 64)] {
         let a = family("random", n, n);
         let one = two_stage(a.view(), GO, 1, Isa::Best).unwrap();
-        let b = width(n);
         let order = n.next_multiple_of(b);
         let band = |_| {
             let square = entries::copy::<f32>(&a.view(), false, 0..n, (order, order), 1.0, GO).unwrap();

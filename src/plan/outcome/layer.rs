@@ -1,11 +1,11 @@
 //! What becomes of one layer: sizes, error, norms.
 
-use super::gaussian::{gaussian_group_energy, gaussian_removed_energy, group_energy_of};
+use super::project::{project_both, project_prune, project_rank, project_spatial};
 use super::{LayerOutcome, rounding};
 use crate::known::{Bound, Known};
 use crate::model::Layer;
 use crate::model::cost::Cost;
-use crate::numerics::norms::{above, below};
+use crate::numerics::norms::above;
 use crate::probe::book::LayerFacts;
 use crate::probe::lipschitz;
 use crate::treat::error::Weighed;
@@ -41,16 +41,17 @@ fn convolution_after(
     // Of the treated kernel and of the change, by the methods that bounded the layer before.
     if let Some(run) = exact.and_then(|e| e.convolution) {
         bounds.push(run.after);
-        bounds.extend(before.map(|l| (l + run.change) * (1.0 + f64::EPSILON)));
+        bounds.extend(before.map(|l| above(l + run.change, 1)));
     }
     // Every input position lies in at most kh·kw patches, so the operator norm of a kernel is at most √(kh·kw) times
     // the norm of its matrix view; of Ŵ directly, or of the change added to the norm before.
     let patches = layer.shape.iter().skip(2).product::<usize>().max(1) * lipschitz::repeats(layer);
-    let patches = (patches as f64).sqrt() * (1.0 + 1e-6);
+    // With that, what an exact norm may be off by, and roundings.
+    let patches = (patches as f64).sqrt() * (1.0 + 4e-6);
     let sound = |k: &Known| matches!(k.bound, Bound::Exact | Bound::Upper);
     bounds.extend(out.norm_after.filter(sound).map(|n| n.value * patches));
     let change = out.delta_norm.filter(sound);
-    bounds.extend(before.zip(change).map(|(l, d)| l + d.value * patches));
+    bounds.extend(before.zip(change).map(|(l, d)| above(l + d.value * patches, 1)));
     // Pruning alone makes no row or column sum of magnitudes larger.
     let prunes = treatment.prune.is_some_and(|p| !p.criterion.rewrites());
     if prunes && treatment.rank.is_none() && treatment.quantise.is_none() {
@@ -219,164 +220,7 @@ fn norm(layer: &Layer, facts: &LayerFacts) -> Option<Known> {
     facts.magnitude.as_ref().map(|m| Known::upper(m.norm_above()))
 }
 
-fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, form: Factors, rank: usize) {
-    // What a form errs that goes by activations is known once the weighted matrix is.
-    let known = facts.weighted().losses.as_ref().and_then(|l| l.of_weights(form, rank)).map(Known::exact);
-    let Some(spectrum) = facts.best_spectrum() else {
-        // Nothing better than "between nothing and everything": the frame shows it as pending.
-        (out.error_energy, out.delta_norm) = (known, None);
-        return;
-    };
-    out.error_energy = Some(spectrum.known(spectrum.tail_energy(rank)));
-    out.delta_norm = Some(spectrum.known(spectrum.cut(rank)));
-    out.norm_after = Some(if rank == 0 { Known::exact(0.0) } else { spectrum.known(spectrum.norm()) });
-    if form.weighs() {
-        // A projection of the rows' space that errs no less in the weights than the best one, and stretches nothing more.
-        let least = |k: Known| if k.bound == Bound::Exact { Known::lower(k.value) } else { Known::estimate(k.value) };
-        (out.error_energy, out.delta_norm) = (known.or(out.error_energy.map(least)), out.delta_norm.map(least));
-        out.norm_after = out.norm_after.map(|k| Known { bound: upper(k.bound), ..k });
-    }
-}
-
-/// Spatial-wise: the error is what its own spectrum leaves; norms of the matrix view follow from it as bounds.
-fn project_spatial(out: &mut LayerOutcome, facts: &LayerFacts, rank: usize) {
-    let Some(spectrum) = facts.spectrum_of(Factors::Spatial) else {
-        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
-        return;
-    };
-    let error = spectrum.tail_energy(rank);
-    out.error_energy = Some(Known::exact(error));
-    out.delta_norm = Some(if error == 0.0 { Known::exact(0.0) } else { Known::upper(error.sqrt()) });
-    // ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖_F, ‖Ŵ‖_F).
-    let left = (spectrum.energy() - error).max(0.0).sqrt();
-    out.norm_after =
-        out.norm_before.map(|n| Known { value: (n.value + error.sqrt()).min(left), bound: upper(n.bound) });
-}
-
-fn project_prune(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
-    if how.criterion != Criterion::Magnitude {
-        project_criterion(out, layer, facts, how);
-        return;
-    }
-    let removed = match how.pattern {
-        Pattern::Unstructured => facts.magnitude.as_ref().map(|m| m.prune(how.remove).removed_energy),
-        _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
-    };
-    let removed = removed.or_else(|| other_groups(layer, facts, how));
-    let (Some(magnitude), Some(removed)) = (&facts.magnitude, removed) else {
-        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
-        return;
-    };
-    out.error_energy = Some(removed);
-    if removed.value == 0.0 {
-        return;
-    }
-    // ‖ΔW‖₂ ≤ ‖ΔW‖_F, and ‖Ŵ‖₂ ≤ min(‖W‖₂ + ‖ΔW‖₂, ‖Ŵ‖_F): sound as long as what is removed lies between bounds.
-    let (least, most) = match how.pattern {
-        Pattern::Unstructured => magnitude.prune(how.remove).range,
-        _ => (removed.value, removed.value),
-    };
-    let sure = if how.pattern == Pattern::Unstructured { Bound::Exact } else { removed.bound };
-    // Each is a sum over at most all entries, and a root; an exact ‖W‖₂ is known up to the accuracy of its spectrum.
-    let terms = layer.rows() * layer.cols();
-    let (least, delta) = (below(least, terms), above(above(most.max(0.0), terms).sqrt(), 1));
-    let accuracy = facts.spectrum.as_ref().map_or(0.0, |s| s.accuracy);
-    out.delta_norm = Some(Known { value: delta, bound: upper(sure) });
-    let left = above((magnitude.energy_above() - least).max(0.0).sqrt(), 1);
-    // What is left of whole rows or columns is a part of W.
-    let more = if matches!(how.pattern, Pattern::Rows | Pattern::Columns) { 0.0 } else { delta };
-    out.norm_after = out.norm_before.map(|n| Known {
-        value: above(n.value * (1.0 + accuracy) + more, 2).min(left),
-        bound: upper(sure).and(if n.bound == Bound::Exact { Bound::Upper } else { n.bound }),
-    });
-}
-
-/// Groups of a size that was not measured: as if the layer's entries lay in any order.
-fn other_groups(layer: &Layer, facts: &LayerFacts, how: Prune) -> Option<Known> {
-    let (Pattern::Groups(m), Some(magnitude)) = (how.pattern, &facts.magnitude) else { return None };
-    // Columns that fill no group stay.
-    let whole = (layer.cols() / m * m) as f64 / layer.cols().max(1) as f64;
-    let removed = how.pattern.removed(how.remove, layer) as usize;
-    let energy = group_energy_of(|s| magnitude.prune(s).removed_energy.value, removed, m);
-    Some(Known::estimate(energy * whole))
-}
-
-/// Other criteria: exact where the order is known beforehand; relative importance from a sample; else no less than what
-/// magnitudes would lose, which err least.
-fn project_criterion(out: &mut LayerOutcome, layer: &Layer, facts: &LayerFacts, how: Prune) {
-    (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
-    let Some(magnitude) = &facts.magnitude else { return };
-    let known = if let (Some(gains), Criterion::BatchNormScale) = (&layer.gains, how.criterion) {
-        let mut order: Vec<usize> = (0..gains.len().min(magnitude.row_squares.len())).collect();
-        order.sort_by(|&a, &b| gains[a].abs().total_cmp(&gains[b].abs()).then(a.cmp(&b)));
-        order.truncate(how.pattern.removed(how.remove, layer) as usize);
-        Some(Known::exact(order.iter().map(|&row| magnitude.row_squares[row]).sum()))
-    } else {
-        let least = match how.pattern {
-            Pattern::Unstructured => Some(Known::exact(magnitude.prune(how.remove).range.0)),
-            _ => facts.structure.as_ref().and_then(|s| s.prune(layer, how)).map(|r| r.energy),
-        };
-        least.filter(|l| l.bound == Bound::Exact).map(|l| Known::lower(l.value))
-    };
-    // Near what a sample of rows says, and never below what magnitudes would lose.
-    let about = facts.importance.as_ref().filter(|_| how.criterion == Criterion::RelativeImportance);
-    let about = about.and_then(|i| i.removed(how.pattern, gone(layer, how))).map(|share| share * magnitude.sum_squares);
-    out.error_energy = match (known, about) {
-        (Some(least), Some(about)) => Some(Known::estimate(about.max(least.value))),
-        (known, about) => known.or(about.map(Known::estimate)),
-    };
-    if let Some(about) = about {
-        out.delta_norm = Some(Known::estimate(about.sqrt()));
-    }
-    if let Some(exact) = known.filter(|k| k.bound == Bound::Exact) {
-        out.delta_norm = Some(Known::upper(exact.value.max(0.0).sqrt()));
-    }
-    // Of whole rows a part of W is left; else no more than all entries.
-    let rows = how.pattern == Pattern::Rows;
-    out.norm_after = out.norm_before.filter(|_| rows).map(|n| Known { bound: upper(n.bound), ..n });
-    out.norm_after = out.norm_after.or(Some(Known::upper(magnitude.frobenius_above())));
-}
-
-/// The share of the entries that really goes: whole entries, of the layer or of each row.
-fn gone(layer: &Layer, how: Prune) -> f64 {
-    let of = match how.pattern {
-        Pattern::Unstructured => layer.rows() as u64 * layer.cols() as u64,
-        _ => return how.remove,
-    };
-    Treatment::removed(how.remove, of) as f64 / of.max(1) as f64
-}
-
 /// What an upper bound built from a value of this kind is.
 pub(super) fn upper(bound: Bound) -> Bound {
     Bound::Upper.and(bound)
-}
-
-fn project_both(
-    out: &mut LayerOutcome,
-    facts: &LayerFacts,
-    treatment: Treatment,
-    (rank, how): (usize, Prune),
-    layer: &Layer,
-) {
-    let entries = how.criterion == Criterion::RelativeImportance || treatment.weighs();
-    let Some(spectrum) = facts.best_spectrum_of(treatment.form).filter(|_| !entries) else {
-        (out.error_energy, out.delta_norm, out.norm_after) = (None, None, None);
-        return;
-    };
-    // The residual's entries are taken as Gaussian: removing the smallest share s takes s − 2tφ(t) of the energy.
-    let residual = spectrum.tail_energy(rank);
-    let share = match how.pattern {
-        Pattern::Unstructured | Pattern::PerRow => gaussian_removed_energy(how.remove),
-        Pattern::Groups(m) => gaussian_group_energy(how.pattern.removed(how.remove, layer) as usize, m),
-        // Large units of a Gaussian matrix hardly differ.
-        _ => how.remove,
-    };
-    let error = residual * share;
-    let delta = error.sqrt().min(spectrum.cut(rank) * (layer.full_rank() as f64).sqrt());
-    out.error_energy = Some(Known::estimate(error));
-    out.delta_norm = Some(Known::estimate(delta.min(error.sqrt())));
-    out.norm_after = match treatment.form {
-        Factors::Matrix | Factors::Whitened | Factors::Asvd => Some(Known::estimate(spectrum.norm())),
-        Factors::Spatial => out.norm_before.map(|n| Known::estimate(n.value)),
-    };
 }

@@ -201,7 +201,7 @@ impl<T: Real> WithSimd for &mut Product<'_, T> {
                 columns[j] = vectors::<T, S>(a.col(first + j).try_as_col_major()?.as_slice())?;
                 factors[j] = T::simd_splat(&context, &x[first + j]);
             }
-            let ys: &mut [T::SimdVec<S>] = try_cast_slice_mut(&mut **y).ok()?;
+            let ys: &mut [T::SimdVec<S>] = try_cast_slice_mut(y).ok()?;
             // The block on the diagonal, then what lies below it.
             let block = first / ROWS * within;
             for i in block..block + within {
