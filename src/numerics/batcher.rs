@@ -7,6 +7,8 @@ use pulp::Simd;
 
 /// Planes that are sorted by themselves before they are merged, so that they stay in the nearest cache.
 const HOT: usize = 256;
+/// Planes that stay in the nearest cache all the same.
+const FEW: usize = 512;
 /// Distances up to which exchanges follow each other through the nearest cache, and how many powers of two these are.
 const NEAR: usize = 64;
 const LEVELS: usize = NEAR.ilog2() as usize + 1;
@@ -118,7 +120,7 @@ fn merge_within(planes: &mut impl Planes, start: usize, n: usize, from: usize, t
     let mut p = from;
     while p < to.min(n) {
         let mut k = p;
-        while k >= 1 && (n <= HOT || k > NEAR) {
+        while k >= 1 && (n <= FEW || k > NEAR) {
             let mut sweep = Sweep { p, k, at: k % p };
             sweep.advance(planes, start, n, n);
             k /= 2;
