@@ -206,7 +206,7 @@ mod tests {
 
         #[test]
         fn every_lane_is_sorted_for_any_number_of_planes(
-            n in prop_oneof![1usize..40, 200usize..700], data in prop::collection::vec(-50i32..50, 1..900),
+            n in prop_oneof![1usize..40, 200usize..700, 1000usize..1700], data in prop::collection::vec(-50i32..50, 1..900),
             isa in prop::sample::select(vec![Isa::Best, Isa::Avx2, Isa::Portable]),
         ) {
             let data: Vec<f32> = data.into_iter().map(|x| x as f32).collect();
