@@ -1,5 +1,7 @@
 //! What rounding the entries to a few bits costs, for every number of bits and every way to share a scale at once.
 
+#![allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `numerics::isa`")]
+
 use super::{Ask, Fact, Probe, ProbeError, ProbeId, stripes};
 use crate::model::{Layer, Orientation, Stored};
 use crate::numerics::isa::{Isa, Kernel};
@@ -100,14 +102,12 @@ struct Largest<'a>(&'a [f32]);
 
 impl Kernel for Largest<'_> {
     type Output = f32;
-    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
     #[inline(always)]
     fn run<const FMA: bool>(self) -> f32 {
         largest(self.0)
     }
 }
 
-#[allow(clippy::inline_always, reason = "see `numerics::isa`")]
 #[inline(always)]
 fn largest(entries: &[f32]) -> f32 {
     // Magnitudes order like their bits.
@@ -123,7 +123,6 @@ fn largest(entries: &[f32]) -> f32 {
 }
 
 /// The same of a short stretch, within a kernel.
-#[allow(clippy::inline_always, reason = "see `numerics::isa`")]
 #[inline(always)]
 fn largest_of<S: Simd>(simd: S, entries: &[f32]) -> f32 {
     let (vectors, rest) = S::as_simd_f32s(entries);
@@ -160,7 +159,6 @@ struct Spans<'a> {
 
 impl WithSimd for Spans<'_> {
     type Output = ();
-    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { block, width, given, sums } = self;
@@ -183,9 +181,8 @@ impl WithSimd for Spans<'_> {
     }
 }
 
-/// A few stretches. Squares are summed up relative to the largest of the entries at hand, so that none of them leaves
-/// the range.
-#[allow(clippy::inline_always, reason = "see `numerics::isa`")]
+/// The errors of a few stretches. Squares are summed up relative to the largest entry of all of them, so that none overflows
+/// or vanishes.
 #[inline(always)]
 fn spans<S: Simd>(simd: S, some: &[f32], width: usize, given: Option<f32>, sums: &mut [f64; WIDTHS]) {
     // Closures would not be compiled for the instruction set.
@@ -225,13 +222,11 @@ struct Residues<S: Simd> {
 }
 
 impl<S: Simd> Residues<S> {
-    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
     #[inline(always)]
     fn new(simd: S) -> Self {
         Self { sums: [simd.splat_f32s(0.0); WIDTHS], rest: [0.0; WIDTHS] }
     }
 
-    #[allow(clippy::inline_always, clippy::needless_range_loop, reason = "see `numerics::isa`")]
     #[inline(always)]
     fn add(&mut self, simd: S, span: &[f32], most: f32, unit: f32) {
         // Adding and taking away 1.5·2²³ rounds a number of magnitude up to 2²² to an integer, ties to even, on every
@@ -263,7 +258,6 @@ impl<S: Simd> Residues<S> {
         }
     }
 
-    #[allow(clippy::inline_always, reason = "see `numerics::isa`")]
     #[inline(always)]
     fn finish(self, unit: f32, into: &mut [f64; WIDTHS]) {
         for (i, sum) in into.iter_mut().enumerate() {

@@ -12,7 +12,7 @@ use crate::probe::book::LayerFacts;
 use crate::treat::{Criterion, Factors, Pattern, Prune, Treatment};
 
 pub(super) fn project_rank(out: &mut LayerOutcome, facts: &LayerFacts, form: Factors, rank: usize) {
-    // What a form errs that goes by activations is known once the weighted matrix is.
+    // The error of factors that depend on activations is known once the weighted matrix is.
     let known = facts.weighted().losses.as_ref().and_then(|l| l.of_weights(form, rank)).map(Known::exact);
     let Some(spectrum) = facts.best_spectrum() else {
         // Nothing better than "between nothing and everything": the frame shows it as pending.
